@@ -1,0 +1,46 @@
+"""A benchmark harness for methods: a paper's claims, judged on your machine, model and data.
+
+What a plugin author imports is here, and importing it is cheap.
+"""
+
+from harness.hookspecs import hookimpl
+from harness.lazy import lazy
+from harness.paper import (
+    Claim,
+    Contrast,
+    Figure,
+    Items,
+    Method,
+    Metric,
+    Paper,
+    Plan,
+    Reported,
+    Seen,
+    difference,
+    level,
+    ratio,
+    setting,
+    share,
+    source,
+)
+
+__all__ = [
+    "Claim",
+    "Contrast",
+    "Figure",
+    "Items",
+    "Method",
+    "Metric",
+    "Paper",
+    "Plan",
+    "Reported",
+    "Seen",
+    "difference",
+    "hookimpl",
+    "lazy",
+    "level",
+    "ratio",
+    "setting",
+    "share",
+    "source",
+]

@@ -1,0 +1,1 @@
+"""A plain toolbox from source names to batches: knows nothing of runs, hooks or Hydra."""

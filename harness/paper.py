@@ -1,0 +1,228 @@
+"""What a plugin says about its paper, as plain data.
+
+A paper has a task (what all its methods share), methods (its own, ablations, baselines),
+metrics and claims. A claim is a contrast between measured numbers with a margin, the place
+in the paper, and the number the paper reported. Nothing here computes: `stats` does, and it
+reads only these values. Light on purpose: importing a plugin must not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+API_VERSION = 1
+
+
+def setting(default: Any, help: str) -> Any:
+    """Declare one documented field of a task or method dataclass."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+def source(default: str, help: str, columns: Sequence[str] = ("text",)) -> Any:
+    """Declare one data source of a paper's `Data`: a name that `data.<field>=` may replace.
+
+    `columns` are the columns a table must have; plain text has the one column `text`.
+    """
+    return field(default=default, metadata={"help": help, "columns": tuple(columns)})
+
+
+@dataclass(frozen=True)
+class Items:
+    """Per-item outcomes behind a metric, so that the core can reduce, resample and pair them.
+
+    `columns` maps a name to n numbers; `ids` are n identifiers, equal between two runs exactly
+    when their items are the same test items. A correlation's item is a pair of columns.
+    """
+
+    columns: Mapping[str, Sequence[float]]
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that `evaluate` returns under this metric's name, or as `Items` to reduce.
+
+    `reduce` is "mean", "exp_mean" (one column), "spearman", "pearson", "kendall" (the first two
+    columns), or a pure function of the columns, `{name: (n,) array} -> float`.
+    """
+
+    better: Literal["higher", "lower"]
+    text: str
+    unit: str = ""
+    reduce: str | Callable[[Mapping[str, Any]], float] = "mean"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named variant: an instance of the paper's method dataclass.
+
+    `deterministic` methods run once, without a seed interval. `tune` maps a field to its grid;
+    the grid is searched on `validation` with the first seed, then frozen.
+    """
+
+    config: Any
+    text: str
+    baseline: bool = False
+    deterministic: bool = False
+    tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+
+class Seen(Enum):
+    """How we know a number of the paper. One known from memory only is never printed."""
+
+    PAPER = "paper"
+    CODE = "code"
+    TRANSCRIPTION = "transcription"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The number a paper printed: its value, the setting it holds for, where, and how we know."""
+
+    value: float
+    setting: str
+    source: str
+    seen: Seen
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A quantity made of a run's metrics, and the side of `by` it must lie on to hold.
+
+    Build one with `difference`, `ratio`, `level` or `share`.
+    """
+
+    kind: Literal["difference", "ratio", "level", "share"]
+    metric: str
+    method: str
+    than: str = ""  # another method: the subtrahend of a difference, the denominator of a ratio
+    over: str = ""  # another metric of the same method: a ratio's denominator
+    of: tuple[str, str] = ("", "")  # a share's start and full methods
+    by: float = 0.0
+    side: Literal["above", "below"] = "above"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods whose runs this contrast needs, in the order it reads them."""
+        return tuple(dict.fromkeys(m for m in (self.method, self.than, *self.of) if m))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics this contrast needs of each of its methods."""
+        return tuple(m for m in (self.metric, self.over) if m)
+
+
+def difference(metric: str, method: str, than: str, by: float = 0.0) -> Contrast:
+    """Say that `method` beats `than` on `metric` by more than `by`, whichever way is better."""
+    return Contrast("difference", metric, method, than=than, by=by)
+
+
+def ratio(
+    metric: str,
+    method: str,
+    *,
+    than: str = "",
+    over: str = "",
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Contrast:
+    """Bound a metric over the same metric of another method (`than`), or over another metric (`over`)."""
+    if bool(than) == bool(over):
+        raise ValueError("a ratio needs either `than` (another method) or `over` (another metric)")
+    return Contrast("ratio", metric, method, than=than, over=over, **_bound(at_least, at_most))
+
+
+def level(
+    metric: str, method: str, *, at_least: float | None = None, at_most: float | None = None
+) -> Contrast:
+    """Bound a metric of one method."""
+    return Contrast("level", metric, method, **_bound(at_least, at_most))
+
+
+def share(
+    metric: str,
+    method: str,
+    *,
+    of: tuple[str, str],
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Contrast:
+    """Bound the part of the way from `of[0]` to `of[1]` that `method` goes, 1.0 being all of it."""
+    return Contrast("share", metric, method, of=of, **_bound(at_least, at_most))
+
+
+def _bound(at_least: float | None, at_most: float | None) -> dict[str, Any]:
+    if (at_least is None) == (at_most is None):
+        raise ValueError("a contrast needs exactly one of `at_least` and `at_most`")
+    if at_least is not None:
+        return {"by": at_least, "side": "above"}
+    return {"by": at_most, "side": "below"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of the paper (or against it) that runs can decide.
+
+    `source` is the place in the paper; `counter` marks a claim that others made against it.
+    """
+
+    text: str
+    contrast: Contrast
+    source: str
+    reported: Reported | None = None
+    counter: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture of the paper's metrics, as data: `points` maps a metric to its x (line) or label (bar)."""
+
+    title: str
+    kind: Literal["line", "bar"]
+    points: Mapping[str, float | str]
+    x: str
+    y: str
+    log_x: bool = False
+    log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would cost, computed without running it. Counts are exact, the rest from `formula`."""
+
+    parameters: int
+    parameters_without_embeddings: int
+    tokens: int
+    flops: float
+    memory_bytes: int
+    formula: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper as a plugin states it.
+
+    `task` and `data` are dataclasses (the only home of their defaults); `budgets` maps a word for
+    the scale to overlays on them: `{"full": {"task": {...}, "method": {...}, "data": {...}}}`.
+    """
+
+    title: str
+    authors: str
+    year: int
+    url: str
+    task: type
+    data: type
+    methods: Mapping[str, Method]
+    metrics: Mapping[str, Metric]
+    claims: Sequence[Claim]
+    budgets: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    model: str = ""
+    figures: Sequence[Figure] = ()
+    api_version: int = API_VERSION

@@ -1,0 +1,172 @@
+"""A run's folder: `result.json` (written last), `items.parquet`, `metrics.jsonl`, `log.txt`.
+
+The folder is the truth; everything else (tracking, report, status) reads it. Each file is written
+under a temporary name and renamed, so a reader sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.paper import Items
+
+RESULT, ITEMS, CURVES, PROGRESS, LOG = (
+    "result.json",
+    "items.parquet",
+    "metrics.jsonl",
+    "progress.json",
+    "log.txt",
+)
+
+
+@dataclass
+class Result:
+    """What one run came to. `status` is "finished" or "failed"; `error` has `type`, `message`, `log`."""
+
+    run_key: str
+    status: str
+    config: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A result read back, with the folder it came from."""
+
+    folder: Path
+    result: Result
+
+    @property
+    def items(self) -> dict[str, Items]:
+        """The items behind each metric, read from disk at each call."""
+        return read_items(self.folder)
+
+
+def canonical(value: Any) -> str:
+    """Return `value` as JSON with sorted keys and no spaces: equal values, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of `value`'s canonical JSON, as 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON; a number that is not finite becomes null."""
+    write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write `result.json`. Written last: its presence means the run came to an end."""
+    write_json(folder / RESULT, asdict(result))
+
+
+def read_result(folder: Path) -> Result | None:
+    """Read `result.json`, or None where the run has not come to an end."""
+    try:
+        return Result(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def find_runs(results: Path, paper: str = "*") -> Iterator[Record]:
+    """Yield every ended run under `results/runs`, in a stable order."""
+    for path in sorted((results / "runs").glob(f"{paper}/*/*/{RESULT}")):
+        result = read_result(path.parent)
+        if result is not None:
+            yield Record(path.parent, result)
+
+
+def write_items(folder: Path, items: Mapping[str, Items]) -> None:
+    """Write every metric's items as one table: `metric`, `id`, and the columns any metric has."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not items:
+        return
+    tables = [
+        pa.table(
+            {
+                "metric": pa.array([metric] * len(item.ids), pa.string()),
+                "id": pa.array([str(i) for i in item.ids], pa.string()),
+                **{name: pa.array(column, pa.float64()) for name, column in item.columns.items()},
+            }
+        )
+        for metric, item in items.items()
+    ]
+    temporary = folder / f".{ITEMS}"
+    pq.write_table(pa.concat_tables(tables, promote_options="default"), temporary)
+    os.replace(temporary, folder / ITEMS)
+
+
+def read_items(folder: Path) -> dict[str, Items]:
+    """Read `items.parquet` back as `{metric: Items}` with numpy columns; empty where there is none."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not (folder / ITEMS).exists():
+        return {}
+    table = pq.read_table(folder / ITEMS)
+    found: dict[str, Items] = {}
+    for metric in table["metric"].unique().to_pylist():
+        part = table.filter(pc.equal(table["metric"], metric))
+        columns = {
+            name: part[name].to_numpy()
+            for name in part.column_names
+            if name not in ("metric", "id") and part[name].null_count < len(part)
+        }
+        found[metric] = Items(columns, part["id"].to_pylist())
+    return found
+
+
+def read_curves(folder: Path) -> list[dict[str, float]]:
+    """Read `metrics.jsonl`: one `{"step": ..., name: value}` per line; a torn last line is left out."""
+    path = folder / CURVES
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
