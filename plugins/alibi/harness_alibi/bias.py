@@ -1,0 +1,36 @@
+"""ALiBi's idea: no position embedding anywhere; a query pays for the distance of the key it looks at.
+
+    a_ij = softmax_j( q_i . k_j / sqrt(head_width)  -  m_h * (i - j) )
+
+The slopes m_h are fixed, one a head, the same in every layer: sharp heads see near, flat ones far.
+The bias is added after the scaling and is not scaled itself (footnote 10). The paper's code adds
+m_h * j instead, equal after a causal softmax; we keep the distance, which small floats can hold.
+"""
+
+import torch
+from torch import Tensor
+
+
+def slopes(heads: int) -> Tensor:
+    """Return each head's slope, (heads,) float32: from 2^(-8/heads) in equal ratios down to 2^-8.
+
+    Where `heads` is not a power of two: those of the power below, then every second one of the power
+    above, in this order (the official `get_slopes`, not in the paper).
+    """
+    below = 2 ** (heads.bit_length() - 1)
+    return torch.cat([_geometric(below), _geometric(2 * below)[::2][: heads - below]]).float()
+
+
+def _geometric(heads: int) -> Tensor:
+    return 2.0 ** (-8 / heads * torch.arange(1, heads + 1, dtype=torch.float64))
+
+
+def alibi_bias(heads: int, query_length: int, key_length: int) -> Tensor:
+    """Return what is added to the scaled scores, (heads, query_length, key_length) float32.
+
+    The queries are the last `query_length` of `key_length` tokens, as in decoding with a cache, so the
+    last query's own key gets zero. Keys after a query get a positive value: mask them.
+    """
+    query = torch.arange(key_length - query_length, key_length)
+    distance = query[:, None] - torch.arange(key_length)  # (query_length, key_length)
+    return -slopes(heads)[:, None, None] * distance
