@@ -35,6 +35,8 @@ class Result:
     status: str
     config: dict[str, Any]
     metrics: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     environment: dict[str, Any] = field(default_factory=dict)

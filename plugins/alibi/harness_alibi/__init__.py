@@ -1,10 +1,104 @@
-"""ALiBi: Attention with Linear Biases (Press, Smith, Lewis 2021, arXiv 2108.12409).
+"""ALiBi: attention with linear biases, so that a model trained short can be tested long.
 
-Train short, test long: without any position embedding, each head subtracts a fixed slope times the
-distance between query and key from its scores. The paper claims that perplexity then stays good on
-inputs longer than those trained on.
+Press, Smith and Lewis (ICLR 2022). No position is added anywhere; each head subtracts from its
+attention scores a fixed slope times the distance between query and key. Trained at L, perplexity
+stays flat at many times L, where sinusoidal positions break. It does not make memory longer:
+most of the gain of long windows is the evaluation protocol (Appendix B), and both are shown here.
 """
 
-from harness import lazy
+from harness import Method, Paper, hookimpl, lazy
+
+from harness_alibi.claims import CLAIMS, FIGURES, METRICS
+from harness_alibi.settings import Alibi, Data, Task
 
 __getattr__ = lazy(__name__, {"slopes": "bias", "alibi_bias": "bias"})
+
+METHODS = {
+    "alibi": Method(Alibi(), "fixed slopes on the distance (the paper's)"),
+    "sinusoidal": Method(Alibi("sinusoidal"), "sinusoids added once to the embeddings", baseline=True),
+    "rotary": Method(Alibi("rotary"), "queries and keys rotated by position", baseline=True),
+    "t5_bias": Method(Alibi("t5_bias"), "a learned bias per bucket of distance", baseline=True),
+    "none": Method(Alibi("none"), "no positions at all: the causal mask alone", baseline=True),
+    "learned": Method(Alibi("learned"), "a vector per position; ends at L", baseline=True),
+    "alibi_learned_slopes": Method(Alibi(learned_slopes=True), "slopes trained with the model"),
+    "alibi_half_heads": Method(Alibi(half_heads=True), "a bias on every other head only"),
+    "alibi_interpolated": Method(Alibi(interpolated=True), "slopes scaled by L / length when tested beyond L"),
+}
+
+BUDGETS = {
+    "smoke": {
+        "task": {
+            "length": 16, "width": 16, "layers": 1, "heads": 2, "feedforward": 32, "batch_size": 4,
+            "steps": 4, "schedule_steps": 4, "warmup": 1, "multiples": [1, 2], "targets": 256,
+            "stride": 8, "sliding_targets": 64, "probes": 4,
+        },
+    },
+    "small": {},  # the defaults of Task: a check of direction, half a minute on one core
+    "full": {  # the README's command for WikiText-103, L = 512
+        "task": {
+            "length": 512, "width": 1024, "layers": 16, "heads": 8, "feedforward": 4096,
+            "dropout": 0.3, "attention_dropout": 0.1, "activation_dropout": 0.1,
+            "tokenizer": "words", "vocabulary": 267_735, "optimizer": "nag", "learning_rate": 1.0,
+            "weight_decay": 0.0, "warmup": 16_000, "clip": 0.1, "batch_size": 18, "steps": 286_000,
+            "schedule_steps": 286_000, "multiples": [1, 2, 4, 8, 16], "targets": 212_992,
+            "stride": 512, "sliding_targets": 212_992,
+        },
+        "data": {
+            "corpus": "hub:Salesforce/wikitext#wikitext-103-v1/train",
+            "validation": "hub:Salesforce/wikitext#wikitext-103-v1/validation",
+            "test": "hub:Salesforce/wikitext#wikitext-103-v1/test",
+        },
+    },
+}  # fmt: skip
+
+
+@hookimpl
+def paper():
+    return Paper(
+        title="Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation",
+        authors="Ofir Press, Noah A. Smith, Mike Lewis",
+        year=2022,
+        url="https://arxiv.org/abs/2108.12409",
+        task=Task,
+        data=Data,
+        methods=METHODS,
+        metrics=METRICS,
+        claims=CLAIMS,
+        figures=FIGURES,
+        budgets=BUDGETS,
+    )
+
+
+@hookimpl
+def prepare(task, data, data_dir):
+    from harness_alibi.preparation import prepare
+
+    prepare(task, data, data_dir)
+
+
+@hookimpl
+def train(run):
+    from harness_alibi.training import train
+
+    train(run)
+
+
+@hookimpl
+def evaluate(run, split):
+    from harness_alibi.evaluation import evaluate
+
+    return evaluate(run, split)
+
+
+@hookimpl
+def plan(run):
+    from harness_alibi.pricing import plan
+
+    return plan(run)
+
+
+@hookimpl
+def training_step(run, device):
+    from harness_alibi.training import training_step
+
+    training_step(run, device)

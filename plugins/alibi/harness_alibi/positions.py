@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class AlibiPosition(Position):
     """Linear biases. Built as `DecoderConfig(position="alibi", position_options={"learned_slopes": True})`.
 
-    `learned_slopes` trains the slopes' logarithms, so that they stay positive; `half_heads` gives the slopes of
-    heads / 2 to the first half and zero to the rest; `interpolated` flattens them when more than
-    `config.length` tokens are seen (padding counts as seen).
+    `learned_slopes` trains the slopes' logarithms, so that they stay positive; `half_heads` gives the first
+    half of the heads the slopes of heads / 2 and the rest none; `interpolated` flattens the slopes when more
+    than `config.length` tokens are seen (padding counts as seen).
     """
 
     def __init__(

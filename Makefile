@@ -1,0 +1,41 @@
+# Needs Python 3.11+ and a package index; everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+STAMP := $(VENV)/.installed
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo install test test-all lint scorecard clean
+
+demo: $(STAMP)  ## a verdict on a published claim, on real text, in about four minutes
+	$(BIN)/harness run -m +experiment=quickstart
+	$(BIN)/harness report alibi
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt $(PLUGINS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]" $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy harness $(foreach p,$(PLUGINS),$(wildcard $(dir $(p))harness_*))
+
+test: lint  ## lint, types and the quick tests
+	$(BIN)/python -m pytest -m "not slow and not fault and not install" -n 2
+
+test-all: lint  ## also slow, fault and fresh-install tests
+	$(BIN)/python -m pytest -m "slow or fault or install"
+
+scorecard: $(STAMP)  ## run every paper's experiment on real data and write the tracked scorecard
+	$(BIN)/harness run -m +experiment=alibi results=results/scorecard-runs
+	$(if $(HARNESS_DATA),$(BIN)/harness run -m +experiment=alibi results=results/scorecard-runs data.corpus=$(HARNESS_DATA)/wikitext-2)
+	$(BIN)/python -m harness.publish results/scorecard-runs
+
+clean:
+	rm -rf $(VENV) build dist

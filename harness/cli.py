@@ -1,0 +1,171 @@
+"""The `harness` command. Light: what a subcommand needs is imported when it is called.
+
+`run` is handed to Hydra before typer sees it, so that Hydra's own grammar passes through whole;
+`harness <paper> <tool>` imports that paper alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Results = Annotated[Path, typer.Option(help="The folder that holds runs, stages and reports.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Paper = Annotated[str, typer.Argument(help="A paper's name, as `harness papers` lists it.")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and leave with its exit code: 0 done, 1 a run failed, 2 wrong usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["run"]:
+        from harness.sweep import main as run
+
+        raise SystemExit(run(arguments[1:]))
+    from harness.errors import HarnessError
+
+    try:
+        _app(arguments)(arguments, prog_name="harness")
+    except HarnessError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"harness: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    return 0
+
+
+def _app(arguments: list[str]) -> typer.Typer:
+    """Build the typer app; a paper's own tools are added only where its name is the first word."""
+    app = typer.Typer(
+        help="Judge a paper's claims on your machine, your model and your data.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        epilog="Start here: [bold]harness run -m +experiment=quickstart[/], then [bold]harness report alibi[/].",
+    )
+    for command in (run, plan, report, papers, data, status, check, ui):
+        app.command()(command)
+    word = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    from harness.plugins import VERBS, listed, load
+
+    if word and word not in VERBS:
+        from harness.errors import UsageError, nearest
+
+        names = [listing.name for listing in listed()]
+        if word not in names:
+            raise UsageError(f"there is no command or paper {word!r}: {nearest(word, [*VERBS, *names])}")
+        plugin = load(word)
+        assert plugin.paper is not None
+        tools = typer.Typer(help=plugin.paper.title, no_args_is_help=True)
+        if not plugin.implements("tools"):
+            raise UsageError(f"{word} has no commands of its own: run it with `harness run method={word}/...`")
+        plugin.hook("tools")(app=tools)
+        app.add_typer(tools, name=word)
+    return app
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def run() -> None:
+    """Run a method of a paper, or with -m a sweep of them; takes Hydra overrides.
+
+    Example: harness run -m +experiment=alibi data.corpus=my.txt
+    """
+
+
+def plan(
+    overrides: Annotated[list[str], typer.Argument(help="Hydra overrides, as for `harness run`.")],
+    json_: Json = False,
+) -> None:
+    """Price a run without running it: parameters, tokens, FLOPs, memory, hours.
+
+    Example: harness plan method=alibi/alibi budget=full
+    """
+    from harness.pricing import show_plan
+
+    show_plan(overrides, json_)
+
+
+def report(
+    papers: Annotated[list[str] | None, typer.Argument(help="Which papers; all with runs by default.")] = None,
+    results: Results = Path("results"),
+    from_: Annotated[str, typer.Option("--from", help="Judge the runs of this MLflow tracking URI.")] = "",
+    json_: Json = False,
+) -> None:
+    """Turn runs into verdicts: a table here, and Markdown, JSON and one offline HTML file on disk.
+
+    Example: harness report alibi
+    """
+    from harness.publish import show_report
+
+    show_report(papers or [], results.expanduser().resolve(), from_, json_)
+
+
+def papers(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Import each: methods, or what is wrong.")] = False,
+    json_: Json = False,
+) -> None:
+    """List the installed papers; -v imports each and lists its methods or what is wrong with it.
+
+    Example: harness papers -v
+    """
+    from harness.listing import show_papers
+
+    show_papers(verbose, json_)
+
+
+def data(paper: Paper, results: Results = Path("results"), json_: Json = False) -> None:
+    """Say what data a paper reads: columns, what it is for, its default, and what is present.
+
+    Example: harness data alibi
+    """
+    from harness.listing import show_data
+
+    show_data(paper, results.expanduser().resolve(), json_)
+
+
+def status(
+    paper: Annotated[str, typer.Argument(help="One paper; all by default.")] = "",
+    results: Results = Path("results"),
+    json_: Json = False,
+) -> None:
+    """Show every run by method and seed: finished, running with ETA, interrupted or failed.
+
+    Example: harness status alibi
+    """
+    from harness.listing import show_status
+
+    show_status(paper, results.expanduser().resolve(), json_)
+
+
+def check(paper: Paper, json_: Json = False) -> None:
+    """Check that a paper's plugin keeps the contract: smoke runs, repeatability, one device.
+
+    Example: harness check alibi
+    """
+    from harness.contract import show_check
+
+    raise SystemExit(show_check(paper, json_))
+
+
+def ui(
+    results: Results = Path("results"),
+    tracking: Annotated[str, typer.Option(help="Another tracking URI than the results folder's.")] = "",
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+) -> None:
+    """Open MLflow's own UI on these results, for this machine only.
+
+    Example: harness ui --port 5001
+    """
+    from harness.tracking import tracking_uri
+
+    uri = tracking_uri(results.expanduser().resolve(), tracking)
+    words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
+    os.execv(sys.executable, [*words, "--host", "127.0.0.1"])

@@ -1,0 +1,139 @@
+"""Sample from any causal language model in batches, with a cache.
+
+Each prompt draws its own uniform numbers, made from the seed, its tokens and how many equal prompts came
+before it. So its sample does not depend on the order of the prompts, on the batch size or on the others
+in its batch, except where rounding in batched arithmetic decides a near tie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import UsageError
+
+
+@contextmanager
+def inference(model: Any) -> Iterator[None]:
+    """Run the body without gradients and, where `model` is a module, without dropout."""
+    training = getattr(model, "training", False)
+    if training:
+        model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        if training:
+            model.train()
+
+
+def generate(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    eos_ids: Sequence[int] = (),
+    batch_size: int = 32,
+) -> list[list[int]]:
+    """Continue each prompt; return the new tokens, without the end token, in the order of the prompts.
+
+    Greedy at temperature 0; otherwise from the smallest set of tokens whose probability reaches `top_p`.
+    `model` is a transformers causal language model. Raises `UsageError` for an empty prompt.
+    """
+    if not all(prompts):
+        raise UsageError("A prompt without tokens cannot be continued: give each at least one token.")
+    if temperature < 0 or not 0 < top_p <= 1:
+        raise UsageError(f"temperature={temperature} must be 0 or more and top_p={top_p} above 0, at most 1.")
+    keys = _keys(prompts, seed)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding in each batch
+    made: dict[int, list[int]] = {}
+    with inference(model):
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            draws = np.stack([np.random.default_rng(keys[i]).random(max_new_tokens) for i in rows])
+            tokens = _continue(model, [prompts[i] for i in rows], draws, temperature, top_p, set(eos_ids))
+            made.update(zip(rows, tokens, strict=True))
+    return [made[i] for i in range(len(prompts))]
+
+
+def _keys(prompts: Sequence[Sequence[int]], seed: int) -> list[int]:
+    """Return a number for each prompt that tells it from every other, equal ones by their turn."""
+    turns: Counter[tuple[int, ...]] = Counter()
+    keys = []
+    for prompt in prompts:
+        tokens = tuple(map(int, prompt))
+        text = f"{seed} {turns[tokens]} {tokens}"
+        keys.append(int.from_bytes(hashlib.sha256(text.encode()).digest()))
+        turns[tokens] += 1
+    return keys
+
+
+def _continue(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    draws: np.ndarray,
+    temperature: float,
+    top_p: float,
+    eos_ids: set[int],
+) -> list[list[int]]:
+    """Continue one left-padded batch by one token for each column of `draws` (rows, steps)."""
+    width = max(map(len, prompts))
+    padded = [[-1] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    ids = torch.tensor(padded, device=model.device)  # (rows, width)
+    mask = (ids >= 0).long()
+    inputs = {"input_ids": ids.clamp(min=0), "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
+    ends = torch.tensor(sorted(eos_ids), device=model.device)
+    ended = torch.zeros(len(prompts), dtype=torch.bool, device=model.device)
+    takes = _takes(model)
+    cache, made = None, []
+    for draw in torch.from_numpy(draws.T).to(model.device, torch.float32):
+        out = model(
+            **{name: value for name, value in inputs.items() if name in takes},
+            **({"logits_to_keep": 1} if "logits_to_keep" in takes else {}),
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache = out.past_key_values
+        token = choose(out.logits[:, -1].float(), draw, temperature, top_p)
+        made.append(token)
+        ended |= torch.isin(token, ends)
+        if ended.all():
+            break
+        inputs = {"input_ids": token[:, None], "position_ids": inputs["position_ids"][:, -1:] + 1}
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+    rows = torch.stack(made, dim=1).tolist() if made else [[] for _ in prompts]
+    return [list(itertools.takewhile(lambda t: t not in eos_ids, row)) for row in rows]
+
+
+def _takes(model: Any) -> Collection[str]:
+    """Return what the model's forward accepts; not every family counts positions from outside."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside peft's wrapper
+    return inspect.signature(inner.forward).parameters
+
+
+def choose(logits: Tensor, draw: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
+    """Return one token a row, (rows,), by inverting the cumulative distribution at `draw` in [0, 1).
+
+    `logits` is (rows, vocabulary); the most probable tokens come first and those past `top_p` are dropped.
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    probability, order = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
+    below = probability.cumsum(dim=-1) - probability  # mass of the tokens before this one
+    probability = torch.where(below < top_p, probability, 0.0)
+    reach = probability.cumsum(dim=-1)
+    place = (reach <= draw[:, None] * reach[:, -1:]).sum(dim=-1, keepdim=True)
+    return order.gather(-1, place.clamp(max=logits.shape[-1] - 1))[:, 0]

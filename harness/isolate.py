@@ -1,0 +1,160 @@
+"""Each run in a process of its own, from a warm fork server: what a run does, it does alone.
+
+The server imports torch and transformers once; a run is then a fork of it, some tens of
+milliseconds. Exception, sys.exit, out of memory, signal and time-out are told apart, written into
+the run's folder as a typed failure, and the next run goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.results import LOG, PROGRESS, Result, read_result, write_result
+from harness.run import Spec
+
+PRELOAD = ["torch", "transformers", "accelerate", "pyarrow.parquet", "scipy.stats", "harness.run"]
+
+
+def isolated(spec: Spec, minutes: float | None = None, memory_gb: float | None = None) -> Result:
+    """Bring the run to its end in its own process; return its result, whatever happened to it."""
+    multiprocessing.set_start_method("forkserver", force=True)  # joblib's own would reach the child
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    process = context.Process(target=_child, args=(spec, surroundings(), memory_gb), name=spec.title)
+    with _plain_main():
+        process.start()
+    process.join(None if minutes is None else minutes * 60)
+    timed_out = process.is_alive()
+    if timed_out:
+        process.kill()
+        process.join()
+    result = read_result(spec.folder)
+    code = process.exitcode
+    if code == 0 and result is not None and result.run_key == spec.run_key:
+        return result
+    if result is not None and result.status == "finished":
+        return result  # it ended well and died afterwards
+    result = Result(spec.run_key, "failed", spec.config(), error=death(code, timed_out, minutes))
+    result.error = {**(result.error or {}), "log": last_lines(spec.folder)}
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    write_result(spec.folder, result)
+    with contextlib.suppress(OSError):
+        (spec.folder / PROGRESS).unlink(missing_ok=True)
+    return result
+
+
+def death(code: int | None, timed_out: bool, minutes: float | None) -> dict[str, Any]:
+    """Name what ended a process: time-out, signal or exit code, with the mend where there is one."""
+    if timed_out:
+        return {"type": "timeout", "message": f"stopped after {minutes:g} minutes: raise limits.minutes"}
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        share = _memory_share()
+        hint = f"; memory in use on this machine: {share:.0%}" if name == "SIGKILL" else ""
+        kind = "oom" if name == "SIGKILL" and share > 0.95 else "signal"
+        return {"type": kind, "message": f"the run's process was ended by {name}{hint}"}
+    return {"type": "exit", "message": f"the run's process left with exit code {code} before it was done"}
+
+
+def last_lines(folder: Path, count: int = 20) -> str:
+    """Return the end of a run's log, or "" where there is none."""
+    try:
+        return "\n".join((folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+    except OSError:
+        return ""
+
+
+def surroundings() -> dict[str, str]:
+    """Return the environment as data: what is set after the server started would not reach a run."""
+    return dict(os.environ)
+
+
+def die_with(gone: Callable[[], bool]) -> None:
+    """Kill this process as soon as `gone()` says that the one it works for is no more."""
+
+    def watch() -> None:
+        while not gone():
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def die_with_parent() -> None:
+    """Kill this process when its parent process ends, however that ends."""
+    parent = os.getppid()
+    die_with(lambda: os.getppid() != parent)
+
+
+def quiet_threads() -> None:
+    """Give a CPU run one thread, whatever launched it: two busy pools on two cores run 15 times slower."""
+    import torch
+
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)
+    with contextlib.suppress(AttributeError, OSError):  # OpenMP was already up when the server forked
+        ctypes.CDLL("libgomp.so.1").omp_set_num_threads(1)
+
+
+def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None) -> None:
+    """Run in the forked process: set the surroundings first, then execute."""
+    from multiprocessing import parent_process
+
+    os.environ.clear()
+    os.environ.update(environ)
+    parent = parent_process()
+    assert parent is not None
+    die_with(lambda: not parent.is_alive())
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    log = (spec.folder / LOG).open("a", buffering=1, encoding="utf-8")
+    sys.stdout = sys.stderr = log
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    if spec.device == "cpu":
+        quiet_threads()
+        if memory_gb is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_AS, (int(memory_gb * 2**30),) * 2)
+    from harness.plugins import load
+    from harness.run import execute
+
+    result = execute(spec, load(spec.paper))
+    if result.error is not None:
+        log.flush()
+        result.error["log"] = last_lines(spec.folder)
+        write_result(spec.folder, result)
+
+
+@contextlib.contextmanager
+def _plain_main() -> Any:
+    """Keep a child from importing the program's main module anew: runs need none of it."""
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    main.__spec__ = None
+    if file is not None:
+        del main.__file__
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
+
+
+def _memory_share() -> float:
+    import psutil
+
+    return psutil.virtual_memory().percent / 100

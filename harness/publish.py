@@ -1,0 +1,148 @@
+"""`harness report`, and the tracked scorecard that `make scorecard` writes.
+
+A report goes to `results/reports/`, which git ignores. Only `publish` writes what is tracked:
+`results/scorecard/*.json`, the pictures and the README's table. It refuses smoke runs, runs made
+by other code and a dirty tree, so that a published number can be made again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness import report
+from harness.errors import HarnessError, UsageError, nearest
+from harness.plugins import Plugin, listed, load
+from harness.results import Record, find_runs, write_json, write_text
+from harness.run import source_digest
+
+
+def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> None:
+    """Judge the runs of `papers` (all by default) and write report files beside what is printed."""
+    cards, pictures = [], []
+    for plugin, records in _records(papers, results, uri):
+        assert plugin.paper is not None
+        found = report.judge(plugin.name, plugin.paper, records, current_code=_code(plugin))
+        cards += found
+        folder = results / "reports"
+        write_json(folder / f"{plugin.name}.json", found)
+        write_text(folder / f"{plugin.name}.md", report.to_markdown(found))
+        write_text(folder / f"{plugin.name}.html", report.to_html(found))
+        pictures.append(folder / f"{plugin.name}.html")
+    if as_json:
+        print(json.dumps(json.loads((results / "reports" / f"{cards[0]['paper']}.json").read_text()) if len({c["paper"] for c in cards}) == 1 else cards, indent=1, ensure_ascii=False, default=str))
+        return
+    console = Console()
+    report.to_terminal(cards, console)
+    for path in pictures:
+        console.print(f"report: {path.as_uri()}", soft_wrap=True, highlight=False)
+    if not uri:
+        console.print(f"MLflow: harness ui --results {results}", soft_wrap=True, highlight=False)
+
+
+def _records(papers: Sequence[str], results: Path, uri: str) -> Iterable[tuple[Plugin, list[Record]]]:
+    """Yield each paper with its ended runs, from the folders or from a tracking store.
+
+    Raises UsageError for an unknown paper, HarnessError where there is nothing to judge.
+    """
+    known = [listing.name for listing in listed()]
+    for name in papers:
+        if name not in known:
+            raise UsageError(f"no paper {name!r} is installed: {nearest(name, known)}")
+    if uri:
+        from harness.tracking import fetch
+
+        records = fetch(uri, results / "stages" / "fetched", papers)
+    else:
+        records = [record for name in (papers or ["*"]) for record in find_runs(results, name)]
+    names = sorted({record.result.config["paper"] for record in records})
+    if not names:
+        where = uri or results
+        example = papers[0] if papers else "quickstart"
+        raise HarnessError(f"{where} holds no ended runs to judge: harness run -m +experiment={example}")
+    for name in names:
+        if name in known:
+            yield load(name), [record for record in records if record.result.config["paper"] == name]
+        else:
+            print(f"harness: runs of {name!r} are left out: that paper is not installed", file=sys.stderr)
+
+
+def _code(plugin: Plugin) -> str:
+    import harness
+
+    return source_digest(harness, plugin.module)
+
+
+def publish(results: Path, root: Path) -> list[Path]:
+    """Write the tracked scorecard of every paper with runs in `results`; return what was written.
+
+    Raises HarnessError for a dirty tree, smoke runs only, or runs made by other code.
+    """
+    if subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True).stdout:
+        raise HarnessError("the tree has uncommitted changes: commit them, so that the numbers belong to a commit")
+    written = []
+    for plugin, records in _records([], results, ""):
+        assert plugin.paper is not None
+        kept = [record for record in records if record.result.config["budget"] != "smoke"]
+        cards = report.judge(plugin.name, plugin.paper, kept, current_code=_code(plugin))
+        if not cards:
+            raise HarnessError(f"{plugin.name} has smoke runs only, which are no evidence: run its experiment")
+        if any(card["stale"] for card in cards):
+            raise HarnessError(f"some runs of {plugin.name} were made by other code: run them again with rerun=true")
+        path = root / "results" / "scorecard" / f"{plugin.name}.json"
+        write_json(path, cards)
+        written.append(path)
+        for index, figure in enumerate(plugin.paper.figures):
+            picture = root / "results" / "scorecard" / f"{plugin.name}-{index + 1}.svg"
+            report.draw(figure, cards[0], picture)
+            written.append(picture)
+    cards = [card for path in sorted((root / "results" / "scorecard").glob("*.json")) for card in json.loads(path.read_text(encoding="utf-8"))]
+    for path in (root / "README.md", root / "results" / "README.md"):
+        write_text(path, with_table(path.read_text(encoding="utf-8"), cards))
+        written.append(path)
+    return written
+
+
+def with_table(text: str, cards: Sequence[dict[str, Any]]) -> str:
+    """Return a page with the lines between its scorecard marks replaced by the scorecard."""
+    marks = r"(<!-- scorecard -->\n).*?(<!-- /scorecard -->)"
+    return re.sub(marks, lambda m: m.group(1) + table(cards) + m.group(2), text, flags=re.S)
+
+
+def table(cards: Sequence[dict[str, Any]]) -> str:
+    """Return the scorecard as a Markdown table: a row a claim, with data, seeds, device and date."""
+    rows = ["| paper | claim | the paper | here (95 % interval) | bound | verdict | data | seeds |", "|---|---|---|---|---|---|---|---|"]
+    for card in cards:
+        for claim in card["claims"]:
+            reported = claim["reported"]
+            theirs = f"{reported['value']:.3g} ({reported['source']})" if reported and "value" in reported else "-"
+            ours = "-"
+            if claim["difference"] is not None:
+                ours = f"{claim['difference']:.3g}"
+                if claim["low"] is not None:
+                    ours += f" ({claim['low']:.3g} to {claim['high']:.3g})"
+            bound = f"{'>' if claim['side'] == 'above' else '<'} {claim['by']:g}"
+            data = ", ".join(str(v) for v in card["data"].values() if v)
+            rows.append(
+                f"| {card['paper']} | {claim['text']} | {theirs} | {ours} | {bound} | **{claim['verdict']}** | {data} | {claim['seeds']} |"
+            )
+    dates = sorted({card["date"] for card in cards})
+    machines = sorted({f"{card['device']}, {card['precision']}, budget {card['budget']}" for card in cards})
+    rows.append("")
+    rows.append(f"Runs of {', '.join(dates)}; {'; '.join(machines)}. Verdicts are about the direction, at small scale.")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        for path in publish(Path(sys.argv[1]).resolve(), Path.cwd()):
+            print(path)
+    except HarnessError as error:
+        raise SystemExit(f"harness: {error}") from None

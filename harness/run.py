@@ -1,0 +1,467 @@
+"""One run, one way: prepare -> train -> evaluate, and a folder that tells what happened.
+
+A `Run` is what the hooks see. `Spec` is the same thing as plain values: what decides a run, its
+key, and where it goes; it travels to the run's own process. `execute` turns a spec into a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.paper import Items
+from harness.results import (
+    CURVES,
+    PROGRESS,
+    Result,
+    digest,
+    read_result,
+    write_items,
+    write_json,
+    write_result,
+    write_text,
+)
+
+KEY_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that decides a run, as plain values, and the few that do not (below `results`)."""
+
+    paper: str
+    name: str
+    method: dict[str, Any]
+    task: dict[str, Any]
+    data: dict[str, str]
+    model: str
+    budget: str
+    seed: int
+    device: str
+    precision: str
+    processes: int
+    sources: dict[str, Any]  # field of Data -> resolved Source
+    model_source: Any  # resolved Source or None
+    declared: bool  # the method config equals the paper's declared instance
+    changes: dict[str, Any]  # fields in which it does not
+    deterministic: bool
+    baseline: bool
+    results: Path
+    micro_batch: int | None = None
+    checkpoint_seconds: float = 30.0
+    keep: str = "weights"
+    objective: str = ""
+    sweep: str = ""
+
+    @property
+    def task_digest(self) -> str:
+        """What all methods of one comparison share; runs of different digests are never compared."""
+        return digest(
+            {
+                "task": self.task,
+                "model": self.model_source.digest if self.model_source else "",
+                "data": {name: source.digest for name, source in sorted(self.sources.items())},
+            }
+        )
+
+    @property
+    def run_key(self) -> str:
+        """Who this run is: 64 hex digits over all that decides it. No paths, indices or URIs."""
+        return digest(
+            {
+                "version": KEY_VERSION,
+                "paper": self.paper,
+                "method": self.method,
+                "task": self.task_digest,
+                "budget": self.budget,
+                "seed": self.seed,
+                "precision": self.precision,
+                "device": self.device,
+                "processes": self.processes,
+            }
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives: results/runs/<paper>/<method>/<first 16 digits of the key>."""
+        return self.results / "runs" / self.paper / self.name / self.run_key[:16]
+
+    @property
+    def title(self) -> str:
+        """How the run is called in tables and progress bars."""
+        changes = ", ".join(f"{key}={value}" for key, value in self.changes.items())
+        return f"{self.paper}/{self.name}{f' ({changes})' if changes else ''} seed {self.seed}"
+
+    def config(self) -> dict[str, Any]:
+        """Return what `result.json` says of the run's settings."""
+        return {
+            "paper": self.paper,
+            "name": self.name,
+            "method": self.method,
+            "method_declared": self.declared,
+            "method_changes": self.changes,
+            "task": self.task,
+            "task_digest": self.task_digest,
+            "data": self.data,
+            "model": self.model,
+            "budget": self.budget,
+            "seed": self.seed,
+            "deterministic": self.deterministic,
+            "baseline": self.baseline,
+            "device": self.device,
+            "precision": self.precision,
+            "processes": self.processes,
+            "sweep": self.sweep,
+        }
+
+
+@dataclass
+class Run:
+    """What a hook sees of a run: its settings, its folders, and where to tell how it goes."""
+
+    paper: str
+    name: str
+    method: Any
+    task: Any
+    data: Mapping[str, Any]
+    model: Any
+    budget: str
+    seed: int
+    device: str
+    precision: str
+    data_dir: Path
+    output_dir: Path
+    stages_dir: Path
+    folder: Path
+    micro_batch: int | None = None
+    checkpoint_seconds: float = 30.0
+    about: dict[str, Any] = field(default_factory=dict)
+    absences: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
+    _shown: float = 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder where an interrupted training continues from."""
+        return self.folder / "checkpoint"
+
+    def stage(self, name: str, inputs: Any, make: Callable[[Path], None]) -> Path:
+        """Return the folder `make` filled for these `inputs`, making it only once (see `stage`)."""
+        return stage(self.stages_dir, f"{self.paper}-{name}", inputs, make)
+
+    def log(self, step: int, **values: float) -> None:
+        """Append one point of the run's curves."""
+        with (self.folder / CURVES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def progress(self, done: int, total: int, **values: Any) -> None:
+        """Tell how far the run is; at most twice a second reaches the disk."""
+        now = time.monotonic()
+        if done < total and now - self._shown < 0.5:
+            return
+        self._shown = now
+        state = {**self.about, "done": done, "total": total, "time": time.time()}
+        write_json(self.folder / PROGRESS, {**state, **values})
+
+    def measure(self, name: str, value: float) -> None:
+        """Record a declared metric that differs from time to time: speed, memory. Kept apart from results."""
+        self.measured[name] = float(value)
+
+    def absent(self, metric: str, reason: str) -> None:
+        """Say why a declared metric does not exist for this method; reports show the reason."""
+        self.absences[metric] = reason
+
+    def fit(self, model: Any, batches: Any, step: Callable[..., Any], **options: Any) -> Any:
+        """Train with `harness.fit.fit` on this run's device, precision, checkpoint and curves.
+
+        `options` are `fit`'s own (steps, learning_rate, schedule ...). The rate and peak memory it
+        measured become the run's `train_tokens_per_second` and `train_peak_memory` measurements.
+        """
+        from harness.fit import checkpoint_step, fit
+
+        forget_after(self.folder / CURVES, checkpoint_step(self.checkpoint))
+        fitted = fit(
+            model,
+            batches,
+            step,
+            device=self.device,
+            precision=self.precision,
+            micro_batch=self.micro_batch,
+            checkpoint=self.checkpoint,
+            checkpoint_seconds=self.checkpoint_seconds,
+            log=self.log,
+            progress=self.progress,
+            **options,
+        )
+        self.measure("train_tokens_per_second", fitted.tokens_per_second)
+        self.measure("train_peak_memory", fitted.peak_memory_bytes)
+        return fitted
+
+
+def forget_after(curves: Path, step: int) -> None:
+    """Drop the points of a curve beyond `step`: the resumed training logs them again."""
+    if not curves.exists():
+        return
+    kept = []
+    for line in curves.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # a line torn by a kill
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    write_text(curves, "".join(kept))
+
+
+def stage(stages: Path, name: str, inputs: Any, make: Callable[[Path], None]) -> Path:
+    """Return the folder for `inputs`, calling `make(folder)` only if nobody has made it yet.
+
+    A content-addressed cache: `inputs` holds everything that decides the content. Callers in other
+    processes wait for the one that makes it; a folder appears whole or not at all.
+    """
+    import filelock
+
+    folder = stages / f"{name}-{digest(inputs)[:16]}"
+    if folder.is_dir():
+        return folder
+    stages.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{folder}.lock"):
+        if folder.is_dir():
+            return folder
+        unfinished = folder.with_name(f".{folder.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        make(unfinished)
+        write_json(unfinished / "stage.json", {"name": name, "inputs": inputs})
+        os.rename(unfinished, folder)
+    return folder
+
+
+def rebuild(cls: type, values: Mapping[str, Any]) -> Any:
+    """Make a task or method dataclass from plain values; enum names become members again."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), dict(values)))
+
+
+def open_run(spec: Spec, plugin: Any) -> Run:
+    """Return the `Run` of a spec, with nothing made or prepared yet."""
+    paper = plugin.paper
+    config = type(paper.methods[spec.name].config)
+    return Run(
+        paper=spec.paper,
+        name=spec.name,
+        method=rebuild(config, spec.method),
+        task=rebuild(paper.task, spec.task),
+        data=spec.sources,
+        model=spec.model_source,
+        budget=spec.budget,
+        seed=spec.seed,
+        device=spec.device,
+        precision=spec.precision,
+        data_dir=spec.results / "stages",
+        output_dir=spec.folder / "output",
+        stages_dir=spec.results / "stages",
+        folder=spec.folder,
+        micro_batch=spec.micro_batch,
+        checkpoint_seconds=spec.checkpoint_seconds,
+        about={
+            "title": spec.title,
+            "seed": spec.seed,
+            "budget": spec.budget,
+            "task": spec.task_digest[:8],
+            "sweep": spec.sweep,
+            "began": time.time(),
+        },
+    )
+
+
+def prepared(spec: Spec, plugin: Any, run: Run) -> Path:
+    """Return the data folder of this task, prepared once for all methods and seeds."""
+    inputs = {"paper": spec.paper, "task": spec.task_digest, "code": source_digest(plugin.module)}
+
+    def make(folder: Path) -> None:
+        plugin.hook("prepare")(task=run.task, data=run.data, model=run.model, data_dir=folder)
+
+    return stage(run.stages_dir, f"{spec.paper}-data", inputs, make)
+
+
+def execute(spec: Spec, plugin: Any) -> Result:
+    """Bring a run to its end and write `result.json`; raises only what stops the process itself.
+
+    Finished runs are returned as they are. An interrupted one goes on from its checkpoint.
+    """
+    import filelock
+
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(str(spec.folder) + ".lock"):
+        done = read_result(spec.folder)
+        if done is not None and done.status == "finished":
+            return done
+        note_start(spec.folder)
+        started = time.time()
+        result = Result(spec.run_key, "failed", spec.config())
+        try:
+            _go_through(spec, plugin, result)
+            result.status = "finished"
+        except Exception as error:
+            traceback.print_exc()
+            result.error = describe(error)
+        result.timings["total"] = time.time() - started
+        result.environment = environment(spec.device)
+        result.code = code(plugin.module)
+        result.data = {
+            name: {"name": source.name, "digest": source.digest} for name, source in spec.sources.items()
+        }
+        write_result(spec.folder, result)
+        (spec.folder / PROGRESS).unlink(missing_ok=True)
+        return result
+
+
+def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
+    """Run the three hooks and fill `result` with what they measured."""
+    run = open_run(spec, plugin)
+    run.output_dir.mkdir(parents=True, exist_ok=True)
+    run.progress(0, 1)
+    with _timed(result.timings, "prepare"):
+        run.data_dir = prepared(spec, plugin, run)
+    with _timed(result.timings, "train"):
+        plugin.hook("train")(run=run)
+    if spec.objective:
+        chosen = measure(plugin, run, "validation")[0]
+        result.validation = chosen
+    with _timed(result.timings, "evaluate"):
+        result.metrics, items = measure(plugin, run, "test")
+    result.absent = run.absences
+    result.measured = run.measured
+    write_items(spec.folder, items)
+    shutil.rmtree(run.checkpoint, ignore_errors=True)
+    if spec.keep == "metrics":
+        shutil.rmtree(run.output_dir, ignore_errors=True)
+
+
+def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[str, Items]]:
+    """Evaluate on `split`; return the declared metrics as numbers, and the items behind them.
+
+    Raises HarnessError for a metric the paper does not declare or that is not finite.
+    """
+    from harness.stats import reduce
+
+    declared = plugin.paper.metrics
+    metrics: dict[str, float] = {}
+    items: dict[str, Items] = {}
+    for name, value in plugin.hook("evaluate")(run=run, split=split).items():
+        if name not in declared:
+            raise HarnessError(f"evaluate returned {name!r}, which {run.paper} does not declare as a metric")
+        if isinstance(value, Items):
+            items[name] = value
+            value = reduce(declared[name], value.columns)
+        if not math.isfinite(value):
+            raise HarnessError(f"the metric {name!r} of {run.name} is {value}: the run has diverged")
+        metrics[name] = float(value)
+    return metrics, items
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return a failure as `{"type", "message"}`: a name to sort by and one sentence to read."""
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
+        kind = "oom"
+    elif isinstance(error, OSError) and error.errno == 28:
+        kind = "disk_full"
+    elif kind == "NonFiniteLoss":
+        kind = "nan"
+    return {"type": kind, "message": " ".join(str(error).split()) or kind}
+
+
+@contextlib.contextmanager
+def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    timings[name] = time.perf_counter() - begun
+
+
+def note_start(folder: Path) -> None:
+    """Append to the run's start log: who began it, where and when."""
+    import socket
+
+    line = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
+    with (folder / "starts.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def source_digest(*modules: Any) -> str:
+    """Return the SHA-256 over the Python sources of these packages, in path order."""
+    found = hashlib.sha256()
+    for module in modules:
+        folder = Path(module.__file__).parent
+        for path in sorted(folder.rglob("*.py")):
+            found.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
+
+
+def code(plugin_module: Any) -> dict[str, Any]:
+    """Say what code made a run: a digest of the plugin's and the core's sources, and the commit."""
+    import harness
+
+    return {"digest": source_digest(harness, plugin_module), **_git(Path(harness.__file__).parent)}
+
+
+def _git(folder: Path) -> dict[str, Any]:
+    import subprocess
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        return {"git": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.TimeoutExpired):
+        return {"git": "", "dirty": False}
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Say where a run ran: Python, packages, platform, processor, threads and device."""
+    import importlib.metadata
+    import platform
+
+    import torch
+
+    packages = ("torch", "transformers", "accelerate", "numpy", "scipy", "lm-eval", "paper-harness")
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "packages": versions,
+    }
+
+
+def as_plain(value: Any) -> dict[str, Any]:
+    """Return a dataclass instance as plain JSON values; enum members become their names."""
+
+    def plain(item: Any) -> Any:
+        if hasattr(item, "name") and hasattr(item, "value"):
+            return item.name
+        if isinstance(item, Mapping):
+            return {k: plain(v) for k, v in item.items()}
+        if isinstance(item, list | tuple):
+            return [plain(v) for v in item]
+        return item
+
+    return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}

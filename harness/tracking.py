@@ -1,0 +1,246 @@
+"""Mirror run folders to MLflow; the only importer of mlflow.
+
+The folder is the truth, and mirroring is copying what is not there yet: how far the store has got
+is asked of the store itself, so an outage, a resume and a later start are one code path and no
+point is written twice. One experiment a paper, a parent run a sweep, a child a run. Only
+`MlflowClient` is used: the fluent API listens to MLFLOW_RUN_ID in the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.results import CURVES, ITEMS, LOG, RESULT, Record, Result, read_curves, read_result, write_text
+
+BATCH = 1000  # MLflow's limit on metrics in one log_batch
+
+
+def tracking_uri(results: Path, uri: str) -> str:
+    """Return where runs are mirrored: the URI given, or this results folder's own database."""
+    return uri or f"sqlite:///{results / 'mlflow.db'}"
+
+
+class Mirror:
+    """A tracking store, and how to bring a run folder into it."""
+
+    def __init__(self, uri: str, artifacts: Path | None = None) -> None:
+        """Open the store at `uri`; a local one keeps its artifacts under `artifacts`.
+
+        Raises HarnessError where the store does not answer.
+        """
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        from mlflow import MlflowClient
+
+        self.uri = uri
+        self.artifacts = artifacts
+        try:
+            self.client = MlflowClient(tracking_uri=uri)
+            self.client.search_experiments(max_results=1)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise HarnessError(
+                f"the tracking store {uri} does not answer ({reason}): start it, or go on with tracking=off and "
+                "repeat the command later to mirror the runs"
+            ) from error
+
+    def experiment(self, paper: str) -> str:
+        """Return the id of a paper's experiment, made when it is not there."""
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(paper)
+        if found is not None:
+            return found.experiment_id
+        local = self.uri.startswith("sqlite:") and self.artifacts is not None
+        try:
+            location = (self.artifacts / paper).as_uri() if local and self.artifacts else None
+            return self.client.create_experiment(paper, artifact_location=location)
+        except MlflowException:  # another process was quicker
+            again = self.client.get_experiment_by_name(paper)
+            if again is None:
+                raise
+            return again.experiment_id
+
+    def open_sweep(self, paper: str, sweep: str, command: str) -> str:
+        """Return the parent run of a sweep."""
+        tags = {"mlflow.runName": f"sweep {sweep}", "sweep": sweep, "command": command}
+        return self.client.create_run(self.experiment(paper), tags=tags).info.run_id
+
+    def close_sweep(self, run_id: str, failed: bool, files: Iterable[Path] = ()) -> None:
+        """End a sweep's parent run in the state its runs ended in, with its summary files."""
+        for path in files:
+            self.client.log_artifact(run_id, str(path))
+        self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+    def copy(self, folder: Path, parent: str = "", config: dict[str, Any] | None = None) -> None:
+        """Bring a run folder's points, and once it has ended its parameters and files, into the store."""
+        result = read_result(folder)
+        config = result.config if result else config
+        if config is None:
+            return
+        experiment = self.experiment(config["paper"])
+        run_id = self._find(experiment, folder.name)
+        new = run_id is None
+        if run_id is None:
+            tags = self._tags(folder, config)
+            if parent:
+                tags["mlflow.parentRunId"] = parent
+            run_id = self.client.create_run(experiment, tags=tags, run_name=tags["mlflow.runName"]).info.run_id
+        run = self.client.get_run(run_id)
+        if run.data.tags.get("mirrored") == stamp(folder):
+            return
+        if not new and parent and run.data.tags.get("mlflow.parentRunId") != parent and result is None:
+            self.client.set_tag(run_id, "mlflow.parentRunId", parent)
+        self._points(run_id, folder, {} if new else run.data.metrics)
+        if result is None:
+            if run.info.status != "RUNNING":
+                self.client.update_run(run_id, "RUNNING")
+            return
+        self._end(run_id, folder, result)
+
+    def _find(self, experiment: str, key: str) -> str | None:
+        runs = self.client.search_runs([experiment], f"tags.run_key = '{key}'", max_results=1)
+        return runs[0].info.run_id if runs else None
+
+    def _tags(self, folder: Path, config: dict[str, Any]) -> dict[str, str]:
+        return {
+            "mlflow.runName": f"{config['name']} seed {config['seed']}",
+            "run_key": folder.name,
+            "sweep": config.get("sweep", ""),
+            **{k: str(config[k]) for k in ("paper", "seed", "budget", "device")},
+            "method": config["name"],
+        }
+
+    def _points(self, run_id: str, folder: Path, known: dict[str, float]) -> None:
+        """Log the points of the curves that the store does not have yet, in the file's order."""
+        from mlflow.entities import Metric
+
+        rows = read_curves(folder)
+        names = {name for row in rows for name in row if name != "step"}
+        reached = {
+            name: max((p.step for p in self.client.get_metric_history(run_id, name)), default=-1)
+            for name in names & set(known)
+        }
+        time = int((folder / CURVES).stat().st_mtime * 1000) if rows else 0
+        points = [
+            Metric(name, float(value), time, int(row["step"]))
+            for row in rows
+            for name, value in row.items()
+            if name != "step" and value is not None and row["step"] > reached.get(name, -1)
+        ]
+        for start in range(0, len(points), BATCH):
+            self.client.log_batch(run_id, metrics=points[start : start + BATCH])
+
+    def _end(self, run_id: str, folder: Path, result: Result) -> None:
+        """Log what an ended run came to: parameters, metrics, tags, dataset inputs, files, state."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        time = int((folder / RESULT).stat().st_mtime * 1000)
+        numbers = {
+            **{f"test/{name}": value for name, value in result.metrics.items()},
+            **{f"validation/{name}": value for name, value in result.validation.items()},
+            **{f"measured/{name}": value for name, value in result.measured.items()},
+            **{f"seconds/{name}": value for name, value in result.timings.items()},
+        }
+        metrics = [Metric(name, float(v), time, 0) for name, v in numbers.items() if v is not None]
+        if result.status != "finished" or "seconds/total" in self.client.get_run(run_id).data.metrics:
+            metrics = []  # a failure has none worth keeping, and a point is logged once
+        settings = {name: value for name, value in result.config.items() if name != "sweep"}
+        params = [Param(name, value[:6000]) for name, value in flat(settings)]
+        tags = {"git": result.code.get("git", ""), "plugin": result.code.get("digest", "")[:16]}
+        if result.error:
+            tags["error"] = f"{result.error['type']}: {result.error['message']}"
+        for start in range(0, len(params), 100):
+            self.client.log_batch(run_id, params=params[start : start + 100])
+        self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items() if v])
+        self._inputs(run_id, result)
+        for name in (RESULT, ITEMS, CURVES, LOG):
+            if (folder / name).exists():
+                self.client.log_artifact(run_id, str(folder / name))
+        self.client.set_terminated(run_id, "FINISHED" if result.status == "finished" else "FAILED")
+        self.client.set_tag(run_id, "mirrored", stamp(folder))
+
+    def _inputs(self, run_id: str, result: Result) -> None:
+        """Log the data a run read as MLflow dataset inputs."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=source["name"],
+                    digest=source["digest"][:36],
+                    source_type="harness",
+                    source=json.dumps({"name": source["name"]}),
+                ),
+                [InputTag("mlflow.data.context", name)],
+            )
+            for name, source in result.data.items()
+        ]
+        if inputs:
+            self.client.log_inputs(run_id, datasets=inputs)
+
+
+def stamp(folder: Path) -> str:
+    """Return what tells one ending of a run from another: its result file's digest, or "" before it."""
+    import hashlib
+
+    try:
+        return hashlib.sha256((folder / RESULT).read_bytes()).hexdigest()[:16]
+    except FileNotFoundError:
+        return ""
+
+
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested settings as dotted names with their values as text."""
+    for key, item in value.items():
+        if isinstance(item, dict):
+            yield from flat(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(item)
+
+
+def fetch(uri: str, cache: Path, papers: Iterable[str] = ()) -> list[Record]:
+    """Bring a store's runs into `cache` as run folders and read them: for judging colleagues' runs."""
+    mirror = Mirror(uri)
+    wanted = set(papers)
+    records = []
+    for experiment in mirror.client.search_experiments():
+        if wanted and experiment.name not in wanted:
+            continue
+        token: str | None = None
+        while True:
+            page = mirror.client.search_runs(
+                [experiment.experiment_id], "tags.run_key != ''", page_token=token
+            )
+            for run in page:
+                folder = cache / run.data.tags["run_key"] / run.data.tags.get("mirrored", "unfinished")
+                if "mirrored" not in run.data.tags:
+                    continue
+                if not (folder / RESULT).exists():
+                    _download(mirror.client, run.info.run_id, folder)
+                result = read_result(folder)
+                if result is not None:
+                    records.append(Record(folder, result))
+            token = page.token
+            if not token:
+                break
+    return records
+
+
+def _download(client: Any, run_id: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        for name in [f.path for f in client.list_artifacts(run_id)]:
+            if name != RESULT and name in (ITEMS, CURVES):
+                client.download_artifacts(run_id, name, str(folder))
+        path = Path(client.download_artifacts(run_id, RESULT, str(folder)))
+        write_text(folder / RESULT, path.read_text(encoding="utf-8"))

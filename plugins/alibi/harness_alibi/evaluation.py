@@ -1,0 +1,90 @@
+"""Score the same held-out tokens at L, 2L, 4L ... with both protocols, and probe for memory.
+
+Nonoverlapping windows give early tokens little context, and longer windows fewer of them: that
+alone lowers perplexity (the early token curse, Appendix B). The sliding window removes it. The
+probe asks whether a model can use what it saw: flat perplexity is not long memory.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from harness import Items
+from harness.evals import nll, retrieval
+from harness.fit import peak_memory
+
+from harness_alibi.claims import EDGES, PROBES
+from harness_alibi.training import load
+
+
+def evaluate(run: Any, split: str) -> dict[str, float | Items]:
+    """Return perplexity at every length with both protocols, by position, and the probe's gains."""
+    task = run.task
+    model = load(run.output_dir, run.device)
+    tokens = np.load(run.data_dir / f"{split}.npy", mmap_mode="r")
+    found: dict[str, float | Items] = {}
+    reach = within_reach(run, task)
+    for done, multiple in enumerate(reach):
+        length = multiple * task.length
+        run.progress(done, len(reach) + 1, note="scoring")
+        begun = time.perf_counter()
+        whole = nll(model, tokens, length, targets=task.targets, device=run.device)
+        seconds = time.perf_counter() - begun
+        slid = nll(
+            model, tokens, length, targets=task.sliding_targets, stride=task.stride, device=run.device
+        )
+        found[f"perplexity_{multiple}L"] = blocks(whole, task.length)
+        found[f"sliding_perplexity_{multiple}L"] = blocks(slid, task.stride)
+        run.measure("evaluation_tokens_per_second", task.targets / seconds)
+    found |= by_edge(whole, reach[-1] * task.length, task.length)
+    run.measure("evaluation_peak_memory", peak_memory(run.device))
+    distances = {name: int(float(name[:-1]) * task.length) for name in PROBES}
+    if run.method.position == "learned":
+        for name in PROBES[1:]:  # the probe itself takes a little more than the distance
+            run.absent(f"retrieval_gain_{name}", f"learned positions end at L = {task.length}")
+        distances = {name: distances[name] // 2 for name in PROBES[:1]}
+    gains = retrieval(model, tokens, distances=tuple(distances.values()), items=task.probes, seed=0, device=run.device)
+    for name, distance in distances.items():
+        gain = gains[distance]
+        found[f"retrieval_gain_{name}"] = Items({"gain": gain}, [f"probe-{i}" for i in range(len(gain))])
+    return found
+
+
+def within_reach(run: Any, task: Any) -> list[int]:
+    """Return the multiples of L this method can be scored at; say why others are absent."""
+    if run.method.position != "learned":
+        return list(task.multiples)
+    reason = f"learned positions end at L = {task.length}: there is no vector for a later one"
+    for multiple in task.multiples:
+        if multiple > 1:
+            run.absent(f"perplexity_{multiple}L", reason)
+            run.absent(f"sliding_perplexity_{multiple}L", reason)
+    for edge in EDGES:
+        if float(edge[:-1]) > 1:
+            run.absent(f"position_perplexity_{edge}", reason)
+    return [multiple for multiple in task.multiples if multiple == 1]
+
+
+def blocks(losses: np.ndarray, size: int) -> Items:
+    """Return the mean loss of each run of `size` tokens: items that are equal at every length."""
+    count = len(losses) // size
+    means = losses[: count * size].reshape(count, size).mean(axis=1)
+    return Items({"nll": means}, [f"tokens-{i * size}" for i in range(count)])
+
+
+def by_edge(losses: np.ndarray, length: int, unit: int) -> dict[str, Items]:
+    """Return the losses at positions up to each edge of a window of `length`, from the edge before it.
+
+    One item a window: the mean over its tokens between the two edges.
+    """
+    windows = losses[: len(losses) // length * length].reshape(-1, length)
+    found, low = {}, 0
+    for edge in EDGES:
+        high = int(float(edge[:-1]) * unit)
+        if high <= length and len(windows) and high > low:
+            means = windows[:, low:high].mean(axis=1)
+            found[f"position_perplexity_{edge}"] = Items({"nll": means}, [f"window-{i}" for i in range(len(means))])
+        low = high
+    return found

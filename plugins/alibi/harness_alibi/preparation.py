@@ -1,0 +1,33 @@
+"""Read the corpus once: a tokenizer, and the training, validation and test tokens as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.data.documents import split
+from harness.data.tokens import character_tokenizer, encode, word_tokenizer
+
+from harness_alibi.settings import Task
+
+
+def prepare(task: Task, data: Mapping[str, Any], data_dir: Path) -> None:
+    """Leave `tokenizer/` and `train.npy`, `validation.npy`, `test.npy` in `data_dir`."""
+    own = {name: list(data[name].documents()) for name in ("validation", "test") if name in data}
+    corpus = list(data["corpus"].documents())
+    parts = split(corpus)
+    texts = {"train": parts.train, "validation": parts.validation, "test": parts.test, **own}
+    if len(own) == 2:
+        texts["train"] = corpus
+    if task.tokenizer == "characters":
+        tokenizer = character_tokenizer(texts["train"])
+    elif task.tokenizer == "words":
+        tokenizer = word_tokenizer(texts["train"], task.vocabulary)
+    else:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(task.tokenizer)
+    tokenizer.save_pretrained(data_dir / "tokenizer")
+    for name, documents in texts.items():
+        encode(documents, tokenizer, data_dir / f"{name}.npy")

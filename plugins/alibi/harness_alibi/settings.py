@@ -1,0 +1,61 @@
+"""What every method of this paper shares (`Task`, `Data`), and what tells one from another (`Alibi`)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from harness import setting, source
+
+
+class Optimizer(Enum):
+    """`nag` is Nesterov's accelerated gradient, which the paper's WikiText-103 runs used."""
+
+    adamw = "adamw"
+    nag = "nag"
+
+
+@dataclass
+class Data:
+    """The text a language model is trained and judged on."""
+
+    corpus: str = source("builtin:python", "text to train on; a tenth of it is held out for judging")
+    validation: str = source("", "text to choose by, instead of half of what is held out of the corpus")
+    test: str = source("", "text to judge on, instead of half of what is held out of the corpus")
+
+
+@dataclass
+class Task:
+    """The model's size, the training, and how extrapolation is measured. Lengths are in tokens."""
+
+    length: int = setting(64, "training length L: how many tokens a training window holds")
+    width: int = setting(96, "model width")
+    layers: int = setting(3, "transformer layers")
+    heads: int = setting(4, "attention heads")
+    feedforward: int = setting(384, "width of the feed-forward layer")
+    dropout: float = setting(0.0, "dropout on embeddings and residual branches")
+    attention_dropout: float = setting(0.0, "dropout on attention weights")
+    activation_dropout: float = setting(0.0, "dropout inside the feed-forward layer")
+    tokenizer: str = setting("characters", "characters, words, or a tokenizer of the hub or a folder")
+    vocabulary: int = setting(267_735, "most frequent words kept, with tokenizer=words")
+    optimizer: Optimizer = setting(Optimizer.adamw, "adamw or nag")
+    learning_rate: float = setting(3e-3, "peak learning rate")
+    weight_decay: float = setting(0.01, "decoupled weight decay")
+    warmup: int = setting(50, "steps of linear warm-up")
+    clip: float = setting(1.0, "gradients are clipped to this norm")
+    batch_size: int = setting(32, "windows in a batch")
+    steps: int = setting(300, "training steps")
+    schedule_steps: int = setting(600, "steps the cosine is planned for; training stops at `steps`")
+    multiples: list[int] = setting([1, 2, 4, 8, 16], "evaluation lengths, in multiples of L")
+    targets: int = setting(32_768, "scored tokens, the same ones at every length")
+    stride: int = setting(32, "tokens a sliding window moves by, and scores")
+    sliding_targets: int = setting(4_096, "scored tokens with the sliding window")
+    probes: int = setting(200, "items of the retrieval probe")
+
+
+@dataclass
+class Alibi:
+    """How a model knows positions. One field tells the paper's method from its baselines."""
+
+    position: str = setting("alibi", "alibi, sinusoidal, rotary, t5_bias, learned or none")
+    learned_slopes: bool = setting(False, "train the slopes instead of fixing them")
+    half_heads: bool = setting(False, "give a bias to every other head only")
+    interpolated: bool = setting(False, "scale the slopes by L / length beyond the training length")

@@ -1,0 +1,94 @@
+"""Train one small decoder at length L; only its positions differ between methods."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from harness.data.batches import Batches
+from harness.fit import seed_everything
+from harness.nn.decoder import Decoder, DecoderConfig
+
+from harness_alibi import positions  # noqa: F401  (makes position="alibi" known to the decoder)
+from harness_alibi.settings import Alibi, Optimizer, Task
+
+
+def decoder(method: Alibi, task: Task, vocabulary: int) -> Decoder:
+    """Return an untrained decoder with this method's positions."""
+    options: dict[str, Any] = {}
+    if method.position == "alibi":
+        options = {
+            "learned_slopes": method.learned_slopes,
+            "half_heads": method.half_heads,
+            "interpolated": method.interpolated,
+        }
+    return Decoder(
+        DecoderConfig(
+            vocab_size=vocabulary,
+            width=task.width,
+            layers=task.layers,
+            heads=task.heads,
+            feedforward=task.feedforward,
+            dropout=task.dropout,
+            attention_dropout=task.attention_dropout,
+            activation_dropout=task.activation_dropout,
+            length=task.length,
+            position=method.position,
+            position_options=options,
+        )
+    )
+
+
+def train(run: Any) -> None:
+    """Train on random windows of L tokens, the same ones for every method of a seed."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
+    tokens = np.load(run.data_dir / "train.npy", mmap_mode="r")
+    seed_everything(run.seed)
+    model = decoder(run.method, run.task, len(tokenizer))
+    batches = Batches(tokens, length=run.task.length, batch_size=run.task.batch_size, seed=run.seed)
+    run.fit(model, batches, step, **recipe(run.task))
+    model.save_pretrained(run.output_dir)
+    tokenizer.save_pretrained(run.output_dir)
+
+
+def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the mean loss of predicting each next token of a batch of windows."""
+    logits = model(input_ids=batch["input_ids"], use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten())
+
+
+def recipe(task: Task) -> dict[str, Any]:
+    """Return how `fit` is to train for this task."""
+    options = {
+        "steps": task.steps,
+        "schedule_steps": task.schedule_steps,
+        "warmup": task.warmup,
+        "learning_rate": task.learning_rate,
+        "weight_decay": task.weight_decay,
+        "clip": task.clip,
+    }
+    if task.optimizer is Optimizer.nag:  # fairseq's default momentum
+        options["optimizer"] = functools.partial(torch.optim.SGD, momentum=0.99, nesterov=True)
+    return options
+
+
+def training_step(run: Any, device: str) -> None:
+    """Do one whole step on random tokens of the task's shape (for the contract kit)."""
+    vocabulary = 128
+    with torch.device(device):
+        model = decoder(run.method, run.task, vocabulary)
+    shape = (2, run.task.length)
+    batch = {name: torch.randint(vocabulary, shape, device=device) for name in ("input_ids", "labels")}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=run.task.learning_rate)
+    step(model, batch).backward()
+    optimizer.step()
+
+
+def load(folder: Path, device: str) -> Decoder:
+    """Load the decoder that `train` left in `folder`, ready to be scored."""
+    return Decoder.from_pretrained(folder).to(device).eval()
