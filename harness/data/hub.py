@@ -1,0 +1,145 @@
+"""Data sets and models of the Hugging Face hub, pinned to a revision.
+
+What a moving name (`main`) meant the first time is kept in the cache, so all runs of a sweep see one
+revision; name a revision, or clear the cache, to move on. Offline (HF_HUB_OFFLINE=1) the hub's own
+local cache answers. Data come as data: loading scripts of data sets are never run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.data.cache import once
+from harness.data.files import model_digest
+from harness.errors import HarnessError, UsageError
+
+ADDRESS = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^#]+))?(?:#(.*))?")
+SAFE = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py", "LICENSE*"]
+PICKLED = ["*.bin", "*.pt", "*.pth"]
+
+T = TypeVar("T")
+
+
+def dataset(address: str, cache: Path) -> tuple[Path, dict[str, str]]:
+    """Return `<id or folder>[@revision][#[config/]split]` as one parquet file, and its record.
+
+    A folder has the hub's layout, and its content is its revision. The record has `address` (with the
+    revision it was pinned to), `revision` and `licence`.
+    """
+    folder, _, part = address.partition("#")
+    local = Path(folder).is_dir()
+    if local:
+        name, pin = folder, {"revision": model_digest(Path(folder), cache), "licence": _licence(Path(folder))}
+    else:
+        name, revision, part = _parts(address, "<id>[@revision][#[config/]split]")
+        pin = _pin(name, revision, "dataset", cache)
+    config, _, split = part.rpartition("/")
+    target = _home(name, cache) / pin["revision"] / f"{config or 'default'}-{split or 'only'}.parquet"
+
+    def export(path: Path) -> None:
+        from datasets import Dataset, load_dataset
+
+        origin, revision = (name, pin["revision"]) if not local else (name, None)
+        if not local and _offline():
+            origin, revision = _snapshot(name, "dataset", revision=pin["revision"]), None
+        found = load_dataset(origin, config or None, split=split or None, revision=revision)
+        if not isinstance(found, Dataset):
+            splits = list(found)
+            if len(splits) > 1:
+                raise UsageError(f"hub:{address} has several splits: add #{' or #'.join(splits)}")
+            found = found[splits[0]]
+        found.to_parquet(path)
+
+    _asking(address, lambda: once(target, export))
+    pinned = name if local else f"{name}@{pin['revision']}"
+    return target, {**pin, "address": f"{pinned}#{part}" if part else pinned}
+
+
+def model(address: str, cache: Path, allow_pickle: bool) -> tuple[Path, dict[str, str]]:
+    """Return the folder of `<id>[@revision]`, or the file of `...#<path inside>`, and its record."""
+    name, revision, inside = _parts(address, "<id>[@revision][#file.gguf]")
+    pin = _pin(name, revision, "model", cache)
+    patterns = [inside] if inside else SAFE + (PICKLED if allow_pickle else [])
+    folder = _asking(
+        address, lambda: _snapshot(name, "model", revision=pin["revision"], allow_patterns=patterns)
+    )
+    path = Path(folder) / inside
+    if not path.exists():
+        raise UsageError(f"hub:{address} has no {inside!r} inside: look at the model's files on the hub")
+    pinned = f"{name}@{pin['revision']}"
+    return path, {**pin, "address": f"{pinned}#{inside}" if inside else pinned}
+
+
+def _parts(address: str, form: str) -> tuple[str, str, str]:
+    parts = ADDRESS.fullmatch(address)
+    if not parts:
+        raise UsageError(f"hub:{address} is not a folder here and not a hub name: write hub:{form}")
+    return parts[1], parts[2] or "main", parts[3] or ""
+
+
+def _home(name: str, cache: Path) -> Path:
+    return cache / "hub" / _plain(name.strip("/"))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]", "--", name)
+
+
+def _pin(name: str, revision: str, kind: str, cache: Path) -> dict[str, str]:
+    """Return the commit that `revision` names, and the licence; as it was the first time it was asked."""
+
+    def ask(path: Path) -> None:
+        if _offline():
+            snapshot = Path(_snapshot(name, kind, revision=revision))
+            found = {"revision": snapshot.name, "licence": _licence(snapshot)}
+        else:
+            from huggingface_hub import HfApi
+
+            info: Any = HfApi().repo_info(name, revision=revision, repo_type=kind)
+            card = info.card_data or {}
+            found = {"revision": str(info.sha), "licence": str(card.get("license") or "")}
+        path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+
+    kept = _home(name, cache) / f"{kind}-{_plain(revision)}.json"
+    _asking(name, lambda: once(kept, ask))
+    found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
+    return found
+
+
+def _asking(address: str, ask: Callable[[], T]) -> T:
+    """Return what `ask` gets from the hub, or its refusal as one sentence."""
+    try:
+        return ask()
+    except HarnessError:
+        raise
+    except Exception as error:  # the hub's libraries raise a dozen kinds, all of which mean the same here
+        said = " ".join(str(error).split("\n")[0].split())[:200]
+        where = "the hub's local cache (offline)" if _offline() else "the hub"
+        raise HarnessError(
+            f"{where} did not give hub:{address} ({type(error).__name__}: {said}): check the id, revision, "
+            "config and split, the network, and `hf auth login` for a gated one"
+        ) from None
+
+
+def _offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _snapshot(name: str, kind: str, **options: Any) -> str:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(name, repo_type=kind, local_files_only=_offline(), **options)
+
+
+def _licence(folder: Path) -> str:
+    """Return the licence that a hub card names at its head."""
+    card = folder / "README.md"
+    head = card.read_text(encoding="utf-8", errors="replace")[:5000] if card.exists() else ""
+    found = re.search(r"\A---\n(?:.*\n)*?license:[ \t]*(\S+)", head)
+    return found[1] if found else ""

