@@ -63,7 +63,9 @@ def _app(arguments: list[str]) -> typer.Typer:
         assert plugin.paper is not None
         tools = typer.Typer(help=plugin.paper.title, no_args_is_help=True)
         if not plugin.implements("tools"):
-            raise UsageError(f"{word} has no commands of its own: run it with `harness run method={word}/...`")
+            raise UsageError(
+                f"{word} has no commands of its own: run it with `harness run method={word}/...`"
+            )
         plugin.hook("tools")(app=tools)
         app.add_typer(tools, name=word)
     return app
@@ -94,7 +96,9 @@ def plan(
 
 
 def report(
-    papers: Annotated[list[str] | None, typer.Argument(help="Which papers; all with runs by default.")] = None,
+    papers: Annotated[
+        list[str] | None, typer.Argument(help="Which papers; all with runs by default.")
+    ] = None,
     results: Results = Path("results"),
     from_: Annotated[str, typer.Option("--from", help="Judge the runs of this MLflow tracking URI.")] = "",
     json_: Json = False,
@@ -109,7 +113,9 @@ def report(
 
 
 def papers(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Import each: methods, or what is wrong.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Import each: methods, or what is wrong.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """List the installed papers; -v imports each and lists its methods or what is wrong with it.
@@ -121,14 +127,14 @@ def papers(
     show_papers(verbose, json_)
 
 
-def data(paper: Paper, results: Results = Path("results"), json_: Json = False) -> None:
+def data(paper: Paper, json_: Json = False) -> None:
     """Say what data a paper reads: columns, what it is for, its default, and what is present.
 
     Example: harness data alibi
     """
     from harness.listing import show_data
 
-    show_data(paper, results.expanduser().resolve(), json_)
+    show_data(paper, json_)
 
 
 def status(

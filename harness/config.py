@@ -151,9 +151,7 @@ def checked(cls: type, values: Any, what: str) -> Any:
         raise UsageError(f"{what}: {_first_line(error)}") from error
 
 
-def to_spec(
-    cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
-) -> tuple[Spec, Settings]:
+def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True) -> tuple[Spec, Settings]:
     """Check one job's config whole and return its run spec, sources `resolved`, and the settings.
 
     Raises UsageError with one sentence for anything that cannot be run as typed.
@@ -190,7 +188,6 @@ def to_spec(
                 getattr(data, f.name),
                 cache=cache,
                 columns=f.metadata.get("columns", ("text",)),
-                trust_remote_code=settings.trust_remote_code,
             )
             for f in dataclasses.fields(data)
             if getattr(data, f.name) and resolved
@@ -206,6 +203,7 @@ def to_spec(
         micro_batch=settings.fit.micro_batch,
         checkpoint_seconds=settings.fit.checkpoint_seconds,
         keep=settings.keep,
+        trust_remote_code=settings.trust_remote_code,
         objective=settings.objective,
         sweep=settings.sweep,
     )

@@ -7,6 +7,7 @@ under `harness check <paper>` and, through `checks`, in anyone's tests.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -37,7 +38,9 @@ def checks(plugin: Plugin, folder: Path) -> Iterator[Check]:
     results: dict[str, Result] = {}
     for name, spec in specs.items():
         results[name] = execute(spec, plugin)
-        yield _check(f"{name}: a smoke run ends with finite metrics", lambda name=name: _finished(results[name]))
+        yield _check(
+            f"{name}: a smoke run ends with finite metrics", functools.partial(_finished, results[name])
+        )
         missing = set(paper.metrics) - set(results[name].metrics) - set(results[name].measured)
         unexplained = sorted(missing - set(results[name].absent))
         if results[name].status == "finished":
@@ -62,7 +65,9 @@ def checks(plugin: Plugin, folder: Path) -> Iterator[Check]:
             )
     if plugin.implements("training_step"):
         for name, spec in specs.items():
-            yield _check(f"{name}: a training step keeps to one device", lambda spec=spec: _one_device(plugin, spec))
+            yield _check(
+                f"{name}: a training step keeps to one device", functools.partial(_one_device, plugin, spec)
+            )
 
 
 def smoke_spec(plugin: Plugin, method: str, results: Path, seed: int = 0, **overrides: str) -> Spec:
@@ -133,7 +138,9 @@ def show_check(paper: str, as_json: bool) -> int:
             found.append(check)
             if not as_json:
                 mark = "[green]ok[/]    " if check.passed else "[red]failed[/]"
-                console.print(mark, escape(check.name), "" if check.passed else f"\n       {escape(check.mend)}")
+                console.print(
+                    mark, escape(check.name), "" if check.passed else f"\n       {escape(check.mend)}"
+                )
     if as_json:
         print(json.dumps([dataclasses.asdict(check) for check in found], indent=1))
     failed = sum(not check.passed for check in found)

@@ -40,7 +40,9 @@ def show_papers(verbose: bool, as_json: bool) -> None:
     if not rows:
         console.print("no papers are installed: pip install a plugin (in this repository: make install)")
         return
-    table = Table("paper", "version", "package", "what" if not verbose else "methods", box=None, pad_edge=False)
+    table = Table(
+        "paper", "version", "package", "what" if not verbose else "methods", box=None, pad_edge=False
+    )
     for row in rows:
         what = row["summary"]
         if verbose and row["problem"]:
@@ -62,10 +64,8 @@ def show_papers(verbose: bool, as_json: bool) -> None:
         console.print("[dim]harness papers -v: methods, claims and anything broken[/]")
 
 
-def show_data(name: str, results: Path, as_json: bool) -> None:
+def show_data(name: str, as_json: bool) -> None:
     """Print what each data name of a paper needs, and whether its default is present."""
-    from harness.data.sources import present
-
     plugin = load(name)
     assert plugin.paper is not None
     rows = [
@@ -74,7 +74,7 @@ def show_data(name: str, results: Path, as_json: bool) -> None:
             "default": f.default,
             "columns": list(f.metadata.get("columns", ())),
             "help": f.metadata.get("help", ""),
-            "present": present(f.default, cache=results / "stages" / "sources"),
+            "present": _here(str(f.default)),
         }
         for f in dataclasses.fields(plugin.paper.data)
     ]
@@ -88,7 +88,7 @@ def show_data(name: str, results: Path, as_json: bool) -> None:
             str(row["default"]) or "(none)",
             ", ".join(row["columns"]),
             row["help"],
-            "yes" if row["present"] else "fetched or built at first use",
+            "yes" if row["present"] else "fetched at first use",
         )
     console = Console()
     console.print(table)
@@ -98,9 +98,16 @@ def show_data(name: str, results: Path, as_json: bool) -> None:
     )
 
 
+def _here(name: str) -> bool:
+    """Say whether a source can be read without fetching anything."""
+    return not name or name.startswith("builtin:") or Path(name).exists()
+
+
 def show_status(paper: str, results: Path, as_json: bool) -> None:
     """Print the matrix method x seed with each run's state, progress and failure."""
-    rows = [state(folder) for folder in sorted((results / "runs").glob(f"{paper or '*'}/*/*")) if folder.is_dir()]
+    rows = [
+        state(folder) for folder in sorted((results / "runs").glob(f"{paper or '*'}/*/*")) if folder.is_dir()
+    ]
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
@@ -119,7 +126,9 @@ def show_status(paper: str, results: Path, as_json: bool) -> None:
     console.print(table)
     for row in rows:
         if row["state"] == "failed":
-            console.print(f"[red]failed[/] {row['paper']}/{row['method']} seed {row['seed']}: {escape(row['error'])}")
+            console.print(
+                f"[red]failed[/] {row['paper']}/{row['method']} seed {row['seed']}: {escape(row['error'])}"
+            )
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -139,7 +148,11 @@ def state(folder: Path) -> dict[str, Any]:
         progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return row
-    row |= {"seed": progress.get("seed"), "budget": progress.get("budget", ""), "task": progress.get("task", "")}
+    row |= {
+        "seed": progress.get("seed"),
+        "budget": progress.get("budget", ""),
+        "task": progress.get("task", ""),
+    }
     row["progress"] = progress["done"] / max(progress["total"], 1)
     begun = (folder / RESULT).parent.stat().st_ctime
     if locked(folder):

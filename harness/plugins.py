@@ -63,16 +63,11 @@ def listed() -> list[Listing]:
     """List installed papers from package metadata, importing none of them."""
     found = []
     for entry in importlib.metadata.entry_points(group=GROUP):
-        about = entry.dist.metadata if entry.dist else {}
-        found.append(
-            Listing(
-                entry.name,
-                entry.value,
-                about.get("Name", "?") or "?",
-                about.get("Version", "?") or "?",
-                about.get("Summary", "") or "",
-            )
-        )
+        if entry.dist is None:
+            continue
+        about = entry.dist.metadata
+        summary = about["Summary"] if "Summary" in about else ""
+        found.append(Listing(entry.name, entry.value, entry.dist.name, entry.dist.version, summary))
     return sorted(set(found), key=lambda listing: (listing.name, listing.distribution))
 
 

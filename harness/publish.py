@@ -37,7 +37,7 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
         write_text(folder / f"{plugin.name}.html", report.to_html(found))
         pictures.append(folder / f"{plugin.name}.html")
     if as_json:
-        print(json.dumps(json.loads((results / "reports" / f"{cards[0]['paper']}.json").read_text()) if len({c["paper"] for c in cards}) == 1 else cards, indent=1, ensure_ascii=False, default=str))
+        print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
         return
     console = Console()
     report.to_terminal(cards, console)
@@ -85,17 +85,25 @@ def publish(results: Path, root: Path) -> list[Path]:
 
     Raises HarnessError for a dirty tree, smoke runs only, or runs made by other code.
     """
-    if subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True).stdout:
-        raise HarnessError("the tree has uncommitted changes: commit them, so that the numbers belong to a commit")
+    if subprocess.run(
+        ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True
+    ).stdout:
+        raise HarnessError(
+            "the tree has uncommitted changes: commit them, so that the numbers belong to a commit"
+        )
     written = []
     for plugin, records in _records([], results, ""):
         assert plugin.paper is not None
         kept = [record for record in records if record.result.config["budget"] != "smoke"]
         cards = report.judge(plugin.name, plugin.paper, kept, current_code=_code(plugin))
         if not cards:
-            raise HarnessError(f"{plugin.name} has smoke runs only, which are no evidence: run its experiment")
+            raise HarnessError(
+                f"{plugin.name} has smoke runs only, which are no evidence: run its experiment"
+            )
         if any(card["stale"] for card in cards):
-            raise HarnessError(f"some runs of {plugin.name} were made by other code: run them again with rerun=true")
+            raise HarnessError(
+                f"some runs of {plugin.name} were made by other code: run them again with rerun=true"
+            )
         path = root / "results" / "scorecard" / f"{plugin.name}.json"
         write_json(path, cards)
         written.append(path)
@@ -103,7 +111,11 @@ def publish(results: Path, root: Path) -> list[Path]:
             picture = root / "results" / "scorecard" / f"{plugin.name}-{index + 1}.svg"
             report.draw(figure, cards[0], picture)
             written.append(picture)
-    cards = [card for path in sorted((root / "results" / "scorecard").glob("*.json")) for card in json.loads(path.read_text(encoding="utf-8"))]
+    cards = [
+        card
+        for path in sorted((root / "results" / "scorecard").glob("*.json"))
+        for card in json.loads(path.read_text(encoding="utf-8"))
+    ]
     for path in (root / "README.md", root / "results" / "README.md"):
         write_text(path, with_table(path.read_text(encoding="utf-8"), cards))
         written.append(path)
@@ -118,11 +130,16 @@ def with_table(text: str, cards: Sequence[dict[str, Any]]) -> str:
 
 def table(cards: Sequence[dict[str, Any]]) -> str:
     """Return the scorecard as a Markdown table: a row a claim, with data, seeds, device and date."""
-    rows = ["| paper | claim | the paper | here (95 % interval) | bound | verdict | data | seeds |", "|---|---|---|---|---|---|---|---|"]
+    rows = [
+        "| paper | claim | the paper | here (95 % interval) | bound | verdict | data | seeds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for card in cards:
         for claim in card["claims"]:
             reported = claim["reported"]
-            theirs = f"{reported['value']:.3g} ({reported['source']})" if reported and "value" in reported else "-"
+            theirs = (
+                f"{reported['value']:.3g} ({reported['source']})" if reported and "value" in reported else "-"
+            )
             ours = "-"
             if claim["difference"] is not None:
                 ours = f"{claim['difference']:.3g}"
@@ -136,7 +153,9 @@ def table(cards: Sequence[dict[str, Any]]) -> str:
     dates = sorted({card["date"] for card in cards})
     machines = sorted({f"{card['device']}, {card['precision']}, budget {card['budget']}" for card in cards})
     rows.append("")
-    rows.append(f"Runs of {', '.join(dates)}; {'; '.join(machines)}. Verdicts are about the direction, at small scale.")
+    rows.append(
+        f"Runs of {', '.join(dates)}; {'; '.join(machines)}. Verdicts are about the direction, at small scale."
+    )
     return "\n".join(rows) + "\n"
 
 

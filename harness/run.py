@@ -62,6 +62,7 @@ class Spec:
     micro_batch: int | None = None
     checkpoint_seconds: float = 30.0
     keep: str = "weights"
+    trust_remote_code: bool = False
     objective: str = ""
     sweep: str = ""
 
@@ -147,6 +148,7 @@ class Run:
     folder: Path
     micro_batch: int | None = None
     checkpoint_seconds: float = 30.0
+    trust_remote_code: bool = False
     about: dict[str, Any] = field(default_factory=dict)
     absences: dict[str, str] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
@@ -274,6 +276,7 @@ def open_run(spec: Spec, plugin: Any) -> Run:
         folder=spec.folder,
         micro_batch=spec.micro_batch,
         checkpoint_seconds=spec.checkpoint_seconds,
+        trust_remote_code=spec.trust_remote_code,
         about={
             "title": spec.title,
             "seed": spec.seed,

@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,18 @@ def main(arguments: Sequence[str]) -> int:
     config.offer(plugins)
     config.find_experiments(plugins)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    asks = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--shell-completion", "-sc"}
+    asks = {
+        "--help",
+        "-h",
+        "--hydra-help",
+        "--cfg",
+        "-c",
+        "--info",
+        "-i",
+        "--version",
+        "--shell-completion",
+        "-sc",
+    }
     try:
         if any(argument.split("=")[0] in asks for argument in arguments):
             return _hydra(hydra, list(arguments), job)
@@ -105,7 +116,9 @@ def translated(error: Exception, arguments: Sequence[str]) -> Exception:
     if isinstance(error, HarnessError) or not type(error).__module__.startswith(("hydra", "omegaconf")):
         return error
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
-    missing = re.search(r"Could not find '?([\w./-]+?)'? ?(?:Available options in '([^']*)': (.*?))?(?:Config search|$)", text)
+    missing = re.search(
+        r"Could not find '?([\w./-]+?)'? ?(?:Available options in '([^']*)': (.*?))?(?:Config search|$)", text
+    )
     if missing:
         from harness.errors import nearest
 
@@ -114,7 +127,9 @@ def translated(error: Exception, arguments: Sequence[str]) -> Exception:
         if what.startswith("method") or asked.startswith("method"):
             known = [f"{p.name}/{m}" for p in load_all() if p.paper for m in p.paper.methods]
             given = asked.removeprefix("method/")
-            return UsageError(f"there is no method {given!r}: {nearest(given, known)} (`harness papers -v` lists them)")
+            return UsageError(
+                f"there is no method {given!r}: {nearest(given, known)} (`harness papers -v` lists them)"
+            )
         known = (options or "").split() or _options(what or (group or ""))
         return UsageError(f"there is no {what or 'config'} {name!r}: {nearest(name, known)}")
     key = re.search(r"[Kk]ey '([^']+)'(?: is)? not in '([^']+)'", text)
@@ -141,7 +156,7 @@ def _unknown_key(name: str, key: Any, text: str) -> UsageError:
 
     last = name.rpartition(".")[2]
     owner = name.rpartition(".")[0]
-    if key is None or "ot in struct" not in text and "not in" not in text:
+    if key is None or ("ot in struct" not in text and "not in" not in text):
         return UsageError(f"{name} cannot be set so: {text}")
     known = {f.name for f in dataclasses.fields(config.Settings)}
     for plugin in load_all():
@@ -216,12 +231,16 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], Di
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     mode = RunMode.MULTIRUN if multirun else RunMode.RUN
-    whole = hydra.compose_config("config", overrides, run_mode=mode, from_shell=True, with_log_configuration=False)
+    whole = hydra.compose_config(
+        "config", overrides, run_mode=mode, from_shell=True, with_log_configuration=False
+    )
     sweeper = whole.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     if not multirun:
         if params:
-            raise UsageError("this experiment is a sweep: add -m (harness run -m " + " ".join(overrides) + ")")
+            raise UsageError(
+                "this experiment is a sweep: add -m (harness run -m " + " ".join(overrides) + ")"
+            )
         return [_own(whole)], _own(whole)
     if not sweeper._target_.endswith("BasicSweeper"):
         return [], _own(whole)
@@ -236,7 +255,9 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], Di
     if not combinations:
         raise UsageError("this sweep has no jobs: a glob or choice in it matches nothing")
     composed = [
-        hydra.compose_config("config", list(job), run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False)
+        hydra.compose_config(
+            "config", list(job), run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
+        )
         for job in combinations
     ]
     return [_own(cfg) for cfg in composed], _own(whole)
@@ -306,7 +327,9 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
             result = execute(spec, load(spec.paper))
     except Exception as error:
         traceback.print_exc()
-        result = Result(spec.run_key, "failed", spec.config(), error={"type": type(error).__name__, "message": str(error)})
+        result = Result(
+            spec.run_key, "failed", spec.config(), error={"type": type(error).__name__, "message": str(error)}
+        )
         with contextlib.suppress(OSError):
             write_result(spec.folder, result)
     return result, result.status
@@ -438,7 +461,9 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
             for paper in sorted((begun | {state["folder"].parts[-3] for state in states}) - set(parents)):
                 parents[paper] = store.open_sweep(paper, sweep.id, sweep.command)
             for state in states:
-                store.copy(state["folder"], parents[state["folder"].parts[-3]], _config_of(sweep, state["folder"]))
+                store.copy(
+                    state["folder"], parents[state["folder"].parts[-3]], _config_of(sweep, state["folder"])
+                )
             for line in lines:
                 if line["folder"] not in done:
                     store.copy(Path(line["folder"]), parents.get(line["paper"], ""))
@@ -466,15 +491,24 @@ def _config_of(sweep: Sweep, folder: Path) -> dict[str, Any] | None:
 def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
     """Say how a sweep ended; return its exit code: 0 when every run is finished and mirrored, else 1."""
     lines = read_journal(sweep.journal)
-    count = {kind: sum(line["outcome"] == kind for line in lines) for kind in ("finished", "skipped", "failed")}
+    count = {
+        kind: sum(line["outcome"] == kind for line in lines) for kind in ("finished", "skipped", "failed")
+    }
     missing = max(len(sweep.specs) - len({line["run_key"] for line in lines}), 0)
-    parts = [f"{count['finished']} finished", f"{count['skipped']} already there", f"{count['failed']} failed"]
+    parts = [
+        f"{count['finished']} finished",
+        f"{count['skipped']} already there",
+        f"{count['failed']} failed",
+    ]
     if missing:
         parts.append(f"{missing} not started")
     print("; ".join(parts), file=sys.stderr)
     stale = _stale(lines)
     if stale:
-        print(f"harness: {stale} of the finished runs were made by other code (rerun=true makes them again)", file=sys.stderr)
+        print(
+            f"harness: {stale} of the finished runs were made by other code (rerun=true makes them again)",
+            file=sys.stderr,
+        )
     for line in lines:
         if line["outcome"] == "failed":
             print(f"  {line['title']}: {line['error']['type']}: {line['error']['message']}", file=sys.stderr)

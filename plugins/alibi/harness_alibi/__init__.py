@@ -7,7 +7,6 @@ most of the gain of long windows is the evaluation protocol (Appendix B), and bo
 """
 
 from harness import Method, Paper, hookimpl, lazy
-
 from harness_alibi.claims import CLAIMS, FIGURES, METRICS
 from harness_alibi.settings import Alibi, Data, Task
 
@@ -22,7 +21,9 @@ METHODS = {
     "learned": Method(Alibi("learned"), "a vector per position; ends at L", baseline=True),
     "alibi_learned_slopes": Method(Alibi(learned_slopes=True), "slopes trained with the model"),
     "alibi_half_heads": Method(Alibi(half_heads=True), "a bias on every other head only"),
-    "alibi_interpolated": Method(Alibi(interpolated=True), "slopes scaled by L / length when tested beyond L"),
+    "alibi_interpolated": Method(
+        Alibi(interpolated=True), "slopes scaled by L / length when tested beyond L"
+    ),
 }
 
 BUDGETS = {

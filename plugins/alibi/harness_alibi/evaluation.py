@@ -11,10 +11,10 @@ import time
 from typing import Any
 
 import numpy as np
+
 from harness import Items
 from harness.evals import nll, retrieval
 from harness.fit import peak_memory
-
 from harness_alibi.claims import EDGES, PROBES
 from harness_alibi.training import load
 
@@ -32,9 +32,7 @@ def evaluate(run: Any, split: str) -> dict[str, float | Items]:
         begun = time.perf_counter()
         whole = nll(model, tokens, length, targets=task.targets, device=run.device)
         seconds = time.perf_counter() - begun
-        slid = nll(
-            model, tokens, length, targets=task.sliding_targets, stride=task.stride, device=run.device
-        )
+        slid = nll(model, tokens, length, targets=task.sliding_targets, stride=task.stride, device=run.device)
         found[f"perplexity_{multiple}L"] = blocks(whole, task.length)
         found[f"sliding_perplexity_{multiple}L"] = blocks(slid, task.stride)
         run.measure("evaluation_tokens_per_second", task.targets / seconds)
@@ -45,7 +43,9 @@ def evaluate(run: Any, split: str) -> dict[str, float | Items]:
         for name in PROBES[1:]:  # the probe itself takes a little more than the distance
             run.absent(f"retrieval_gain_{name}", f"learned positions end at L = {task.length}")
         distances = {name: distances[name] // 2 for name in PROBES[:1]}
-    gains = retrieval(model, tokens, distances=tuple(distances.values()), items=task.probes, seed=0, device=run.device)
+    gains = retrieval(
+        model, tokens, distances=tuple(distances.values()), items=task.probes, seed=0, device=run.device
+    )
     for name, distance in distances.items():
         gain = gains[distance]
         found[f"retrieval_gain_{name}"] = Items({"gain": gain}, [f"probe-{i}" for i in range(len(gain))])
@@ -85,6 +85,8 @@ def by_edge(losses: np.ndarray, length: int, unit: int) -> dict[str, Items]:
         high = int(float(edge[:-1]) * unit)
         if high <= length and len(windows) and high > low:
             means = windows[:, low:high].mean(axis=1)
-            found[f"position_perplexity_{edge}"] = Items({"nll": means}, [f"window-{i}" for i in range(len(means))])
+            found[f"position_perplexity_{edge}"] = Items(
+                {"nll": means}, [f"window-{i}" for i in range(len(means))]
+            )
         low = high
     return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from harness import Plan
 
+from harness import Plan
 from harness_alibi.training import decoder
 
 FORMULA = (

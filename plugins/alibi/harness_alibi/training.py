@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from harness.data.batches import Batches
+
 from harness.fit import seed_everything
 from harness.nn.decoder import Decoder, DecoderConfig
-
 from harness_alibi import positions  # noqa: F401  (makes position="alibi" known to the decoder)
 from harness_alibi.settings import Alibi, Optimizer, Task
 

@@ -1,0 +1,163 @@
+"""Kill it anywhere, repeat the command, and only what is missing runs, with the same numbers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.fault
+
+TRAINING = (
+    "budget=smoke",
+    "device=cpu",
+    "task.steps=600",
+    "task.schedule_steps=600",
+    "fit.checkpoint_seconds=0.2",
+)
+
+
+def start(harness, *words: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        cwd=harness.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+
+
+def wait_for(what, seconds: float = 60.0):
+    """Return the first true value of `what()`."""
+    until = time.time() + seconds
+    while time.time() < until:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+def workers(harness) -> list[psutil.Process]:
+    """Return every living process that works in this test's folder."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline", "status"]):
+        info = process.info
+        if info["cwd"] == str(harness.folder) and info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def halfway(harness):
+    """Return the folder of a run that has a checkpoint but no result yet, or None."""
+    for folder in (harness.folder / "results" / "runs").glob("*/*/*/checkpoint"):
+        if not (folder.parent / "result.json").exists() and any(folder.iterdir()):
+            return folder.parent
+    return None
+
+
+def run_process(harness) -> psutil.Process:
+    """Return the process that trains: the fork server's child."""
+    server = [p for p in workers(harness) if "forkserver" in " ".join(p.cmdline())]
+    return max(server, key=lambda p: p.create_time())
+
+
+def metrics(harness) -> dict[str, dict[str, float]]:
+    found = {}
+    for path in (harness.folder / "results" / "runs").rglob("result.json"):
+        result = json.loads(path.read_text())
+        found[f"{result['config']['name']}-{result['config']['seed']}"] = result["metrics"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, text):
+    """The metrics of a run that nobody disturbed."""
+    from tests.conftest import Harness
+
+    harness = Harness(tmp_path_factory.mktemp("unbroken"))
+    harness("run", "method=alibi/alibi", *TRAINING, f"data.corpus={text}", "tracking=off")
+    return metrics(harness)
+
+
+@pytest.mark.parametrize("victim", ["run", "everything"])
+def test_a_run_killed_in_mid_training_ends_with_the_numbers_of_one_never_killed(
+    harness, text, unbroken, victim
+):
+    words = ("run", "method=alibi/alibi", *TRAINING, f"data.corpus={text}")
+    driver = start(harness, *words)
+    folder = wait_for(lambda: halfway(harness))
+    if victim == "run":
+        run_process(harness).kill()
+        assert driver.wait(60) == 1
+        result = json.loads((folder / "result.json").read_text())
+        assert result["error"]["type"] == "signal"
+        assert "SIGKILL" in result["error"]["message"]
+    else:
+        os.killpg(driver.pid, signal.SIGKILL)
+        for process in workers(harness):
+            process.kill()
+        driver.wait(60)
+    harness(*words)
+    assert metrics(harness) == unbroken
+    assert len((folder / "starts.jsonl").read_text().splitlines()) == 2
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+    assert logged_once(harness, steps)
+
+
+def logged_once(harness, steps) -> bool:
+    """Say whether MLflow holds every point of the curve exactly once, and no run is left RUNNING."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{harness.folder / 'results' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("alibi")
+    runs = client.search_runs([experiment.experiment_id], "tags.run_key != ''")
+    history = client.get_metric_history(runs[0].info.run_id, "loss")
+    return [point.step for point in history] == steps and {run.info.status for run in runs} == {"FINISHED"}
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_a_killed_driver_leaves_no_process_behind(harness, text, sweep):
+    seeds = ("-m", "seed=0,1") if sweep else ()
+    steps = ("task.steps=100000", "task.schedule_steps=100000")
+    driver = start(harness, "run", *seeds, "method=alibi/alibi", *TRAINING, *steps, f"data.corpus={text}")
+    wait_for(lambda: halfway(harness))
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait(60)
+    wait_for(lambda: not workers(harness), 15)
+
+
+def test_ctrl_c_stops_with_one_sentence_and_leaves_no_process(harness, text):
+    steps = ("task.steps=100000", "task.schedule_steps=100000")
+    driver = start(
+        harness, "run", "method=alibi/alibi", *TRAINING, *steps, f"data.corpus={text}", "tracking=off"
+    )
+    wait_for(lambda: halfway(harness))
+    os.kill(driver.pid, signal.SIGINT)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "repeat the command" in said
+    assert "Traceback" not in said
+    wait_for(lambda: not workers(harness), 15)
+
+
+def test_a_run_that_takes_too_long_is_stopped_and_says_which_limit(harness, text):
+    steps = ("task.steps=100000", "task.schedule_steps=100000", "limits.minutes=0.1")
+    words = ("run", "method=alibi/alibi", *TRAINING, *steps, f"data.corpus={text}", "tracking=off")
+    done = harness(*words, code=1)
+    assert "timeout: stopped after 0.1 minutes: raise limits.minutes" in done.stderr
+    assert not workers(harness)
+
+
+def test_a_run_that_wants_too_much_memory_is_an_oom_and_the_next_one_runs(harness, text):
+    words = ("run", "-m", "method=alibi/alibi", "task.width=16,200000", "budget=smoke", f"data.corpus={text}")
+    done = harness(*words, "limits.memory_gb=16", "tracking=off", code=1)
+    assert "1 finished; 0 already there; 1 failed" in done.stderr
+    assert "oom" in done.stderr

@@ -1,0 +1,99 @@
+"""What the pages say is so: every command runs at smoke budget, and tables equal the files behind them."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from harness.publish import with_table
+
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "plugins").glob("*/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+ELSEWHERE = ("ui",)  # stays in the foreground; it has a test of its own
+
+
+def commands(page: Path) -> list[str]:
+    """Return the `harness` commands of a page's console blocks, without comments."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    lines = [line[2:].split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("harness ")]
+
+
+COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
+
+
+def smoke(words: list[str], text: Path) -> list[str]:
+    """Return a documented command at smoke budget, on a short text, with two methods and one seed."""
+    words = [word.replace("my.txt", str(text)).replace("mine/", f"{text.parent}/") for word in words]
+    if words[0] != "run":
+        return words
+    kept = [w for w in words if not w.startswith(("budget=", "device=", "task."))]
+    small = [
+        "budget=smoke",
+        "device=cpu",
+        "tracking=off",
+        "seed=0",
+        *(w for w in words if w.startswith("task.length")),
+    ]
+    if not any(word.startswith("data.") for word in words):
+        small.append(f"data.corpus={text}")
+    if "+experiment=alibi" in words or "+experiment=quickstart" in words:
+        small.append("method=alibi/alibi,alibi/learned")
+    return [*kept, *(w.replace("task.length=128", "task.length=24") for w in small)]
+
+
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory, text):
+    """A folder where something has been run, so that reports and tables have something to show."""
+    from tests.conftest import Harness
+
+    harness = Harness(tmp_path_factory.mktemp("docs"))
+    words = [
+        "run",
+        "-m",
+        "method=alibi/alibi,alibi/learned",
+        "budget=smoke",
+        "device=cpu",
+        f"data.corpus={text}",
+    ]
+    harness(*words, "tracking=off")
+    return harness
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_documented_command_runs(lived_in, text, command):
+    words = smoke(shlex.split(command)[1:], text)
+    before = set(lived_in.folder.rglob("result.json"))
+    done = lived_in(*words)
+    if words[0] == "run":
+        assert set(lived_in.folder.rglob("result.json")) - before or "already there" in done.stderr
+    elif words[0] == "report":
+        assert list((lived_in.folder / "results" / "reports").glob("*.html"))
+    else:
+        assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("page", ["README.md", "results/README.md"])
+def test_the_scorecard_on_a_page_is_the_one_in_the_files(page):
+    cards = [
+        card
+        for path in sorted((ROOT / "results" / "scorecard").glob("*.json"))
+        for card in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert with_table(text, cards) == text
+    assert cards
+
+
+def test_the_tree_in_the_readme_names_what_is_there():
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The house")[1].split("## ")[0]
+    for name in re.findall(r"^ +(\w+\.py)\b", tree, flags=re.M):
+        assert (ROOT / "harness" / name).exists(), name
+    for name in re.findall(r"^    (\w+)/", tree, flags=re.M):
+        assert (ROOT / name).is_dir(), name

@@ -1,0 +1,180 @@
+"""One command runs, skips what is done, and says how it went; a failed run takes no other with it."""
+
+import json
+
+import pytest
+
+SMOKE = ("budget=smoke", "device=cpu")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, text):
+    """A finished smoke sweep of two methods and two seeds, mirrored; and what it printed."""
+    from tests.conftest import Harness
+
+    harness = Harness(tmp_path_factory.mktemp("swept"))
+    words = ("run", "-m", "method=alibi/alibi,alibi/learned", "seed=0,1", *SMOKE, f"data.corpus={text}")
+    return harness, words, harness(*words)
+
+
+def test_a_sweep_leaves_a_folder_a_run(swept):
+    harness, _, done = swept
+    assert "4 finished; 0 already there; 0 failed" in done.stderr
+    folders = sorted((harness.folder / "results" / "runs" / "alibi").glob("*/*/result.json"))
+    assert len(folders) == 4
+    result = json.loads(folders[0].read_text())
+    assert set(result) >= {
+        "run_key",
+        "status",
+        "error",
+        "config",
+        "metrics",
+        "environment",
+        "timings",
+        "data",
+        "code",
+    }
+    assert result["status"] == "finished"
+    assert result["environment"]["threads"] == 1
+    assert result["run_key"].startswith(folders[0].parent.name)
+    assert (folders[0].parent / "items.parquet").exists()
+    assert (folders[0].parent / "metrics.jsonl").exists()
+
+
+def test_the_same_command_again_runs_nothing(swept):
+    harness, words, _ = swept
+    before = {p: p.stat().st_mtime for p in harness.folder.rglob("result.json")}
+    assert "0 finished; 4 already there" in harness(*words).stderr
+    assert before == {p: p.stat().st_mtime for p in harness.folder.rglob("result.json")}
+
+
+def test_rerun_makes_a_run_again_with_the_same_numbers(swept):
+    harness, _, _ = swept
+    (folder,) = (
+        (harness.folder / "results" / "runs" / "alibi" / "learned").glob("*")[:1]
+        if False
+        else sorted((harness.folder / "results" / "runs" / "alibi" / "learned").glob("*/result.json"))[:1]
+    )
+    before = json.loads(folder.read_text())
+    seed = before["config"]["seed"]
+    corpus = before["config"]["data"]["corpus"]
+    harness("run", "method=alibi/learned", f"seed={seed}", *SMOKE, f"data.corpus={corpus}", "rerun=true")
+    after = json.loads(folder.read_text())
+    assert after["timings"] != before["timings"]
+    assert after["metrics"] == before["metrics"]
+
+
+def test_what_cannot_exist_for_a_method_is_absent_with_its_reason(swept):
+    harness, _, _ = swept
+    path = next((harness.folder / "results" / "runs" / "alibi" / "learned").glob("*/result.json"))
+    result = json.loads(path.read_text())
+    assert "perplexity_1L" in result["metrics"]
+    assert "perplexity_2L" not in result["metrics"]
+    assert "end at L" in result["absent"]["perplexity_2L"]
+
+
+def test_metrics_are_computed_from_the_items_that_are_kept(swept):
+    from harness.plugins import load
+    from harness.results import read_items
+    from harness.stats import reduce
+
+    harness, _, _ = swept
+    path = next((harness.folder / "results" / "runs").rglob("result.json"))
+    metrics = json.loads(path.read_text())["metrics"]
+    items = read_items(path.parent)
+    paper = load("alibi").paper
+    assert items
+    for name, item in items.items():
+        assert reduce(paper.metrics[name], item.columns) == pytest.approx(metrics[name], rel=1e-12)
+
+
+def test_status_shows_the_matrix_of_methods_and_seeds(swept):
+    harness, _, _ = swept
+    rows = json.loads(harness("status", "--json").stdout)
+    assert {(row["method"], row["seed"], row["state"]) for row in rows} >= {
+        (method, seed, "finished") for method in ("alibi", "learned") for seed in (0, 1)
+    }
+    assert "done" in harness("status").stdout
+
+
+def test_a_report_is_written_three_ways_and_stays_offline(swept):
+    harness, _, _ = swept
+    printed = json.loads(harness("report", "alibi", "--json").stdout)
+    folder = harness.folder / "results" / "reports"
+    page = (folder / "alibi.html").read_text(encoding="utf-8")
+    assert {c["verdict"] for card in printed for c in card["claims"]} <= {"holds", "fails", "open"}
+    assert "<svg" in page
+    assert 'src="http' not in page
+    assert 'href="http' not in page.replace('href="https://arxiv.org', "")
+    assert (folder / "alibi.md").exists()
+
+
+def test_two_seeds_are_too_few_for_a_verdict(swept):
+    harness, _, _ = swept
+    (card,) = json.loads(harness("report", "alibi", "--json").stdout)
+    assert {claim["verdict"] for claim in card["claims"]} == {"open"}
+
+
+def test_mlflow_holds_the_sweep_as_parent_and_children_with_everything(swept):
+    from mlflow import MlflowClient
+
+    harness, _, _ = swept
+    results = harness.folder / "results"
+    client = MlflowClient(f"sqlite:///{results / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("alibi")
+    runs = client.search_runs([experiment.experiment_id])
+    children = [run for run in runs if "run_key" in run.data.tags]
+    parents = {run.info.run_id: run for run in runs if "run_key" not in run.data.tags}
+    assert len(children) == 4
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in children:
+        assert run.data.tags["mlflow.parentRunId"] in parents
+        assert run.data.params["task.length"] == "16"
+        assert run.inputs.dataset_inputs[0].dataset.name == run.data.params["data.corpus"]
+        names = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"result.json", "items.parquet", "metrics.jsonl"} <= names
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
+        assert steps == sorted(set(steps))
+        assert steps
+
+
+def test_a_report_from_the_store_gives_the_same_verdicts_in_an_empty_folder(swept, tmp_path):
+    from tests.conftest import Harness
+
+    harness, _, _ = swept
+    store = f"sqlite:///{harness.folder / 'results' / 'mlflow.db'}"
+    here = json.loads(harness("report", "alibi", "--json").stdout)
+    there = json.loads(Harness(tmp_path)("report", "alibi", "--json", "--from", store).stdout)
+    assert [c["claims"] for c in there] == [c["claims"] for c in here]
+
+
+def test_tracking_switched_off_is_caught_up_by_a_later_start(harness, text):
+    from mlflow import MlflowClient
+
+    words = ("run", "method=alibi/none", *SMOKE, f"data.corpus={text}")
+    harness(*words, "tracking=off")
+    assert not (harness.folder / "results" / "mlflow.db").exists()
+    harness(*words)
+    client = MlflowClient(f"sqlite:///{harness.folder / 'results' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("alibi")
+    (run,) = client.search_runs([experiment.experiment_id], "tags.run_key != ''")
+    assert run.info.status == "FINISHED"
+
+
+def test_another_setting_is_another_run_and_a_row_of_its_own(harness, text):
+    words = ("run", "method=alibi/alibi", *SMOKE, f"data.corpus={text}", "tracking=off")
+    harness(*words)
+    harness(*words, "method.half_heads=true")
+    (card,) = json.loads(harness("report", "alibi", "--json").stdout)
+    assert {method["method"] for method in card["methods"]} == {"alibi", "alibi (half_heads=True)"}
+
+
+def test_a_diverging_run_fails_by_name_and_the_others_finish(harness, text):
+    words = ("run", "-m", "method=alibi/alibi", "task.learning_rate=1e30,1e-3", *SMOKE, f"data.corpus={text}")
+    done = harness(*words, "task.clip=1e30", "tracking=off", code=1)
+    assert "1 finished; 0 already there; 1 failed" in done.stderr
+    assert "nan: the loss" in done.stderr
+    failed = [json.loads(p.read_text()) for p in harness.folder.rglob("result.json")]
+    (error,) = [result["error"] for result in failed if result["status"] == "failed"]
+    assert error["type"] == "nan"
+    assert error["log"]
