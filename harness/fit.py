@@ -202,7 +202,7 @@ def fit(
     seconds += time.monotonic() - started
     vars(model).pop("_is_accelerate_prepared", None)  # or a second fit would not move or wrap it
     model.eval()
-    return Fitted(steps, tokens / seconds if seconds else 0.0, _peak_memory(where), seconds, loss)
+    return Fitted(steps, tokens / seconds if seconds else 0.0, peak_memory(where), seconds, loss)
 
 
 def rate(step: int, steps: int, schedule: str, warmup: int) -> float:
@@ -244,6 +244,19 @@ def pick_precision(precision: str, device: torch.device) -> str:
     if precision not in ("float32", "bfloat16"):
         raise UsageError(f"precision {precision!r} is not known: use auto, float32 or bfloat16")
     return precision
+
+
+def peak_memory(device: torch.device | str) -> int:
+    """Return the most bytes allocated on `device` so far; on a CPU the process's largest resident size."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def checkpoint_step(folder: Path) -> int:
@@ -308,17 +321,6 @@ def _pieces(batch: Batch, micro_batch: int | None) -> Iterator[Batch]:
     split = {name: tensor.split(micro_batch) for name, tensor in batch.items()}
     for parts in zip(*split.values(), strict=True):
         yield dict(zip(split, parts, strict=True))
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if device.type == "mps":
-        return torch.mps.driver_allocated_memory()
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 # A checkpoint is a folder `step-<n>`: `shared.pt`, and `random-<process>.pt` for each process. It is

@@ -32,7 +32,7 @@ def data_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.exists():
-        raise UsageError(f"{path} does not exist: {_neighbours(path)}")
+        raise UsageError(f"{path} does not exist, {_neighbours(path)}")
     found = [
         file
         for file in sorted(path.rglob("*"), key=lambda f: f.relative_to(path).parts)
@@ -48,12 +48,12 @@ def data_files(path: Path) -> list[Path]:
 
 
 def _neighbours(path: Path) -> str:
-    parent = path.parent
+    parent = path.absolute().parent
     if not parent.is_dir():
-        return f"nor does its folder {parent}: check the path, relative to {Path.cwd()}"
+        return f"nor does its folder {parent} (a data set of the hub is written hub:<id>)"
     names = [p.name for p in parent.iterdir()]
     hint = nearest(path.name, names)
-    return hint if len(hint) < 200 else f"{parent} holds {len(names)} other names: check the spelling"
+    return hint if len(hint) < 200 else f"but {len(names)} other names do in {parent}: check the spelling"
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:

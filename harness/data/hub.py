@@ -19,6 +19,7 @@ from harness.errors import HarnessError, UsageError
 
 ADDRESS = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^#]+))?(?:#(.*))?")
 SAFE = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py", "LICENSE*"]
+DATASET = "<id>[@revision][#[config/]split]"
 PICKLED = ["*.bin", "*.pt", "*.pth"]
 
 T = TypeVar("T")
@@ -30,22 +31,16 @@ def dataset(address: str, cache: Path) -> tuple[Path, dict[str, str]]:
     A folder has the hub's layout, and its content is its revision. The record has `address` (with the
     revision it was pinned to), `revision` and `licence`.
     """
-    folder, _, part = address.partition("#")
-    local = Path(folder).is_dir()
-    if local:
-        name, pin = folder, {"revision": model_digest(Path(folder), cache), "licence": _licence(Path(folder))}
-    else:
-        name, revision, part = _parts(address, "<id>[@revision][#[config/]split]")
-        pin = _pin(name, revision, "dataset", cache)
-    config, _, split = part.rpartition("/")
-    target = _home(name, cache) / pin["revision"] / f"{config or 'default'}-{split or 'only'}.parquet"
+    name, part, pin = _dataset(address, cache)
+    target = _parquet(name, part, pin, cache)
 
     def export(path: Path) -> None:
         from datasets import Dataset, load_dataset
 
-        origin, revision = (name, pin["revision"]) if not local else (name, None)
-        if not local and _offline():
-            origin, revision = _snapshot(name, "dataset", revision=pin["revision"]), None
+        origin, revision = name, None if Path(name).is_dir() else pin["revision"]
+        if revision and _offline():
+            origin, revision = _snapshot(name, "dataset", revision=revision), None
+        config, _, split = part.rpartition("/")
         found = load_dataset(origin, config or None, split=split or None, revision=revision)
         if not isinstance(found, Dataset):
             splits = list(found)
@@ -55,8 +50,30 @@ def dataset(address: str, cache: Path) -> tuple[Path, dict[str, str]]:
         found.to_parquet(path)
 
     _asking(address, lambda: once(target, export))
-    pinned = name if local else f"{name}@{pin['revision']}"
+    pinned = name if Path(name).is_dir() else f"{name}@{pin['revision']}"
     return target, {**pin, "address": f"{pinned}#{part}" if part else pinned}
+
+
+def present(address: str, cache: Path) -> bool:
+    """Return whether the data set has been fetched."""
+    if Path(address.partition("#")[0]).is_dir():
+        return True
+    name, revision, part = _parts(address, DATASET)
+    kept = _pin_file(name, revision, "dataset", cache)
+    return kept.exists() and _parquet(name, part, json.loads(kept.read_text()), cache).exists()
+
+
+def _dataset(address: str, cache: Path) -> tuple[str, str, dict[str, str]]:
+    folder, _, part = address.partition("#")
+    if Path(folder).is_dir():
+        path = Path(folder)
+        return folder, part, {"revision": model_digest(path, cache), "licence": _licence(path)}
+    name, revision, part = _parts(address, DATASET)
+    return name, part, _pin(name, revision, "dataset", cache)
+
+
+def _parquet(name: str, part: str, pin: dict[str, str], cache: Path) -> Path:
+    return _home(name, cache) / pin["revision"] / f"{_plain(part) or 'only'}.parquet"
 
 
 def model(address: str, cache: Path, allow_pickle: bool) -> tuple[Path, dict[str, str]]:
@@ -82,7 +99,8 @@ def _parts(address: str, form: str) -> tuple[str, str, str]:
 
 
 def _home(name: str, cache: Path) -> Path:
-    return cache / "hub" / _plain(name.strip("/"))
+    folder = Path(name)
+    return cache / "hub" / _plain(folder.resolve().name if folder.is_dir() else name)
 
 
 def _plain(name: str) -> str:
@@ -104,10 +122,14 @@ def _pin(name: str, revision: str, kind: str, cache: Path) -> dict[str, str]:
             found = {"revision": str(info.sha), "licence": str(card.get("license") or "")}
         path.write_text(json.dumps(found) + "\n", encoding="utf-8")
 
-    kept = _home(name, cache) / f"{kind}-{_plain(revision)}.json"
+    kept = _pin_file(name, revision, kind, cache)
     _asking(name, lambda: once(kept, ask))
     found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
     return found
+
+
+def _pin_file(name: str, revision: str, kind: str, cache: Path) -> Path:
+    return _home(name, cache) / f"{kind}-{_plain(revision)}.json"
 
 
 def _asking(address: str, ask: Callable[[], T]) -> T:

@@ -23,17 +23,29 @@ ADDRESS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._+!-
 
 def package(address: str, cache: Path) -> tuple[Path, dict[str, str]]:
     """Return what `<package>==<version>#<path inside>` names, and its wheel's sha256, version and licence."""
+    project, version, inside = _parts(address)
+    home = once(_home(address, cache), lambda path: _download(f"{project}=={version}", path))
+    record = json.loads((home / "record.json").read_text(encoding="utf-8"))
+    return _inside(home / "files", inside, f"{project} {version}"), record
+
+
+def present(address: str, cache: Path) -> bool:
+    """Return whether the package has been fetched."""
+    return _home(address, cache).exists()
+
+
+def _parts(address: str) -> tuple[str, str, str]:
     parts = ADDRESS.fullmatch(address)
     if not parts:
         raise UsageError(
             f"pypi:{address} is not a pinned package: write pypi:<package>==<version>#<path inside>"
         )
-    project, version, inside = parts.groups()
-    home = once(
-        cache / "pypi" / f"{project}-{version}", lambda path: _download(f"{project}=={version}", path)
-    )
-    record = json.loads((home / "record.json").read_text(encoding="utf-8"))
-    return _inside(home / "files", inside or ".", f"{project} {version}"), record
+    return parts[1], parts[2], parts[3] or "."
+
+
+def _home(address: str, cache: Path) -> Path:
+    project, version, _ = _parts(address)
+    return cache / "pypi" / f"{project}-{version}"
 
 
 def _inside(root: Path, inside: str, package: str) -> Path:

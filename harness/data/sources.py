@@ -77,7 +77,9 @@ class Source:
         return file.name if self.path.is_file() else file.relative_to(self.path).as_posix()
 
 
-def resolve(name: str, *, cache: Path, columns: Sequence[str] = ("text",)) -> Source:
+def resolve(
+    name: str, *, cache: Path, columns: Sequence[str] = ("text",), trust_remote_code: bool = False
+) -> Source:
     """Find, fetch and check the data that `name` means; every table in it must have `columns`.
 
     Fetched content is kept under `cache`. Raises UsageError for what cannot be read as it stands.
@@ -142,6 +144,22 @@ def resolve_model(name: str, *, cache: Path, allow_pickle: bool = False) -> Sour
     return Source(name, kind, path, digest or files.model_digest(path, cache), licence, revision)
 
 
+def present(name: str, *, cache: Path) -> bool:
+    """Return whether the data that `name` means is here, with nothing left to fetch or to build."""
+    kind, address = _kind(_renames(name)[0])
+    if kind == "builtin":
+        return _python_text(cache).exists()
+    if kind == "pypi":
+        from harness.data import packages
+
+        return packages.present(address, cache)
+    if kind == "hub":
+        from harness.data import hub
+
+        return hub.present(address, cache)
+    return bool(address) and Path(address).expanduser().exists()
+
+
 def _kind(name: str) -> tuple[str, str]:
     prefix, colon, address = name.partition(":")
     if not colon or len(prefix) == 1 or Path(name).exists():  # one letter is a drive
@@ -167,10 +185,13 @@ def _builtin(address: str, cache: Path) -> tuple[Path, str, str]:
         raise UsageError(f"builtin:{address} is not known: {nearest(address, ['python'])}")
     from harness.data import python_text
 
-    version = sys.version.split()[0]
+    path = once(_python_text(cache), python_text.write)
+    return path, python_text.LICENCE, sys.version.split()[0]
+
+
+def _python_text(cache: Path) -> Path:
     library = _sha256(sysconfig.get_path("stdlib"))[:8]  # two builds of one version may differ
-    path = once(cache / "builtin" / f"python-{version}-{library}.jsonl", python_text.write)
-    return path, python_text.LICENCE, version
+    return cache / "builtin" / f"python-{sys.version.split()[0]}-{library}.jsonl"
 
 
 def _check(source: Source, file: Path, columns: Sequence[str]) -> None:
@@ -190,7 +211,7 @@ def _missing(name: str, file: Path, missing: Sequence[str], present: Sequence[st
     guesses = ((column, get_close_matches(column, present, n=1) or ["ITS_NAME"]) for column in missing)
     override = "+".join(f"{column}:{guess[0]}" for column, guess in guesses)
     return UsageError(
-        f"{file} has no column {', '.join(missing)}, only {shown}: say what it is called with '{name}?{override}'"
+        f"{file} has no column {', '.join(missing)}, only {shown}: say which one it is, '{name}?{override}'"
     )
 
 
