@@ -260,6 +260,7 @@ class Decoder(PreTrainedModel, GenerationMixin):
         if bias is None:
             return mask, None
         dtype = _compute_dtype(x)
+        bias = bias[None]  # (1, heads, query_length, key_length): the fused kernels refuse three dimensions
         if self.config._attn_implementation == "flex_attention":
             return mask, bias.to(dtype).expand(x.shape[0], -1, -1, -1)
         hidden = torch.finfo(dtype).min

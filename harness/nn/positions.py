@@ -126,13 +126,14 @@ class T5Bias(Position):
         self.max_distance = max_distance
 
     def bias(self, distance: Tensor) -> Tensor:
-        return self.table(self.bucket(distance)).permute(2, 0, 1)  # (heads, query_length, key_length)
+        every = torch.arange(distance.shape[-1], device=distance.device)  # no key lies further back
+        values = self.table(self.bucket(every)).T  # (heads, key_length)
+        return values[:, distance.clamp(min=0)]  # (heads, query_length, key_length)
 
     def bucket(self, distance: Tensor) -> Tensor:
-        """Return the bucket of each distance."""
+        """Return the bucket of each distance, zero or more."""
         buckets = self.table.num_embeddings
         exact = buckets // 2
-        distance = distance.clamp(min=0)
         growth = torch.log(distance.clamp(min=1) / exact) / math.log(self.max_distance / exact)
         far = exact + (growth * (buckets - exact)).long()
         return torch.where(distance < exact, distance, far.clamp(max=buckets - 1))
