@@ -72,7 +72,7 @@ def checks(plugin: Plugin, folder: Path) -> Iterator[Check]:
 
 def smoke_spec(plugin: Plugin, method: str, results: Path, seed: int = 0, **overrides: str) -> Spec:
     """Return the spec of a smoke run of `method` on one CPU thread, with its results under `results`."""
-    from harness.sweep import compose_one
+    from harness.compose import compose_one
 
     given = {"method": f"{plugin.name}/{method}", "budget": "smoke", "seed": str(seed), "device": "cpu"}
     given |= {"results": str(results), "tracking": "off", **overrides}

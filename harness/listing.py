@@ -48,16 +48,10 @@ def show_papers(verbose: bool, as_json: bool) -> None:
         if verbose and row["problem"]:
             what = f"[red]broken[/]: {escape(row['problem'])}"
         elif verbose:
-            what = "\n".join(
-                [
-                    f"[bold]{escape(row['title'])}[/]",
-                    *(
-                        f"method={row['name']}/{name}{' (baseline)' if name in row['baselines'] else ''}  [dim]{escape(text)}[/]"
-                        for name, text in row["methods"].items()
-                    ),
-                    "",
-                ]
-            )
+            what = f"[bold]{escape(row['title'])}[/]\n"
+            for name, text in row["methods"].items():
+                kind = " (baseline)" if name in row["baselines"] else ""
+                what += f"method={row['name']}/{name}{kind}  [dim]{escape(text)}[/]\n"
         table.add_row(row["name"], row["version"], row["distribution"], what)
     console.print(table)
     if not verbose:

@@ -66,8 +66,8 @@ def listed() -> list[Listing]:
         if entry.dist is None:
             continue
         about = entry.dist.metadata
-        summary = about["Summary"] if "Summary" in about else ""
-        found.append(Listing(entry.name, entry.value, entry.dist.name, entry.dist.version, summary))
+        summary = about.json.get("summary", "")
+        found.append(Listing(entry.name, entry.value, entry.dist.name, entry.dist.version, str(summary)))
     return sorted(set(found), key=lambda listing: (listing.name, listing.distribution))
 
 

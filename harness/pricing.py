@@ -17,9 +17,9 @@ UTILISATION = 0.4  # the share of a GPU's peak that a well-fed training loop rea
 
 def show_plan(overrides: Sequence[str], as_json: bool) -> None:
     """Compose the run that `overrides` describe and print its plan."""
+    from harness.compose import compose_one
     from harness.plugins import load, load_all
     from harness.run import open_run
-    from harness.sweep import compose_one
 
     spec = compose_one(overrides, load_all(), resolved=False)
     plugin = load(spec.paper)

@@ -147,9 +147,17 @@ def table(cards: Sequence[dict[str, Any]]) -> str:
                     ours += f" ({claim['low']:.3g} to {claim['high']:.3g})"
             bound = f"{'>' if claim['side'] == 'above' else '<'} {claim['by']:g}"
             data = ", ".join(str(v) for v in card["data"].values() if v)
-            rows.append(
-                f"| {card['paper']} | {claim['text']} | {theirs} | {ours} | {bound} | **{claim['verdict']}** | {data} | {claim['seeds']} |"
+            cells = (
+                card["paper"],
+                claim["text"],
+                theirs,
+                ours,
+                bound,
+                f"**{claim['verdict']}**",
+                data,
+                claim["seeds"],
             )
+            rows.append("| " + " | ".join(map(str, cells)) + " |")
     dates = sorted({card["date"] for card in cards})
     machines = sorted({f"{card['device']}, {card['precision']}, budget {card['budget']}" for card in cards})
     rows.append("")

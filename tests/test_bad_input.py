@@ -2,6 +2,8 @@
 
 import pytest
 
+from harness.cli import main
+
 SMOKE = ("method=alibi/alibi", "budget=smoke", "tracking=off")
 
 MISTAKES = {
@@ -11,7 +13,7 @@ MISTAKES = {
     "unknown budget": (["run", "method=alibi/alibi", "budget=tiny"], ["tiny", "small"]),
     "unknown key": (["run", *SMOKE, "task.lenght=3"], ["lenght", "did you mean 'length'"]),
     "unknown key behind +": (["run", *SMOKE, "+task.lenght=3"], ["lenght", "did you mean 'length'"]),
-    "unknown method key behind +": (["run", *SMOKE, "+method.slope=1"], ["slope", "did you mean"]),
+    "unknown method key behind +": (["run", *SMOKE, "+method.slope=1"], ["slope", "learned_slopes"]),
     "code behind +": (["run", *SMOKE, "+method._target_=os.system"], ["_target_"]),
     "unknown setting": (["run", *SMOKE, "sed=3"], ["did you mean 'seed'"]),
     "wrong type": (["run", *SMOKE, "task.length=long"], ["task.length=long", "Integer"]),
@@ -23,7 +25,7 @@ MISTAKES = {
     "broken grammar": (["run", *SMOKE, "task.length=[1,"], ["task.length=[1,"]),
     "missing file": (["run", *SMOKE, "data.corpus=nowhere.txt"], ["nowhere.txt"]),
     "unknown source": (["run", *SMOKE, "data.corpus=builtin:bible"], ["bible", "python"]),
-    "unknown data name": (["run", *SMOKE, "data.text=x.txt"], ["text", "corpus"]),
+    "unknown data name": (["run", *SMOKE, "data.corpse=x.txt"], ["did you mean 'corpus'"]),
     "unknown command": (["rapport"], ["rapport", "report"]),
     "unknown paper to report": (["report", "albi"], ["did you mean 'alibi'"]),
     "unknown paper's data": (["data", "albi"], ["did you mean 'alibi'"]),
@@ -31,11 +33,13 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_gets_one_sentence_with_the_mend(harness, mistake):
+def test_a_mistake_gets_one_sentence_with_the_mend(mistake, tmp_path, monkeypatch, capsys):
     words, said = MISTAKES[mistake]
-    done = harness(*words, code=2)
-    assert "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert line.startswith("harness: ")
     for part in said:
         assert part in line

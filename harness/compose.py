@@ -1,0 +1,150 @@
+"""Compose what a command line asks for, and say in one sentence why it cannot be.
+
+Hydra launches later and composes again; composing here first means that a typo in the ninth method
+of a sweep is told before the first one runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from harness import config
+from harness.errors import HarnessError, UsageError, nearest
+from harness.plugins import Plugin, load_all
+from harness.run import Spec
+
+
+def compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], DictConfig]:
+    """Return the config of every job (none where another sweeper picks them), and the shared one.
+
+    Raises UsageError, in one sentence, for what Hydra cannot compose.
+    """
+    from hydra import initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_module("harness.conf", version_base="1.3"):
+        try:
+            return _compose(overrides, multirun)
+        except Exception as error:
+            raise translated(error, overrides) from error
+
+
+def _compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], DictConfig]:
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.types import RunMode
+
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+    whole = hydra.compose_config(
+        "config", overrides, run_mode=mode, from_shell=True, with_log_configuration=False
+    )
+    sweeper = whole.hydra.sweeper
+    params = dict(sweeper.get("params") or {})
+    if not multirun:
+        if params:
+            raise UsageError(
+                "this experiment is a sweep: add -m (harness run -m " + " ".join(overrides) + ")"
+            )
+        return [_own(whole)], _own(whole)
+    if not sweeper._target_.endswith("BasicSweeper"):
+        return [], _own(whole)
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    listed = [*(f"{key}={value}" for key, value in params.items()), *overrides]
+    parsed = OverridesParser.create(hydra.config_loader).parse_overrides(listed)
+    given = {override.key_or_group for override in parsed[len(params) :]}
+    parsed = [o for i, o in enumerate(parsed) if i >= len(params) or o.key_or_group not in given]
+    batches = BasicSweeper.split_arguments(parsed, None)
+    combinations = [job for batch in batches for job in batch]
+    if not combinations:
+        raise UsageError("this sweep has no jobs: a glob or choice in it matches nothing")
+    composed = [
+        hydra.compose_config(
+            "config", list(job), run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
+        )
+        for job in combinations
+    ]
+    return [_own(cfg) for cfg in composed], _own(whole)
+
+
+def _own(cfg: DictConfig) -> DictConfig:
+    """Return a composed config without Hydra's own part."""
+    from omegaconf import open_dict
+
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+    return cfg
+
+
+def compose_one(overrides: Sequence[str], plugins: list[Plugin], resolved: bool = True) -> Spec:
+    """Return the spec of the one run that `overrides` describe; its data fetched if `resolved`."""
+    config.offer(plugins)
+    config.find_experiments(plugins)
+    ((cfg,), _) = compose(list(overrides), multirun=False)
+    return config.to_spec(cfg, resolved=resolved)[0]
+
+
+def translated(error: Exception, arguments: Sequence[str]) -> Exception:
+    """Return Hydra's complaint about a command line as one sentence with the mend."""
+    if isinstance(error, HarnessError) or not type(error).__module__.startswith(("hydra", "omegaconf")):
+        return error
+    text = " ".join(f"{error} {error.__cause__ or ''}".split())
+    missing = re.search(
+        r"Could not find '?([\w./-]+?)'? ?(?:Available options in '([^']*)': (.*?))?(?:Config search|$)", text
+    )
+    if missing:
+        asked, group, options = missing.group(1), missing.group(2), missing.group(3)
+        what, _, name = asked.rpartition("/")
+        if what.startswith("method") or asked.startswith("method"):
+            known = [f"{p.name}/{m}" for p in load_all() if p.paper for m in p.paper.methods]
+            given = asked.removeprefix("method/")
+            return UsageError(
+                f"there is no method {given!r}: {nearest(given, known)} (`harness papers -v` lists them)"
+            )
+        known = (options or "").split() or _options(what or (group or ""))
+        return UsageError(f"there is no {what or 'config'} {name!r}: {nearest(name, known)}")
+    key = re.search(r"[Kk]ey '([^']+)'(?: is)? not in '([^']+)'", text)
+    override = re.search(r"Could not override '([^']+)'", text)
+    if override or key:
+        return _unknown_key(override.group(1) if override else key.group(1), key, text)  # type: ignore[union-attr]
+    if getattr(error, "override", None):
+        return UsageError(f"{error.override} cannot be read: {text.partition(' See ')[0]}")  # type: ignore[attr-defined]
+    wrong = re.search(r"Error merging override (\S+) (.*?)(?: full_key|$)", text)
+    return UsageError(f"{wrong.group(1)}: {wrong.group(2)}" if wrong else text)
+
+
+def _options(group: str) -> list[str]:
+    from hydra.core.global_hydra import GlobalHydra
+
+    with contextlib.suppress(Exception):
+        return GlobalHydra.instance().config_loader().get_group_options(group)
+    return []
+
+
+def _unknown_key(name: str, key: Any, text: str) -> UsageError:
+    """Name the nearest setting to one that does not exist."""
+    last = name.rpartition(".")[2]
+    owner = name.rpartition(".")[0]
+    if key is None or ("ot in struct" not in text and "not in" not in text):
+        return UsageError(f"{name} cannot be set so: {text}")
+    known = {f.name for f in dataclasses.fields(config.Settings)}
+    for plugin in load_all():
+        if plugin.paper and owner == "task" and plugin.paper.task.__name__ in text:
+            known = {f.name for f in dataclasses.fields(plugin.paper.task)}
+        if plugin.paper and owner == "data" and plugin.paper.data.__name__ in text:
+            known = {f.name for f in dataclasses.fields(plugin.paper.data)}
+        if plugin.paper and owner == "method":
+            for method in plugin.paper.methods.values():
+                if type(method.config).__name__ == key.group(2):
+                    known = {f.name for f in dataclasses.fields(method.config)}
+    where = f"{owner} has" if owner else "there is"
+    return UsageError(f"{where} no setting {last!r}: {nearest(last, known)}")

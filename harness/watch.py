@@ -1,0 +1,193 @@
+"""A sweep as the driver sees it go: progress bars, the mirror to MLflow, and the journal of ended jobs.
+
+Everything is read from run folders, so it works the same whatever launched the jobs, and wherever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.results import PROGRESS, Result
+from harness.run import Spec
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the driver knows of a command before anything is launched."""
+
+    id: str
+    command: str
+    results: Path
+    uri: str
+    specs: tuple[Spec, ...]  # empty where a sweeper chooses the jobs as it goes
+
+    @property
+    def papers(self) -> tuple[str, ...]:
+        """The papers of the sweep, in order of first appearance."""
+        return tuple(dict.fromkeys(spec.paper for spec in self.specs))
+
+    @property
+    def journal(self) -> Path:
+        """Where jobs note how they ended, one line each, appended whole."""
+        return self.results / "sweeps" / f"{self.id}.jsonl"
+
+
+def note(journal: Path, spec: Spec, result: Result, outcome: str) -> None:
+    """Append to the sweep's journal how one job ended."""
+    line = {
+        "title": spec.title,
+        "paper": spec.paper,
+        "run_key": spec.run_key,
+        "folder": str(spec.folder),
+        "outcome": outcome,
+        "error": {k: v for k, v in (result.error or {}).items() if k != "log"} or None,
+        "seconds": result.timings.get("total", 0.0),
+        "code": result.code.get("digest", ""),
+    }
+    with contextlib.suppress(OSError):
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        with journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_journal(journal: Path) -> list[dict[str, Any]]:
+    """Return how a sweep's jobs ended so far."""
+    try:
+        return [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+@contextlib.contextmanager
+def watched(sweep: Sweep) -> Iterator[list[str]]:
+    """Show and mirror a sweep's runs, from threads of the driver, for as long as they go on.
+
+    What is yielded holds, after leaving, why the mirror is behind the folders, if it is.
+    """
+    os.environ["HARNESS_DRIVER"] = str(os.getpid())
+    over = threading.Event()
+    behind: list[str] = []
+    mirror = threading.Thread(target=_mirror, args=(sweep, over, behind), daemon=True)
+    if sweep.uri:
+        mirror.start()
+    bars = threading.Thread(target=_show, args=(sweep, over), daemon=True)
+    bars.start()
+    try:
+        yield behind
+    finally:
+        over.set()
+        bars.join()
+        if sweep.uri:
+            mirror.join()
+
+
+def running(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return what the sweep's running runs last said of their progress, with their folders."""
+    found = []
+    for path in sorted((sweep.results / "runs").glob(f"*/*/*/{PROGRESS}")):
+        with contextlib.suppress(OSError, json.JSONDecodeError):
+            state = json.loads(path.read_text(encoding="utf-8"))
+            if state.get("sweep") == sweep.id:
+                found.append({**state, "folder": path.parent})
+    return found
+
+
+def _show(sweep: Sweep, over: threading.Event) -> None:
+    """Draw a bar per running run and a line per ended one; without a terminal, only the lines."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    total = len(sweep.specs) or None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    shown = 0
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        whole = progress.add_task("runs", total=total, note="")
+        bars: dict[str, Any] = {}
+        while True:
+            last = over.is_set()
+            lines = read_journal(sweep.journal)
+            for line in lines[shown:]:
+                console.print(_told(line), highlight=False)
+            shown = len(lines)
+            progress.update(whole, completed=shown, total=total or max(shown, 1))
+            states = {state["title"]: state for state in running(sweep)}
+            for title in set(bars) - set(states):
+                progress.remove_task(bars.pop(title))
+            for title, state in states.items():
+                loss = f"loss {state['loss']:.3f}" if isinstance(state.get("loss"), float) else ""
+                if title not in bars:
+                    bars[title] = progress.add_task(title, total=state["total"], note=loss)
+                progress.update(bars[title], completed=state["done"], total=state["total"], note=loss)
+            if last:
+                return
+            over.wait(0.5)
+
+
+def _told(line: dict[str, Any]) -> str:
+    marks = {"finished": "[green]done[/]", "skipped": "[dim]had[/]", "failed": "[red]FAILED[/]"}
+    tail = f"{line['seconds']:.1f} s" if line["outcome"] == "finished" else ""
+    if line["error"]:
+        from rich.markup import escape
+
+        tail = escape(f"{line['error']['type']}: {line['error']['message']}")
+    return f"{marks[line['outcome']]} {line['title']} {tail}"
+
+
+def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
+    """Keep the tracking store level with the run folders; an outage costs nothing but a warning."""
+    from harness.tracking import Mirror
+
+    done: set[str] = set()
+    store: Mirror | None = None
+    parents: dict[str, str] = {}
+    warned = False
+    while True:
+        last = over.is_set()
+        try:
+            store = store or Mirror(sweep.uri, sweep.results / "mlartifacts")
+            lines = read_journal(sweep.journal)
+            states = running(sweep)
+            begun = {line["paper"] for line in lines if line["outcome"] != "skipped"}
+            for paper in sorted((begun | {state["folder"].parts[-3] for state in states}) - set(parents)):
+                parents[paper] = store.open_sweep(paper, sweep.id, sweep.command)
+            for state in states:
+                store.copy(
+                    state["folder"], parents[state["folder"].parts[-3]], _config_of(sweep, state["folder"])
+                )
+            for line in lines:
+                if line["folder"] not in done:
+                    store.copy(Path(line["folder"]), parents.get(line["paper"], ""))
+                    done.add(line["folder"])
+            if last:
+                for paper, parent in parents.items():
+                    failed = any(x["outcome"] == "failed" for x in lines if x["paper"] == paper)
+                    store.close_sweep(parent, failed, [sweep.journal] if sweep.journal.exists() else [])
+                return
+        except Exception as error:
+            reason = " ".join(str(error).split())[:400]
+            if last:
+                behind.append(reason)
+                return
+            if not warned:
+                print(f"harness: {reason}; the runs go on", file=sys.stderr)
+            warned = True
+        over.wait(2.0)
+
+
+def _config_of(sweep: Sweep, folder: Path) -> dict[str, Any] | None:
+    return next((spec.config() for spec in sweep.specs if spec.folder == folder), None)
