@@ -74,7 +74,7 @@ def encode(documents: Iterable[Document], tokenizer: Any, path: Path) -> np.ndar
     """Write the documents' tokens to `path` (.npy) and return them, (tokens,) uint16 or uint32, read lazily.
 
     `starts(path)` says where each document begins. Of the text, a little is in memory at a time; a
-    long document goes through the tokenizer in pieces that end at a line break.
+    long document goes through the tokenizer in pieces.
     """
     end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
     dtype = np.dtype("<u2" if len(tokenizer) <= 2**16 else "<u4")
@@ -123,11 +123,15 @@ def _header(file: Any, dtype: np.dtype, count: int) -> None:
 
 
 def _pieces(documents: Iterable[Document]) -> Iterator[tuple[str, bool]]:
-    """Yield the text in pieces, with whether the piece is its document's last."""
+    """Yield the text in pieces, with whether the piece is its document's last.
+
+    A piece ends after a line break, or else before a blank, so no word is cut if that can be helped.
+    """
     for document in documents:
         text, at = document.text, 0
         while len(text) - at > PIECE:
-            cut = text.rfind("\n", at, at + PIECE) + 1 or at + PIECE
+            end = at + PIECE
+            cut = text.rfind("\n", at, end) + 1 or max(text.rfind(" ", at + 1, end), 0) or end
             yield text[at:cut], False
             at = cut
         yield text[at:], True
