@@ -175,10 +175,8 @@ def estimate(contrast: Contrast, metrics: Mapping[str, Metric], cells: Sequence[
         draws = draws[np.isfinite(draws)]  # a correlation of a constant resample does not exist
         if len(draws) < 0.9 * number:
             return Interval(nan, reason="the metric does not exist on most resamples of its items")
-    if seeded:
-        found = seeds_interval(per_seed, by, draws)
-    else:
-        found = items_interval(float(per_seed[0]), draws, items, by)
+    one = float(per_seed[0])
+    found = seeds_interval(per_seed, by, draws) if seeded else items_interval(one, draws, items, by)
     found = replace(found, items=items if "items" in found.rule else 0)
     if ratio:
         found = replace(found, value=exp(found.value), low=_exp(found.low), high=_exp(found.high))
@@ -206,9 +204,13 @@ def holm(p_values: Sequence[float], alpha: float = 0.05) -> list[bool]:
 
 
 def leaders(name: str, metrics: Mapping[str, Metric], cells: Mapping[str, Cell]) -> list[str]:
-    """Return the method best on a metric and those that the verdict rule cannot tell from it, best first."""
+    """Return the method best on a metric and those that the verdict rule cannot tell from it, best first.
+
+    Methods with too few seeds to be told from any other take no part.
+    """
     sign = -1.0 if metrics[name].better == "higher" else 1.0
-    means = {m: np.mean([c.at(seed) for seed in c.values]) if c.values else nan for m, c in cells.items()}
+    known = {m: c for m, c in cells.items() if len(c.values) >= (1 if c.deterministic else SEEDS)}
+    means = {m: np.mean([cell.at(seed) for seed in cell.values]) for m, cell in known.items()}
     ranked = sorted((m for m in means if isfinite(means[m])), key=lambda m: sign * means[m])
     group = ranked[:1]
     for other in ranked[1:]:
@@ -220,7 +222,7 @@ def leaders(name: str, metrics: Mapping[str, Metric], cells: Mapping[str, Cell])
 
 
 def _exp(value: float) -> float:
-    return exp(value) if value < 700 else inf
+    return inf if value > 700 else exp(value)  # NaN stays NaN: no interval
 
 
 def _unusable(

@@ -1,0 +1,315 @@
+"""A scorecard in words: the phrases all reports share, and the terminal, Markdown and JSON ones.
+
+Numbers show what is known: an interval is printed to two digits of its half width, a paper's number
+only with its source and how we know it, and no method is called best while another one ties with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from math import floor, log10
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+NOTHING = "There is no run to judge yet. Start with: harness run -m +experiment=quickstart"
+SIGNS = {"holds": "✓", "fails": "✗", "open": "?"}
+
+Card = Mapping[str, Any]
+
+
+# Phrases
+
+
+def number(value: float | None) -> str:
+    """Return a number to three or four digits; an en dash where there is none."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    for unit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if size >= unit:
+            return f"{value / unit:.3g}{letter}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 0.01 or size == 0:
+        digits = 3 if size < 10 else 2 if size < 100 else 1
+        return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+    return f"{value:.2g}"
+
+
+def span(value: float | None, low: float | None, high: float | None) -> str:
+    """Return `value [low, high]` to two digits of the half width, or the value alone."""
+    if value is None or low is None or high is None or not high > low:
+        return number(value)
+    show = _like(low, high)
+    return f"{show(value)} [{show(low)}, {show(high)}]"
+
+
+def plus_minus(summary: Mapping[str, Any] | None) -> str:
+    """Return `mean ±half`, the mean alone without an interval, an en dash without a number."""
+    mean, low, high = (summary[key] if summary else None for key in ("mean", "low", "high"))
+    if mean is None or low is None or high is None or not high > low:
+        return number(mean)
+    show = _like(low, high)
+    return f"{show(mean)} ±{show((high - low) / 2)}"
+
+
+def _like(low: float, high: float) -> Callable[[float], str]:
+    """Return how to print numbers of an interval: to two digits of its half width."""
+    digits = 1 - floor(log10((high - low) / 2))
+    if max(abs(low), abs(high)) >= 1e6 or digits > 8:
+        return number
+    return lambda value: f"{value:,.{max(0, digits)}f}"
+
+
+def quantity(claim: Card) -> str:
+    """Say what a claim's number is."""
+    if claim["kind"] == "difference":
+        return f"{claim['metric']}: {claim['method']} better than {claim['than']} by"
+    if claim["kind"] == "ratio":
+        over = (
+            f"{claim['method']} / {claim['than']}"
+            if claim["than"]
+            else f"/ {claim['over']}, {claim['method']}"
+        )
+        return f"{claim['metric']}{': ' if claim['than'] else ' '}{over}"
+    if claim["kind"] == "share":
+        start, full = claim["of"]
+        return f"{claim['metric']}: {claim['method']}'s share of the way from {start} to {full}"
+    return f"{claim['metric']} of {claim['method']}"
+
+
+def bound(claim: Card) -> str:
+    """Return what a claim asks of its number, as `> 1.3`."""
+    return f"{'>' if claim['side'] == 'above' else '<'} {number(claim['by'])}"
+
+
+def ours(claim: Card) -> str:
+    """Return the measured number with its interval."""
+    return span(claim["difference"], claim["low"], claim["high"])
+
+
+def theirs(claim: Card) -> str:
+    """Return the paper's number with source and how we know it; only a direction if from memory."""
+    reported = claim["reported"]
+    if reported is None:
+        return "no number"
+    if "value" not in reported:
+        direction = f"better than {claim['than']}" if claim["kind"] == "difference" else bound(claim)
+        return f"{direction} (direction only: the number is known from memory)"
+    known = {"paper": "read in the paper", "code": "from its code", "transcription": "from a transcription"}
+    return f"{number(reported['value'])} ({reported['source']}, {known[reported['seen']]})"
+
+
+def basis(claim: Card) -> str:
+    """Say which rule made the interval, on how many seeds and items; empty without one."""
+    if claim["low"] is None:
+        return ""
+    seeds, items = f"{claim['seeds']} paired seeds", f"{claim['items']:,} paired items"
+    return {
+        "seeds": f"{seeds} (t interval)",
+        "items": f"{items} of deterministic methods (bootstrap)",
+        "seeds+items": f"{seeds} and {items} (t interval)",
+    }[claim["rule"]]
+
+
+def why(claim: Card) -> str:
+    """Return the reason of a verdict as a sentence, and what its interval rests on."""
+    reason = claim["reason"]
+    sentence = reason[:1].upper() + reason[1:] if reason.startswith(("the ", "all ", "a ")) else reason
+    return f"{sentence}. {basis(claim)}{'.' if basis(claim) else ''}".strip()
+
+
+def said(card: Card, claim: Card) -> str:
+    """Return the verdict, with its scale where that is not the paper's."""
+    at = "" if card["budget"] == "full" or claim["verdict"] == "open" else f" at {card['budget']} scale"
+    return claim["verdict"] + at
+
+
+def counts(card: Card) -> dict[str, int]:
+    """Return how many claims hold, fail and are open."""
+    return {word: sum(claim["verdict"] == word for claim in card["claims"]) for word in SIGNS}
+
+
+def tally(card: Card) -> str:
+    """Return the counts as a sentence: `3 of 5 claims hold, 1 fails, 1 is open`."""
+    n = counts(card)
+    verbs = ("holds" if n["holds"] == 1 else "hold"), ("fails" if n["fails"] == 1 else "fail")
+    claims = "claim" if len(card["claims"]) == 1 else "claims"
+    still = f"{n['open']} {'is' if n['open'] == 1 else 'are'} open"
+    return f"{n['holds']} of {len(card['claims'])} {claims} {verbs[0]}, {n['fails']} {verbs[1]}, {still}"
+
+
+def setting(card: Card) -> str:
+    """Say in one line where a scorecard's runs were made, and on what."""
+    data = ", ".join(f"{name}: {source}" for name, source in card["data"].items() if source)
+    parts = [f"budget {card['budget']}", card["device"], card["precision"], card["model"], data]
+    return " · ".join(str(part) for part in [*parts, card["machine"], card["date"]] if part)
+
+
+def rank(card: Card, metric: str, method: str) -> str:
+    """Return "best" for a method the rule separates from the second, "tied" for one of the best, or ""."""
+    group = card["leaders"].get(metric, [])
+    if method not in group:
+        return ""
+    return "best" if len(group) == 1 else "tied"
+
+
+def troubles(card: Card) -> list[str]:
+    """Return what a reader must know besides the verdicts: stale, failed and missing numbers."""
+    runs = sum(len(method["run_keys"]) for method in card["methods"])
+    lines = []
+    if card["stale"]:
+        lines.append(
+            f"{len(card['stale'])} of {runs} runs were made by other code: rerun=true makes them again."
+        )
+    for run in card["failures"]:
+        lines.append(f"Failed: {run['method']} seed {run['seed']}: {run['type']}: {run['message']}")
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for method, absent in card["absent"].items():
+        for metric, reason in absent.items():
+            reasons.setdefault((method, reason), []).append(metric)
+    for (method, reason), metrics in reasons.items():
+        lines.append(f"Not measured: {method} has no {', '.join(metrics)}: {reason}")
+    return lines
+
+
+# Terminal
+
+
+def to_terminal(cards: Sequence[Card], console: Console) -> None:
+    """Print every scorecard: its claims, then the methods on the claimed metrics."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    if not cards:
+        console.print(NOTHING)
+    for card in cards:
+        console.print()
+        console.print(_text(f"{card['paper']}  {card['title']}", "bold"))
+        console.print(_text(setting(card), "dim"))
+        console.print(_text(f"{tally(card)}. {card['note']}"))
+        claims = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 1, 0), header_style="dim")
+        for title in ("claim", "the paper", "here [95 %]", "verdict", "why"):
+            claims.add_column(title, overflow="fold")
+        for claim in card["claims"]:
+            against = "\n(a claim against the paper)" if claim["counter"] else ""
+            marked = "\nsurvives Holm" if claim["holm"] else ""
+            claims.add_row(
+                _text(f"{claim['text']}{against}"),
+                _text(theirs(claim)),
+                _text(f"{ours(claim)}\nasked {bound(claim)}"),
+                _text(f"{SIGNS[claim['verdict']]} {said(card, claim)}{marked}", _style(claim["verdict"])),
+                _text(why(claim)),
+            )
+        console.print(claims)
+        console.print(_methods(card, columns=max(1, min(6, (console.width - 35) // 17))))
+        for line in troubles(card):
+            console.print(_text(line, "yellow"))
+
+
+def _methods(card: Card, columns: int) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    metrics = list(claimed(card))[:columns]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.caption = "* best by the verdict rule, = tied for best; mean over seeds ± half the 95 % interval"
+    table.caption_justify = "left"
+    table.add_column("method", overflow="fold")
+    table.add_column("seeds", justify="right")
+    for name in metrics:
+        arrow = "↑" if card["metrics"][name]["better"] == "higher" else "↓"
+        table.add_column(_text(f"{name} {arrow}"), justify="right", overflow="fold")
+    for method in card["methods"]:
+        cells = []
+        for name in metrics:
+            mark = {"best": " *", "tied": " =", "": "  "}[rank(card, name, method["method"])]
+            cells.append(_text(plus_minus(method["metrics"].get(name)) + mark, "bold" if "*" in mark else ""))
+        seeds = "fixed" if method["deterministic"] else str(len(method["seeds"]))
+        label = f"{method['method']}{' (baseline)' if method['baseline'] else ''}"
+        table.add_row(_text(label), seeds, *cells)
+    return table
+
+
+def claimed(card: Card) -> dict[str, None]:
+    """Return the metrics that claims are about, in their order; all where there is no claim."""
+    names = [claim[key] for claim in card["claims"] for key in ("metric", "over") if claim[key]]
+    return dict.fromkeys(names or card["metrics"])
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Return text for a terminal, where data can hold neither markup nor control codes."""
+    from rich.text import Text
+
+    return Text("".join(c if c.isprintable() or c == "\n" else " " for c in text), style=style)
+
+
+def _style(verdict: str) -> str:
+    return {"holds": "bold green", "fails": "bold red", "open": "bold yellow"}[verdict]
+
+
+# Markdown and JSON
+
+
+def to_markdown(cards: Sequence[Card]) -> str:
+    """Return the scorecards as Markdown tables."""
+    if not cards:
+        return NOTHING + "\n"
+    return "\n".join(line for card in cards for line in _markdown(card))
+
+
+def _markdown(card: Card) -> list[str]:
+    claims = [
+        (
+            claim["text"] + (" (a claim against the paper)" if claim["counter"] else ""),
+            theirs(claim) + (f"; {claim['reported']['setting']}" if claim["reported"] else ""),
+            ours(claim),
+            bound(claim),
+            f"{SIGNS[claim['verdict']]} {said(card, claim)}" + (", survives Holm" if claim["holm"] else ""),
+            why(claim),
+        )
+        for claim in card["claims"]
+    ]
+    metrics = list(claimed(card))
+    words = {"best": " (best)", "tied": " (tied for best)", "": ""}
+    methods = [
+        (
+            method["method"] + (" (baseline)" if method["baseline"] else ""),
+            "fixed" if method["deterministic"] else str(len(method["seeds"])),
+            *(
+                plus_minus(method["metrics"].get(name)) + words[rank(card, name, method["method"])]
+                for name in metrics
+            ),
+        )
+        for method in card["methods"]
+    ]
+    return [
+        f"## {_escaped(card['paper'])}: {_escaped(card['title'])}\n",
+        f"{_escaped(setting(card))}\n",
+        f"{tally(card)}. {_escaped(card['note'])}\n",
+        *_table(("claim", "the paper", "here, 95 % interval", "asked", "verdict", "why"), claims),
+        *_table(("method", "seeds", *metrics), methods),
+        *(f"- {_escaped(line)}" for line in troubles(card)),
+        f"\n    {card['command']}\n",
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [[_escaped(cell) for cell in row] for row in (header, *rows)]
+    lines.insert(1, ["---"] * len(header))
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+def _escaped(text: str) -> str:
+    """Return text that Markdown shows as it is: no cell, link, picture or tag can come from data."""
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
+
+
+def to_json(cards: Sequence[Card]) -> str:
+    """Return the scorecards as a JSON list; a number that does not exist is null."""
+    return json.dumps(cards, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
