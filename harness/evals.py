@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import UsageError
+from harness.errors import UsageError, nearest
 from harness.generate import inference
+from harness.paper import Items
 
 CausalLM = Callable[[Tensor], Any]  # ids (rows, length) -> something with logits (rows, length, vocabulary)
 
@@ -65,10 +67,9 @@ def nll(
 
 def token_nll(model: CausalLM, inputs: Tensor, answers: Tensor, device: str | torch.device) -> Tensor:
     """Return the loss of each answer, (rows, length) float32 on the CPU."""
-    logits = model(inputs.to(device)).logits.float()
-    return torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), answers.to(device), reduction="none"
-    ).cpu()
+    logits = model(inputs.to(device)).logits.float().flatten(0, 1)
+    losses = torch.nn.functional.cross_entropy(logits, answers.to(device).flatten(), reduction="none")
+    return losses.view(answers.shape).cpu()
 
 
 def by_position(losses: np.ndarray, length: int, edges: Sequence[int]) -> dict[tuple[int, int], float]:
@@ -84,3 +85,141 @@ def by_position(losses: np.ndarray, length: int, edges: Sequence[int]) -> dict[t
         if inside.any():
             means[low, high] = float(losses[inside].mean(dtype=np.float64))
     return means
+
+
+def retrieval(
+    model: CausalLM,
+    tokens: Sequence[int] | np.ndarray,
+    distances: Sequence[int],
+    *,
+    items: int = 200,
+    key: int = 4,
+    value: int = 12,
+    seed: int = 0,
+    batch_size: int = 8,
+    device: str | torch.device = "cpu",
+) -> dict[int, dict[str, np.ndarray]]:
+    """Ask, some tokens after a random key and value were shown, for the value again.
+
+    An item is key + value, then real text, then the same key + value, `distance` tokens after the first.
+    Key and value are drawn from the token frequencies of `tokens`, so nothing but the first showing tells
+    the second value. The control shows another item's key and value first; all else is equal. Returns for
+    each distance, per item, (items,): `gain`, the nats per value token saved by the showing (0 = no memory),
+    and `accuracy`, the share of value tokens ranked first. A model too small to copy still gains a little
+    from near showings, so the decay with distance can be read long before accuracy leaves the floor.
+    Items are the same for every model, and at every distance end on the same text. Raises `UsageError`.
+    """
+    span = key + value
+    if min(distances) < span:
+        raise UsageError(f"A distance of {min(distances)} tokens is within the {span} of a key and value.")
+    if items < 2 or len(tokens) // 2 < max(distances):
+        raise UsageError(
+            f"The retrieval probe needs two items and a text of {2 * max(distances)} tokens, not {items} "
+            f"and {len(tokens)}: give a longer text or shorter distances."
+        )
+    text = np.asarray(tokens)
+    draw = np.random.default_rng(seed)
+    pairs = text[draw.integers(len(text), size=(items, span))]
+    ends = draw.integers(len(text) // 2, len(text) + 1, size=items)
+    found = {}
+    for distance in distances:
+        between = np.stack([text[end - (distance - span) : end] for end in ends])
+        shown, control = (
+            _recall(model, np.concatenate([first, between, pairs], axis=1), value, batch_size, device)
+            for first in (pairs, np.roll(pairs, 1, axis=0))
+        )
+        found[distance] = {"gain": control[0] - shown[0], "accuracy": shown[1]}
+    return found
+
+
+def _recall(
+    model: CausalLM, rows: np.ndarray, value: int, batch_size: int, device: str | torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return loss and accuracy on the last `value` tokens of each row, each (rows,) float32."""
+    losses, ranked_first = [], []
+    with inference(model):
+        for part in torch.as_tensor(rows.astype(np.int64)).split(batch_size):
+            logits = model(part[:, :-1].to(device)).logits[:, -value:].float()  # (rows, value, vocabulary)
+            answers = part[:, -value:].to(device)
+            loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), answers, reduction="none")
+            losses.append(loss.mean(dim=1).cpu())
+            ranked_first.append((logits.argmax(dim=-1) == answers).float().mean(dim=1).cpu())
+    return torch.cat(losses).numpy(), torch.cat(ranked_first).numpy()
+
+
+def lm_eval_scores(
+    model: Any,
+    tokenizer: Any,
+    tasks: Sequence[str | Mapping[str, Any]],
+    *,
+    limit: int | None = None,
+    batch_size: int = 8,
+    max_length: int | None = None,
+    task_folder: str | Path | None = None,
+) -> tuple[dict[str, dict[str, float]], dict[str, Items]]:
+    """Run tasks of lm-eval; return `{task: {metric: value}}` and `{task: Items}` with each metric per document.
+
+    `model` is a transformers causal language model, where it already lies. A task is a name known to
+    lm-eval, the name of a YAML file in `task_folder`, or a dict in lm-eval's own keys, whose
+    `custom_dataset` is a callable that returns `{"test": Dataset}`. `max_length` is the longest input in
+    tokens (None: what the model's config says). Seeds the global generators, as lm-eval does. Raises
+    `UsageError` for an unknown name.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+
+    manager = _task_manager([task for task in tasks if isinstance(task, str)], task_folder)
+    with inference(model):
+        results = simple_evaluate(
+            model=HFLM(
+                pretrained=model,
+                tokenizer=tokenizer,
+                backend="causal",
+                batch_size=batch_size,
+                max_length=max_length,
+            ),
+            tasks=list(tasks),
+            task_manager=manager,
+            limit=limit,
+            bootstrap_iters=0,
+        )
+    scores = {
+        task: {
+            _metric(name): float(value)
+            for name, value in found.items()
+            if "," in name and "_stderr," not in name and isinstance(value, int | float)
+        }
+        for task, found in results["results"].items()
+    }
+    return scores, {task: _items(samples) for task, samples in results["samples"].items()}
+
+
+def _task_manager(names: Sequence[str], folder: str | Path | None) -> Any:
+    """Return lm-eval's task index: of the folder alone where that is enough, since all takes 10 s to read."""
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=folder and str(folder), include_defaults=False)
+    if set(names) <= set(manager.all_tasks):
+        return manager
+    manager = TaskManager(include_path=folder and str(folder))
+    for name in names:
+        if name not in manager.all_tasks:
+            raise UsageError(f"lm-eval knows no task {name!r}: {nearest(name, manager.all_tasks)}")
+    return manager
+
+
+def _metric(name: str) -> str:
+    """Return lm-eval's "metric,filter" without the filter where there is none."""
+    return name.removesuffix(",none")
+
+
+def _items(samples: Sequence[Mapping[str, Any]]) -> Items:
+    """Turn lm-eval's samples, one a document and filter, into one column for each numeric metric."""
+    rows: dict[str, dict[str, float]] = {}
+    for sample in samples:
+        row = rows.setdefault(f"{sample['doc_id']}-{sample['doc_hash'][:12]}", {})
+        for metric in sample["metrics"]:
+            if isinstance(sample[metric], int | float):
+                row[_metric(f"{metric},{sample['filter']}")] = float(sample[metric])
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    return Items({name: [row.get(name, math.nan) for row in rows.values()] for name in names}, list(rows))
