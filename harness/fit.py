@@ -10,12 +10,9 @@ finite, reports them, and writes a checkpoint when one is due.
 from __future__ import annotations
 
 import math
-import os
 import random
-import shutil
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -28,6 +25,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
+from harness.checkpoint import checkpoint_step as checkpoint_step
+from harness.checkpoint import load, save, set_random_state, trained_state
 from harness.errors import HarnessError, UsageError
 
 Batch = dict[str, Tensor]
@@ -110,33 +109,34 @@ def fit(
 
     model.to(where).train()
     trained = [p for p in model.parameters() if p.requires_grad]
-    build = optimizer or _adamw
-    wrapped, optimiser = accelerator.prepare(
-        model, build(trained, lr=learning_rate, weight_decay=weight_decay)
-    )
+    built = (optimizer or _adamw)(trained, lr=learning_rate, weight_decay=weight_decay)
+    wrapped, optimiser = accelerator.prepare(model, built)
+    vars(model).pop("_is_accelerate_prepared", None)  # or another fit would neither move nor wrap it
     peaks = [group["lr"] for group in optimiser.param_groups]
-    last = schedule_steps or steps
+    planned = schedule_steps or steps
     recipe = {
+        "optimizer": type(built).__name__,
+        "parameters": sum(p.numel() for p in trained),
+        "processes": processes,
         "steps": steps,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "schedule": schedule,
-        "schedule_steps": last,
+        "schedule_steps": planned,
         "warmup": warmup,
         "clip": clip,
-        "parameters": sum(p.numel() for p in trained),
-        "processes": processes,
     }
 
     done, tokens, seconds, loss = 0, 0, 0.0, math.nan
-    if checkpoint is not None:
-        state = _load(checkpoint, accelerator.process_index, recipe, where)
-        if state is not None:
-            _load_trained(model, state["model"])
-            optimiser.load_state_dict(state["optimizer"])
-            batches.load_state_dict(state["batches"])
-            done, tokens, seconds, loss = (state[k] for k in ("step", "tokens", "seconds", "loss"))
-            _set_random_state(state["random"])
+    found = load(checkpoint, accelerator.process_index, where) if checkpoint else None
+    if found:
+        shared, own = found
+        _same_fit(checkpoint, shared["recipe"], recipe)
+        model.load_state_dict(shared["model"], strict=False)  # frozen parameters are not in it
+        optimiser.load_state_dict(shared["optimizer"])
+        batches.load_state_dict(own["batches"])
+        set_random_state(own["random"])
+        done, tokens, seconds, loss = (shared[name] for name in ("step", "tokens", "seconds", "loss"))
     if progress and main:
         progress(done, steps)
 
@@ -144,63 +144,53 @@ def fit(
     started = saved = time.monotonic()
     while done < steps:
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * rate(done, last, schedule, warmup)
-        try:
-            batch = next(batches)
-        except StopIteration:
-            raise HarnessError(
-                f"the batches ended at step {done} of {steps}: make the iterator endless, or lower the steps"
-            ) from None
+            group["lr"] = peak * rate(done, planned, schedule, warmup)
+        batch = _next(batches, done, steps)
         rows = len(next(iter(batch.values())))
-        tokens += batch["input_ids"].numel() if "input_ids" in batch else rows
         share = _share(batch, rows, accelerator.process_index, processes)
-        total = _accumulate(accelerator, wrapped, share, rows, step, micro_batch, bfloat16)
+        mean = _accumulate(accelerator, wrapped, share, rows, step, micro_batch, bfloat16)
         norm = accelerator.clip_grad_norm_(trained, clip) if clip else torch.zeros((), device=where)
         optimiser.step()
         optimiser.zero_grad()
-        unread.append(torch.stack([total, norm.detach().to(total)]))
+        unread.append(torch.stack([mean, norm.detach().to(mean)]))
+        tokens += batch["input_ids"].numel() if "input_ids" in batch else rows
         done += 1
-
         if done % log_every and done < steps:
             continue
-        read = torch.stack(unread)  # (steps since the last look, 2)
-        if processes > 1:
-            read[:, 0] = accelerator.reduce(read[:, 0].contiguous(), "sum")
-        numbers = read.tolist()
-        for behind, (value, gradient) in enumerate(reversed(numbers)):
-            if not (math.isfinite(value) and math.isfinite(gradient)):
-                at = done - behind
-                raise NonFiniteLoss(at, value, peaks[0] * rate(at - 1, last, schedule, warmup))
+
+        numbers = _numbers(accelerator, unread)
+        for i, values in enumerate(numbers):
+            if not all(map(math.isfinite, values)):
+                at = done - len(numbers) + i + 1
+                raise NonFiniteLoss(at, values[0], peaks[0] * rate(at - 1, planned, schedule, warmup))
         unread.clear()
         loss = numbers[-1][0]
         elapsed = seconds + time.monotonic() - started
         if main and log:
-            extra = {"gradient_norm": numbers[-1][1]} if clip else {}
-            log(done, loss=loss, learning_rate=optimiser.param_groups[0]["lr"], **extra)
+            gradient = {"gradient_norm": numbers[-1][1]} if clip else {}
+            log(done, loss=loss, learning_rate=optimiser.param_groups[0]["lr"], **gradient)
         if main and progress:
             progress(done, steps, loss=loss, tokens_per_second=tokens / elapsed)
         if checkpoint is None:
             continue
         if main and time.monotonic() - saved >= checkpoint_seconds:
-            accelerator.set_trigger()
-        if done == steps or accelerator.check_trigger():
+            accelerator.set_trigger()  # process 0's clock decides for all
+        if accelerator.check_trigger() or done == steps:
             pause = time.monotonic()
-            shared = {
-                "recipe": recipe,
-                "step": done,
-                "tokens": tokens,
-                "seconds": elapsed,
-                "loss": loss,
-                "model": _trained_state(model),
-                "optimizer": optimiser.state_dict(),
-                "batches": batches.state_dict(),
-            }
-            _save(checkpoint, accelerator, shared)
+            counts = {"step": done, "tokens": tokens, "seconds": elapsed, "loss": loss}
+            weights = {"model": trained_state(model), "optimizer": optimiser.state_dict()}
+            save(
+                checkpoint,
+                done,
+                {"recipe": recipe, **counts, **weights},
+                {"batches": batches.state_dict()},
+                accelerator.process_index,
+                accelerator.wait_for_everyone,
+            )
             saved = time.monotonic()
             started += saved - pause
 
     seconds += time.monotonic() - started
-    vars(model).pop("_is_accelerate_prepared", None)  # or a second fit would not move or wrap it
     model.eval()
     return Fitted(steps, tokens / seconds if seconds else 0.0, peak_memory(where), seconds, loss)
 
@@ -259,12 +249,6 @@ def peak_memory(device: torch.device | str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def checkpoint_step(folder: Path) -> int:
-    """Return the step that a fit with this checkpoint folder would go on from; 0 where it would start."""
-    found = _newest(folder)
-    return int(found.name.removeprefix("step-")) if found else 0
-
-
 def _accelerator(device: torch.device) -> Accelerator:
     # accelerate's state is one per process; two fits in a process may still ask for two devices.
     if PartialState._shared_state and PartialState().device.type != device.type:
@@ -277,6 +261,33 @@ def _accelerator(device: torch.device) -> Accelerator:
 
 def _adamw(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+def _same_fit(folder: Path | None, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise HarnessError(
+                f"the checkpoint in {folder} is of another fit ({name} was {before.get(name)}, is {value}): "
+                "give each fit a folder of its own, or delete this one to start over"
+            )
+
+
+def _next(batches: Stateful, done: int, steps: int) -> Batch:
+    try:
+        return next(batches)
+    except StopIteration:
+        raise HarnessError(
+            f"the batches ended at step {done} of {steps}: make the iterator endless, or lower the steps"
+        ) from None
+
+
+def _numbers(accelerator: Accelerator, unread: list[Tensor]) -> list[list[float]]:
+    """Read (loss, gradient norm) of each step from the device; every process adds its part of the loss."""
+    read = torch.stack(unread)  # (steps, 2)
+    if accelerator.num_processes > 1:
+        read[:, 0] = accelerator.reduce(read[:, 0].contiguous(), "sum")
+    numbers: list[list[float]] = read.tolist()
+    return numbers
 
 
 def _share(batch: Batch, rows: int, process: int, processes: int) -> Batch:
@@ -321,90 +332,3 @@ def _pieces(batch: Batch, micro_batch: int | None) -> Iterator[Batch]:
     split = {name: tensor.split(micro_batch) for name, tensor in batch.items()}
     for parts in zip(*split.values(), strict=True):
         yield dict(zip(split, parts, strict=True))
-
-
-# A checkpoint is a folder `step-<n>`: `shared.pt`, and `random-<process>.pt` for each process. It is
-# written under a hidden name and renamed when whole. torch.load reads with weights_only: no pickle runs.
-
-
-def _newest(folder: Path) -> Path | None:
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        files = list(path.glob("*.pt"))
-        if path / "shared.pt" in files and all(zipfile.is_zipfile(file) for file in files):
-            return path
-    return None
-
-
-def _save(folder: Path, accelerator: Accelerator, shared: dict[str, Any]) -> None:
-    whole = folder / f"step-{shared['step']:09d}"
-    partial = folder / f".{whole.name}"
-    if accelerator.is_main_process:
-        for left in folder.glob(".step-*"):
-            shutil.rmtree(left)
-        partial.mkdir(parents=True)
-        _write(partial / "shared.pt", shared)
-    accelerator.wait_for_everyone()
-    _write(partial / f"random-{accelerator.process_index}.pt", _random_state())
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(whole, ignore_errors=True)  # there only if it was torn
-        os.replace(partial, whole)
-        for old in folder.glob("step-*"):
-            if old != whole:
-                shutil.rmtree(old)
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    with path.open("wb") as file:
-        torch.save(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _load(folder: Path, process: int, recipe: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
-    found = _newest(folder)
-    if found is None:
-        return None
-    state = torch.load(found / "shared.pt", map_location=device, weights_only=True)
-    for name, value in recipe.items():
-        before = state["recipe"].get(name)
-        if before != value:
-            raise HarnessError(
-                f"the checkpoint {found} is of another fit ({name} was {before}, is now {value}): "
-                "give each fit a folder of its own, or delete it to start over"
-            )
-    state["random"] = torch.load(found / f"random-{process}.pt", map_location="cpu", weights_only=True)
-    return state
-
-
-def _trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return buffers and trained parameters: frozen ones are as the caller made them, so not kept."""
-    frozen = {name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
-
-
-def _load_trained(model: nn.Module, state: dict[str, Tensor]) -> None:
-    if state.keys() != _trained_state(model).keys():
-        raise HarnessError("the checkpoint is of a model with other parameters: delete it to start over")
-    model.load_state_dict(state, strict=False)
-
-
-def _random_state() -> dict[str, Any]:
-    name, keys, *rest = np.random.get_state(legacy=True)
-    return {
-        "python": random.getstate(),
-        "numpy": (name, np.asarray(keys).tolist(), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
-    }
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
-    if torch.backends.mps.is_available() and state["mps"] is not None:
-        torch.mps.set_rng_state(state["mps"])
