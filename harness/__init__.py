@@ -23,6 +23,7 @@ from harness.paper import (
     share,
     source,
 )
+from harness.run import Run
 
 __all__ = [
     "Claim",
@@ -34,6 +35,7 @@ __all__ = [
     "Paper",
     "Plan",
     "Reported",
+    "Run",
     "Seen",
     "difference",
     "hookimpl",

@@ -67,6 +67,7 @@ class Settings:
     isolate: bool = True
     keep: str = "weights"
     objective: str = ""
+    tuned: bool = True
     on_failure: str = "continue"
     trust_remote_code: bool = False
     allow_pickle: bool = False
@@ -168,6 +169,8 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
     method = checked(type(declared.config), cfg.method, f"method {plugin.name}/{settings.name}")
     base = rebudgeted(declared.config, paper.budgets[settings.budget].get("method", {}))
     changes = {key: value for key, value in as_plain(method).items() if value != as_plain(base)[key]}
+    if declared.tune and not settings.tuned:
+        changes["tuned"] = False
     results = Path(settings.results).expanduser().resolve()
     cache = results / "stages" / "sources"
     device, precision = where(settings.device, settings.precision)

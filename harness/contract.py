@@ -127,10 +127,11 @@ def show_check(paper: str, as_json: bool) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    from harness.isolate import quiet_threads
+    from harness.isolate import quiet_libraries, quiet_threads
 
     plugin = load(paper)
     quiet_threads()
+    quiet_libraries()
     console = Console(highlight=False)
     found = []
     with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:

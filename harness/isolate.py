@@ -108,6 +108,14 @@ def quiet_threads() -> None:
         ctypes.CDLL("libgomp.so.1").omp_set_num_threads(1)
 
 
+def quiet_libraries() -> None:
+    """Keep libraries' own progress bars out of logs: the harness draws its own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
 def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None) -> None:
     """Run in the forked process: set the surroundings first, then execute."""
     from multiprocessing import parent_process
@@ -122,6 +130,7 @@ def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None) -> None
     sys.stdout = sys.stderr = log
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
+    quiet_libraries()
     if spec.device == "cpu":
         quiet_threads()
         if memory_gb is not None:

@@ -39,7 +39,7 @@ class Items:
     when their items are the same test items. A correlation's item is a pair of columns.
     """
 
-    columns: Mapping[str, Sequence[float]]
+    columns: Mapping[str, Any]  # each (n,): a list or an array of numbers
     ids: Sequence[str]
 
 
@@ -211,6 +211,7 @@ class Paper:
 
     `task` and `data` are dataclasses (the only home of their defaults); `budgets` maps a word for
     the scale to overlays on them: `{"full": {"task": {...}, "method": {...}, "data": {...}}}`.
+    `tuned_by` names the metric that decides, on validation, between the settings of a method's `tune`.
     """
 
     title: str
@@ -224,5 +225,6 @@ class Paper:
     claims: Sequence[Claim]
     budgets: Mapping[str, Mapping[str, Mapping[str, Any]]]
     model: str = ""
+    tuned_by: str = ""
     figures: Sequence[Figure] = ()
     api_version: int = API_VERSION

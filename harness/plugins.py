@@ -160,6 +160,9 @@ def _problems(paper: Any) -> Iterable[str]:
     for budget in BUDGETS:
         if budget not in paper.budgets:
             yield f"it has no budget {budget!r}: add one (an empty overlay will do)"
+    tuning = [name for name, method in paper.methods.items() if method.tune]
+    if tuning and paper.tuned_by not in paper.metrics:
+        yield f"{tuning[0]!r} is tuned, but tuned_by={paper.tuned_by!r} is no metric: name the one that decides"
     grids = {tuple(len(g) for g in method.tune.values()) for method in paper.methods.values() if method.tune}
     if len({_product(g) for g in grids}) > 1:
         yield "its tuning grids differ in size: give each tuned method as many settings"

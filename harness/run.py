@@ -64,6 +64,8 @@ class Spec:
     keep: str = "weights"
     trust_remote_code: bool = False
     objective: str = ""
+    tuning: bool = False  # a point of a grid: judged on validation alone, kept apart from the runs
+    tuned: dict[str, Any] = field(default_factory=dict)  # what was chosen, and every score
     sweep: str = ""
 
     @property
@@ -97,7 +99,9 @@ class Spec:
     @property
     def folder(self) -> Path:
         """Where the run lives: results/runs/<paper>/<method>/<first 16 digits of the key>."""
-        return self.results / "runs" / self.paper / self.name / self.run_key[:16]
+        return (
+            self.results / ("tuning" if self.tuning else "runs") / self.paper / self.name / self.run_key[:16]
+        )
 
     @property
     def title(self) -> str:
@@ -124,6 +128,7 @@ class Spec:
             "device": self.device,
             "precision": self.precision,
             "processes": self.processes,
+            "tuned": self.tuned,
             "sweep": self.sweep,
         }
 
@@ -342,13 +347,15 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
     if spec.objective:
         chosen = measure(plugin, run, "validation")[0]
         result.validation = chosen
-    with _timed(result.timings, "evaluate"):
-        result.metrics, items = measure(plugin, run, "test")
+    items: dict[str, Items] = {}
+    if not spec.tuning:
+        with _timed(result.timings, "evaluate"):
+            result.metrics, items = measure(plugin, run, "test")
     result.absent = run.absences
     result.measured = run.measured
     write_items(spec.folder, items)
     shutil.rmtree(run.checkpoint, ignore_errors=True)
-    if spec.keep == "metrics":
+    if spec.keep == "metrics" or spec.tuning:
         shutil.rmtree(run.output_dir, ignore_errors=True)
 
 

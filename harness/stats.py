@@ -77,7 +77,7 @@ def reduce(metric: Metric, columns: Mapping[str, Sequence[float]]) -> float:
         raise HarnessError(f"unknown reduction {metric.reduce!r}, {nearest(metric.reduce, REDUCTIONS)}")
     if "mean" not in metric.reduce and len(arrays) < 2:
         raise HarnessError(f"{metric.reduce} needs two item columns, got {', '.join(arrays)}")
-    return float(statistic(metric.reduce, arrays, np.ones((1, next(iter(lengths.values())))))[0])
+    return float(statistic(metric.reduce, arrays, np.ones((next(iter(lengths.values())), 1)))[0])
 
 
 def seeds_interval(
@@ -214,11 +214,20 @@ def leaders(name: str, metrics: Mapping[str, Metric], cells: Mapping[str, Cell])
     ranked = sorted((m for m in means if isfinite(means[m])), key=lambda m: sign * means[m])
     group = ranked[:1]
     for other in ranked[1:]:
-        contrast = Contrast("difference", name, ranked[0], than=other)
-        if verdict(estimate(contrast, metrics, [cells[ranked[0]], cells[other]])) != "open":
+        if _separable(name, metrics, cells[ranked[0]], cells[other]):
             break
         group.append(other)
     return group
+
+
+def _separable(name: str, metrics: Mapping[str, Metric], one: Cell, other: Cell) -> bool:
+    contrast = Contrast("difference", name, one.method, than=other.method)
+    if not (one.deterministic and other.deterministic):
+        # Items only widen an interval over seeds: what seeds cannot separate is tied, and quickly known.
+        by_seeds = [replace(cell, items=dict) for cell in (one, other)]
+        if verdict(estimate(contrast, metrics, by_seeds)) == "open":
+            return False
+    return verdict(estimate(contrast, metrics, [one, other])) != "open"
 
 
 def _exp(value: float) -> float:

@@ -25,12 +25,22 @@ from harness.compose import compose, translated
 from harness.errors import HarnessError, UsageError
 from harness.plugins import Plugin, load, load_all
 from harness.results import Result, read_result, write_result
-from harness.run import Spec, execute, source_digest
+from harness.run import Spec, describe, execute, source_digest
+from harness.tuning import tuned
 from harness.watch import Sweep, note, read_journal, watched
 
-ASKS = set(
-    ["-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc", "--shell-completion"]
-)
+ASKS = {
+    "-h",
+    "--help",
+    "--hydra-help",
+    "-c",
+    "--cfg",
+    "-i",
+    "--info",
+    "--version",
+    "-sc",
+    "--shell-completion",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -137,8 +147,13 @@ def job(cfg: DictConfig) -> float:
     journal = spec.results / "sweeps" / f"{spec.sweep}.jsonl"
     if settings.on_failure == "stop" and any(line["outcome"] == "failed" for line in read_journal(journal)):
         return config.worst(load(spec.paper), spec.objective)
-    result, outcome = bring(spec, settings)
-    note(journal, spec, result, outcome)
+    asked = spec.run_key
+    try:
+        spec = tuned(spec, load(spec.paper), lambda point: bring(point, settings)[0])
+        result, outcome = bring(spec, settings)
+    except HarnessError as error:
+        result, outcome = failure(spec, error), "failed"
+    note(journal, asked, spec, result, outcome)
     if result.status == "failed":
         return config.worst(load(spec.paper), spec.objective)
     return result.validation.get(spec.objective, 0.0) if spec.objective else 0.0
@@ -160,12 +175,16 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
             result = execute(spec, load(spec.paper))
     except Exception as error:
         traceback.print_exc()
-        result = Result(
-            spec.run_key, "failed", spec.config(), error={"type": type(error).__name__, "message": str(error)}
-        )
-        with contextlib.suppress(OSError):
-            write_result(spec.folder, result)
+        result = failure(spec, error)
     return result, result.status
+
+
+def failure(spec: Spec, error: Exception) -> Result:
+    """Return, and write where that can be, the result of a run that its own process never began."""
+    result = Result(spec.run_key, "failed", spec.config(), error=describe(error))
+    with contextlib.suppress(OSError):
+        write_result(spec.folder, result)
+    return result
 
 
 def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
@@ -174,7 +193,7 @@ def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
     count = {
         kind: sum(line["outcome"] == kind for line in lines) for kind in ("finished", "skipped", "failed")
     }
-    missing = max(len(sweep.specs) - len({line["run_key"] for line in lines}), 0)
+    missing = max(len(sweep.specs) - len({line["asked"] for line in lines}), 0)
     parts = [
         f"{count['finished']} finished",
         f"{count['skipped']} already there",

@@ -94,7 +94,9 @@ class Mirror:
             tags = self._tags(folder, config)
             if parent:
                 tags["mlflow.parentRunId"] = parent
-            run_id = self.client.create_run(experiment, tags=tags, run_name=tags["mlflow.runName"]).info.run_id
+            run_id = self.client.create_run(
+                experiment, tags=tags, run_name=tags["mlflow.runName"]
+            ).info.run_id
         run = self.client.get_run(run_id)
         if run.data.tags.get("mirrored") == stamp(folder):
             return

@@ -40,9 +40,10 @@ class Sweep:
         return self.results / "sweeps" / f"{self.id}.jsonl"
 
 
-def note(journal: Path, spec: Spec, result: Result, outcome: str) -> None:
-    """Append to the sweep's journal how one job ended."""
+def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) -> None:
+    """Append to the sweep's journal how one job ended; `asked` is the key before any tuning."""
     line = {
+        "asked": asked,
         "title": spec.title,
         "paper": spec.paper,
         "run_key": spec.run_key,

@@ -25,6 +25,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import can_return_tuple
 
+from harness.errors import HarnessError
 from harness.nn.positions import Position, position_of, rotate
 
 
@@ -66,10 +67,9 @@ class DecoderConfig(PreTrainedConfig):
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
 
-    def validate_architecture(self) -> None:
-        """Refuse a width that the heads cannot share."""
-        if self.width % self.heads:
-            raise ValueError(f"width={self.width} is not a multiple of heads={self.heads}")
+
+class LastLinear(nn.Linear):
+    """A linear layer that ends a residual branch, told apart for its initialisation."""
 
 
 class Attention(nn.Module):
@@ -84,7 +84,7 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(config.width, config.width)
         self.k_proj = nn.Linear(config.width, config.width)
         self.v_proj = nn.Linear(config.width, config.width)
-        self.o_proj = nn.Linear(config.width, config.width)
+        self.o_proj = LastLinear(config.width, config.width)
 
     def forward(
         self,
@@ -124,7 +124,7 @@ class Feedforward(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.up_proj = nn.Linear(config.width, config.feedforward)
-        self.down_proj = nn.Linear(config.feedforward, config.width)
+        self.down_proj = LastLinear(config.feedforward, config.width)
         self.activation = ACT2FN[config.activation]
         self.dropout = nn.Dropout(config.activation_dropout)
 
@@ -161,7 +161,8 @@ class Decoder(PreTrainedModel, GenerationMixin):
     `position` replaces the encoding that `config.position` names; `from_pretrained` can only rebuild the
     named one. `attention_mask` is (batch, keys) with 1 for real tokens, or (batch, 1, queries, keys),
     boolean or added to the scores. Without an `attention_mask`, `position_ids` that start again at 0 within
-    a row mark packed documents, which then do not see each other. Raises `HarnessError` for an unknown kind.
+    a row mark packed documents, which then do not see each other. Raises `HarnessError` for an unknown kind
+    or a width that the heads cannot share.
     """
 
     config_class = DecoderConfig
@@ -175,6 +176,8 @@ class Decoder(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: DecoderConfig, position: Position | None = None) -> None:
         super().__init__(config)
+        if config.width % config.heads:
+            raise HarnessError(f"width={config.width} must be a multiple of heads={config.heads}.")
         self.loss_type = "ForCausalLM"
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.position = position_of(config) if position is None else position
@@ -186,12 +189,10 @@ class Decoder(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
+        # Asked of leaves only: transformers passes over modules without own parameters in code not its own.
         super()._init_weights(module)
-        std = self.config.initializer_range / math.sqrt(2 * self.config.layers)
-        if isinstance(module, Attention):
-            init.normal_(module.o_proj.weight, std=std)
-        elif isinstance(module, Feedforward):
-            init.normal_(module.down_proj.weight, std=std)
+        if isinstance(module, LastLinear):
+            init.normal_(module.weight, std=self.config.initializer_range / math.sqrt(2 * self.config.layers))
 
     @can_return_tuple
     def forward(

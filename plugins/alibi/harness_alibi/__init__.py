@@ -6,7 +6,11 @@ stays flat at many times L, where sinusoidal positions break. It does not make m
 most of the gain of long windows is the evaluation protocol (Appendix B), and both are shown here.
 """
 
-from harness import Method, Paper, hookimpl, lazy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
 from harness_alibi.claims import CLAIMS, FIGURES, METRICS
 from harness_alibi.settings import Alibi, Data, Task
 
@@ -20,17 +24,17 @@ METHODS = {
     "none": Method(Alibi("none"), "no positions at all: the causal mask alone", baseline=True),
     "learned": Method(Alibi("learned"), "a vector per position; ends at L", baseline=True),
     "alibi_learned_slopes": Method(Alibi(learned_slopes=True), "slopes trained with the model"),
-    "alibi_half_heads": Method(Alibi(half_heads=True), "a bias on every other head only"),
+    "alibi_half_heads": Method(Alibi(half_heads=True), "a bias on half of the heads only"),
     "alibi_interpolated": Method(
         Alibi(interpolated=True), "slopes scaled by L / length when tested beyond L"
     ),
 }
 
-BUDGETS = {
+BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
         "task": {
             "length": 16, "width": 16, "layers": 1, "heads": 2, "feedforward": 32, "batch_size": 4,
-            "steps": 4, "schedule_steps": 4, "warmup": 1, "multiples": [1, 2], "targets": 256,
+            "steps": 4, "schedule_steps": 4, "warmup": 1, "targets": 256,
             "stride": 8, "sliding_targets": 64, "probes": 4,
         },
     },
@@ -41,7 +45,7 @@ BUDGETS = {
             "dropout": 0.3, "attention_dropout": 0.1, "activation_dropout": 0.1,
             "tokenizer": "words", "vocabulary": 267_735, "optimizer": "nag", "learning_rate": 1.0,
             "weight_decay": 0.0, "warmup": 16_000, "clip": 0.1, "batch_size": 18, "steps": 286_000,
-            "schedule_steps": 286_000, "multiples": [1, 2, 4, 8, 16], "targets": 212_992,
+            "schedule_steps": 286_000, "targets": 212_992,
             "stride": 512, "sliding_targets": 212_992,
         },
         "data": {
@@ -54,7 +58,7 @@ BUDGETS = {
 
 
 @hookimpl
-def paper():
+def paper() -> Paper:
     return Paper(
         title="Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation",
         authors="Ofir Press, Noah A. Smith, Mike Lewis",
@@ -71,35 +75,35 @@ def paper():
 
 
 @hookimpl
-def prepare(task, data, data_dir):
+def prepare(task: Task, data: Mapping[str, Any], data_dir: Path) -> None:
     from harness_alibi.preparation import prepare
 
     prepare(task, data, data_dir)
 
 
 @hookimpl
-def train(run):
+def train(run: Run) -> None:
     from harness_alibi.training import train
 
     train(run)
 
 
 @hookimpl
-def evaluate(run, split):
+def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
     from harness_alibi.evaluation import evaluate
 
     return evaluate(run, split)
 
 
 @hookimpl
-def plan(run):
+def plan(run: Run) -> Plan:
     from harness_alibi.pricing import plan
 
     return plan(run)
 
 
 @hookimpl
-def training_step(run, device):
+def training_step(run: Run, device: str) -> None:
     from harness_alibi.training import training_step
 
     training_step(run, device)

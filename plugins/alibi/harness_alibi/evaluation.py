@@ -8,18 +8,18 @@ probe asks whether a model can use what it saw: flat perplexity is not long memo
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 
-from harness import Items
+from harness import Items, Run
 from harness.evals import nll, retrieval
 from harness.fit import peak_memory
-from harness_alibi.claims import EDGES, PROBES
+from harness_alibi.claims import EDGES, MULTIPLES, PROBES
+from harness_alibi.settings import Task
 from harness_alibi.training import load
 
 
-def evaluate(run: Any, split: str) -> dict[str, float | Items]:
+def evaluate(run: Run, split: str) -> dict[str, float | Items]:
     """Return perplexity at every length with both protocols, by position, and the probe's gains."""
     task = run.task
     model = load(run.output_dir, run.device)
@@ -40,31 +40,37 @@ def evaluate(run: Any, split: str) -> dict[str, float | Items]:
     run.measure("evaluation_peak_memory", peak_memory(run.device))
     distances = {name: int(float(name[:-1]) * task.length) for name in PROBES}
     if run.method.position == "learned":
-        for name in PROBES[1:]:  # the probe itself takes a little more than the distance
+        for name in PROBES[1:]:  # the question comes after the distance, so L itself is out of reach
             run.absent(f"retrieval_gain_{name}", f"learned positions end at L = {task.length}")
-        distances = {name: distances[name] // 2 for name in PROBES[:1]}
-    gains = retrieval(
-        model, tokens, distances=tuple(distances.values()), items=task.probes, seed=0, device=run.device
+            del distances[name]
+    size = max(task.length // 16, 1)
+    probed = retrieval(
+        model,
+        tokens,
+        list(distances.values()),
+        items=task.probes,
+        key=size,
+        value=3 * size,
+        device=run.device,
     )
     for name, distance in distances.items():
-        gain = gains[distance]
+        gain = probed[distance]["gain"]
         found[f"retrieval_gain_{name}"] = Items({"gain": gain}, [f"probe-{i}" for i in range(len(gain))])
     return found
 
 
-def within_reach(run: Any, task: Any) -> list[int]:
-    """Return the multiples of L this method can be scored at; say why others are absent."""
+def within_reach(run: Run, task: Task) -> tuple[int, ...]:
+    """Return the multiples of L this method can be scored at; say why the others are absent."""
     if run.method.position != "learned":
-        return list(task.multiples)
+        return MULTIPLES
     reason = f"learned positions end at L = {task.length}: there is no vector for a later one"
-    for multiple in task.multiples:
-        if multiple > 1:
-            run.absent(f"perplexity_{multiple}L", reason)
-            run.absent(f"sliding_perplexity_{multiple}L", reason)
+    for multiple in MULTIPLES[1:]:
+        run.absent(f"perplexity_{multiple}L", reason)
+        run.absent(f"sliding_perplexity_{multiple}L", reason)
     for edge in EDGES:
         if float(edge[:-1]) > 1:
             run.absent(f"position_perplexity_{edge}", reason)
-    return [multiple for multiple in task.multiples if multiple == 1]
+    return MULTIPLES[:1]
 
 
 def blocks(losses: np.ndarray, size: int) -> Items:

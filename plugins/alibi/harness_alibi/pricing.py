@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from harness import Plan
+from harness import Plan, Run
 from harness_alibi.training import decoder
 
 FORMULA = (
@@ -16,14 +14,14 @@ FORMULA = (
 )
 
 
-def plan(run: Any) -> Plan:
+def plan(run: Run) -> Plan:
     """Price a run of this task: exact parameter counts, and FLOPs and memory by `FORMULA`."""
     task = run.task
     vocabulary = task.vocabulary if task.tokenizer == "words" else 100  # printable characters
     with torch.device("meta"):
         model = decoder(run.method, task, vocabulary)
     total = sum(p.numel() for p in model.parameters())
-    embeddings = model.get_input_embeddings().weight.numel()
+    embeddings = vocabulary * task.width
     tokens = task.steps * task.batch_size * task.length
     attention = 12 * task.layers * task.width * task.length
     state = 12 if task.optimizer.name == "nag" else 16

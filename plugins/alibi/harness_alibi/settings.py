@@ -44,7 +44,6 @@ class Task:
     batch_size: int = setting(32, "windows in a batch")
     steps: int = setting(300, "training steps")
     schedule_steps: int = setting(600, "steps the cosine is planned for; training stops at `steps`")
-    multiples: list[int] = setting([1, 2, 4, 8, 16], "evaluation lengths, in multiples of L")
     targets: int = setting(32_768, "scored tokens, the same ones at every length")
     stride: int = setting(32, "tokens a sliding window moves by, and scores")
     sliding_targets: int = setting(4_096, "scored tokens with the sliding window")
@@ -57,5 +56,5 @@ class Alibi:
 
     position: str = setting("alibi", "alibi, sinusoidal, rotary, t5_bias, learned or none")
     learned_slopes: bool = setting(False, "train the slopes instead of fixing them")
-    half_heads: bool = setting(False, "give a bias to every other head only")
+    half_heads: bool = setting(False, "give a bias to half of the heads only")
     interpolated: bool = setting(False, "scale the slopes by L / length beyond the training length")

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness.data.batches import Batches
 
+from harness import Run
+from harness.data.batches import Batches
 from harness.fit import seed_everything
 from harness.nn.decoder import Decoder, DecoderConfig
 from harness_alibi import positions  # noqa: F401  (makes position="alibi" known to the decoder)
@@ -42,7 +43,7 @@ def decoder(method: Alibi, task: Task, vocabulary: int) -> Decoder:
     )
 
 
-def train(run: Any) -> None:
+def train(run: Run) -> None:
     """Train on random windows of L tokens, the same ones for every method of a seed."""
     from transformers import AutoTokenizer
 
@@ -64,7 +65,7 @@ def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def recipe(task: Task) -> dict[str, Any]:
     """Return how `fit` is to train for this task."""
-    options = {
+    options: dict[str, Any] = {
         "steps": task.steps,
         "schedule_steps": task.schedule_steps,
         "warmup": task.warmup,
@@ -77,7 +78,7 @@ def recipe(task: Task) -> dict[str, Any]:
     return options
 
 
-def training_step(run: Any, device: str) -> None:
+def training_step(run: Run, device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
     vocabulary = 128
     with torch.device(device):
@@ -91,4 +92,6 @@ def training_step(run: Any, device: str) -> None:
 
 def load(folder: Path, device: str) -> Decoder:
     """Load the decoder that `train` left in `folder`, ready to be scored."""
-    return Decoder.from_pretrained(folder).to(device).eval()
+    model: Decoder = Decoder.from_pretrained(folder)
+    model.to(device)  # type: ignore[arg-type]
+    return model.eval()
