@@ -21,7 +21,7 @@ from harness.resample import REDUCTIONS, Columns, bootstrap, statistic
 SEEDS = 3  # fewer paired seeds leave a claim open
 ITEMS = 200  # fewer paired items say nothing about the population of items
 LEVEL = 0.95
-DRAWS, DRAWS_WITH_SEEDS = 2000, 500  # a percentile needs more resamples than a variance
+DRAWS, DRAWS_WITH_SEEDS = 2000, 300  # a percentile needs more resamples than a variance
 
 
 @dataclass(frozen=True)
