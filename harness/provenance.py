@@ -1,15 +1,23 @@
-"""Where a scorecard's numbers come from: the command, the day, the machine, and at what scale."""
+"""Where numbers come from: the command, the day, the machine, the scale, and the code that made them."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
+import importlib.metadata
+import os
+import platform
 import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from harness.paper import Paper
-from harness.results import RESULT, Record
+from harness.results import RESULT, Record, digest
 
 
 def command(paper_name: str, paper: Paper, config: Mapping[str, Any]) -> str:
@@ -69,3 +77,79 @@ def machine(record: Record) -> str:
         f"torch {packages['torch']}" if packages.get("torch") else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def code() -> dict[str, Any]:
+    """Say what code made a run: a digest of each module its process has loaded, and the commit.
+
+    What a run never loads (reports, tracking, the command line) may change without making it stale.
+    """
+    modules = {
+        name: file_digest(Path(module.__file__ or ""))
+        for name, module in sorted(sys.modules.items())
+        if name.partition(".")[0].partition("_")[0] == "harness" and getattr(module, "__file__", None)
+    }
+    return {"modules": modules, **_commit(Path(__file__).parent)}
+
+
+def stale(record: Record) -> bool:
+    """Say whether any module that made this run reads otherwise today, or is gone."""
+    import importlib.util
+
+    for name, before in record.result.code.get("modules", {}).items():
+        if name not in _TODAY:
+            try:
+                found = importlib.util.find_spec(name)
+            except ModuleNotFoundError:
+                found = None
+            _TODAY[name] = file_digest(Path(found.origin)) if found and found.origin else ""
+        if _TODAY[name] != before:
+            return True
+    return False
+
+
+_TODAY: dict[str, str] = {}  # module -> digest of its source, read once a process
+
+
+def file_digest(path: Path) -> str:
+    """Return the first 16 hex digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def package_digest(module: Any) -> str:
+    """Return the SHA-256 over a package's Python sources, in path order."""
+    folder = Path(module.__file__).parent
+    return digest({str(path.relative_to(folder)): file_digest(path) for path in sorted(folder.rglob("*.py"))})
+
+
+def _commit(folder: Path) -> dict[str, Any]:
+    """Return the git commit of a source tree and whether it was changed since; empty for an installed one."""
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        return {"git": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.TimeoutExpired):
+        return {"git": "", "dirty": False}
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Say where a run ran: Python, packages, platform, processor, threads and device."""
+    import torch
+
+    packages = ("torch", "transformers", "accelerate", "numpy", "scipy", "lm-eval", "paper-harness")
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "packages": versions,
+    }

@@ -20,8 +20,8 @@ from rich.console import Console
 from harness import report
 from harness.errors import HarnessError, UsageError, nearest
 from harness.plugins import Plugin, listed, load
+from harness.provenance import stale
 from harness.results import Record, find_runs, write_json, write_text
-from harness.run import source_digest
 
 
 def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> None:
@@ -29,7 +29,7 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
     cards, pictures = [], []
     for plugin, records in _records(papers, results, uri):
         assert plugin.paper is not None
-        found = report.judge(plugin.name, plugin.paper, records, current_code=_code(plugin))
+        found = report.judge(plugin.name, plugin.paper, records, stale)
         cards += found
         folder = results / "reports"
         write_json(folder / f"{plugin.name}.json", found)
@@ -74,12 +74,6 @@ def _records(papers: Sequence[str], results: Path, uri: str) -> Iterable[tuple[P
             print(f"harness: runs of {name!r} are left out: that paper is not installed", file=sys.stderr)
 
 
-def _code(plugin: Plugin) -> str:
-    import harness
-
-    return source_digest(harness, plugin.module)
-
-
 def publish(results: Path, root: Path) -> list[Path]:
     """Write the tracked scorecard of every paper with runs in `results`; return what was written.
 
@@ -95,7 +89,7 @@ def publish(results: Path, root: Path) -> list[Path]:
     for plugin, records in _records([], results, ""):
         assert plugin.paper is not None
         kept = [record for record in records if record.result.config["budget"] != "smoke"]
-        cards = report.judge(plugin.name, plugin.paper, kept, current_code=_code(plugin))
+        cards = report.judge(plugin.name, plugin.paper, kept, stale)
         if not cards:
             raise HarnessError(
                 f"{plugin.name} has smoke runs only, which are no evidence: run its experiment"

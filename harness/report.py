@@ -42,11 +42,14 @@ class Row:
 
 
 def judge(
-    paper_name: str, paper: Paper, records: Iterable[Record], current_code: str | None = None
+    paper_name: str,
+    paper: Paper,
+    records: Iterable[Record],
+    stale: Callable[[Record], bool] = lambda record: False,
 ) -> list[dict[str, Any]]:
     """Return a scorecard for each (budget, task digest, device, precision) that has ended runs.
 
-    `current_code` is the digest of the code installed now: runs made by other code are listed as stale.
+    `stale` says which runs were made by other code than today's: they are listed.
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
@@ -58,15 +61,15 @@ def judge(
     def order(key: tuple[str, ...]) -> tuple[Any, ...]:
         return (BUDGETS.index(key[0]) if key[0] in BUDGETS else 1.5, *key)
 
-    return [_scorecard(paper_name, paper, groups[key], current_code) for key in sorted(groups, key=order)]
+    return [_scorecard(paper_name, paper, groups[key], stale) for key in sorted(groups, key=order)]
 
 
 def _scorecard(
-    paper_name: str, paper: Paper, records: Sequence[Record], current_code: str | None
+    paper_name: str, paper: Paper, records: Sequence[Record], stale: Callable[[Record], bool]
 ) -> dict[str, Any]:
     finished = [r for r in records if r.result.status == "finished"]
     failed = [r for r in records if r.result.status != "finished"]
-    rows = _rows(paper, finished, current_code)
+    rows = _rows(paper, finished, stale)
     config = records[-1].result.config
     cell = _cells(paper, rows, failed)
     newest = max(records, key=date)
@@ -105,10 +108,7 @@ def _scorecard(
             for r in failed
         ],
         "stale": sorted(
-            record.result.run_key
-            for row in rows.values()
-            for record in row.runs.values()
-            if current_code and record.result.code.get("digest") != current_code
+            record.result.run_key for row in rows.values() for record in row.runs.values() if stale(record)
         ),
     }
 
@@ -116,11 +116,11 @@ def _scorecard(
 # Runs -> rows -> cells
 
 
-def _rows(paper: Paper, finished: Iterable[Record], current_code: str | None) -> dict[str, Row]:
+def _rows(paper: Paper, finished: Iterable[Record], stale: Callable[[Record], bool]) -> dict[str, Row]:
     """Return the rows in the paper's order. Of two runs with one seed, current code wins, then the newer."""
 
     def worth(record: Record) -> tuple[Any, ...]:
-        return record.result.code.get("digest") == current_code, date(record), record.result.run_key
+        return not stale(record), date(record), record.result.run_key
 
     rows: dict[str, Row] = {}
     for record in sorted(finished, key=worth):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.paper import Items
+from harness.provenance import code, environment, package_digest
 from harness.results import (
     CURVES,
     PROGRESS,
@@ -295,7 +295,7 @@ def open_run(spec: Spec, plugin: Any) -> Run:
 
 def prepared(spec: Spec, plugin: Any, run: Run) -> Path:
     """Return the data folder of this task, prepared once for all methods and seeds."""
-    inputs = {"paper": spec.paper, "task": spec.task_digest, "code": source_digest(plugin.module)}
+    inputs = {"paper": spec.paper, "task": spec.task_digest, "code": package_digest(plugin.module)}
 
     def make(folder: Path) -> None:
         plugin.hook("prepare")(task=run.task, data=run.data, model=run.model, data_dir=folder)
@@ -326,7 +326,7 @@ def execute(spec: Spec, plugin: Any) -> Result:
             result.error = describe(error)
         result.timings["total"] = time.time() - started
         result.environment = environment(spec.device)
-        result.code = code(plugin.module)
+        result.code = code()
         result.data = {
             name: {"name": source.name, "digest": source.digest} for name, source in spec.sources.items()
         }
@@ -407,59 +407,6 @@ def note_start(folder: Path) -> None:
     line = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
     with (folder / "starts.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def source_digest(*modules: Any) -> str:
-    """Return the SHA-256 over the Python sources of these packages, in path order."""
-    found = hashlib.sha256()
-    for module in modules:
-        folder = Path(module.__file__).parent
-        for path in sorted(folder.rglob("*.py")):
-            found.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()
-
-
-def code(plugin_module: Any) -> dict[str, Any]:
-    """Say what code made a run: a digest of the plugin's and the core's sources, and the commit."""
-    import harness
-
-    return {"digest": source_digest(harness, plugin_module), **_git(Path(harness.__file__).parent)}
-
-
-def _git(folder: Path) -> dict[str, Any]:
-    import subprocess
-
-    def ask(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        return {"git": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
-    except (OSError, subprocess.TimeoutExpired):
-        return {"git": "", "dirty": False}
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Say where a run ran: Python, packages, platform, processor, threads and device."""
-    import importlib.metadata
-    import platform
-
-    import torch
-
-    packages = ("torch", "transformers", "accelerate", "numpy", "scipy", "lm-eval", "paper-harness")
-    versions = {}
-    for name in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "packages": versions,
-    }
 
 
 def as_plain(value: Any) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from harness import config
 from harness.compose import compose, translated
 from harness.errors import HarnessError, UsageError
 from harness.plugins import Plugin, load, load_all
-from harness.results import Result, read_result, write_result
-from harness.run import Spec, describe, execute, source_digest
+from harness.provenance import stale
+from harness.results import Record, Result, read_result, write_result
+from harness.run import Spec, describe, execute
 from harness.tuning import tuned
 from harness.watch import Sweep, note, read_journal, watched
 
@@ -202,10 +203,10 @@ def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
     if missing:
         parts.append(f"{missing} not started")
     print("; ".join(parts), file=sys.stderr)
-    stale = _stale(lines)
-    if stale:
+    count["stale"] = _stale(lines)
+    if count["stale"]:
         print(
-            f"harness: {stale} of the finished runs were made by other code (rerun=true makes them again)",
+            f"harness: {count['stale']} of the finished runs were made by other code (rerun=true makes them again)",
             file=sys.stderr,
         )
     for line in lines:
@@ -222,8 +223,6 @@ def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
 
 def _stale(lines: list[dict[str, Any]]) -> int:
     """Count the skipped runs that were made by other sources than today's."""
-    import harness
-
-    skipped = [line for line in lines if line["outcome"] == "skipped"]
-    now = {paper: source_digest(harness, load(paper).module) for paper in {line["paper"] for line in skipped}}
-    return sum(line["code"] != now[line["paper"]] for line in skipped)
+    skipped = [Path(line["folder"]) for line in lines if line["outcome"] == "skipped"]
+    results = [(folder, read_result(folder)) for folder in skipped]
+    return sum(stale(Record(folder, result)) for folder, result in results if result is not None)

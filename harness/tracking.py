@@ -158,7 +158,7 @@ class Mirror:
             metrics = []  # a failure has none worth keeping, and a point is logged once
         settings = {name: value for name, value in result.config.items() if name != "sweep"}
         params = [Param(name, value[:6000]) for name, value in flat(settings)]
-        tags = {"git": result.code.get("git", ""), "plugin": result.code.get("digest", "")[:16]}
+        tags = {"git": result.code.get("git", ""), "dirty": str(result.code.get("dirty", ""))}
         if result.error:
             tags["error"] = f"{result.error['type']}: {result.error['message']}"
         for start in range(0, len(params), 100):

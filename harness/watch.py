@@ -51,7 +51,6 @@ def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) ->
         "outcome": outcome,
         "error": {k: v for k, v in (result.error or {}).items() if k != "log"} or None,
         "seconds": result.timings.get("total", 0.0),
-        "code": result.code.get("digest", ""),
     }
     with contextlib.suppress(OSError):
         journal.parent.mkdir(parents=True, exist_ok=True)
