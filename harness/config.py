@@ -89,6 +89,7 @@ def offer(plugins: list[Plugin]) -> None:
     """Put every method of every working plugin, with its budgets, where Hydra finds it."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Settings)
+    store.store(group="method", name=CHOOSE, node=_open(), package="_global_")
     for plugin in plugins:
         paper = plugin.paper
         if paper is None:
@@ -108,6 +109,17 @@ def offer(plugins: list[Plugin]) -> None:
                 store.store(group=group, name=budget, node=dict(overlay), package="_global_")
     if not OmegaConf.has_resolver("jobs"):
         OmegaConf.register_new_resolver("jobs", jobs)
+
+
+def _open() -> DictConfig:
+    """Return a placeholder that takes any task, method and data setting until a method is chosen.
+
+    Hydra composes a sweep once without its methods, to learn how to launch it.
+    """
+    node = OmegaConf.create({"task": {}, "method": {}, "data": {}})
+    for name in node:
+        OmegaConf.set_struct(node[name], False)
+    return node
 
 
 def jobs() -> int:
