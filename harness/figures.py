@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.paper import Figure
-from harness.report_text import number
+from harness.report_text import number, printable
 from harness.results import Record, read_curves, write_text
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ HATCHES = ("", "///", "...", "xx")
 INK, PAPER = "#fe0001", "#fe0002"  # stand-ins while drawing: the page's text and background
 STANDS = [f"#fd00{i:02x}" for i in range(len(COLOURS))]  # and for the methods' colours
 CURVE_POINTS = 200
+LEGEND: Any = {"ncols": 3, "frameon": False, "handlelength": 2.4}
+NO_NUMBERS = "No method has these metrics yet"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def lines(figure: Figure, scorecard: Mapping[str, Any]) -> list[Line]:
         known = {metric: method["metrics"].get(metric) or {} for metric in figure.points}
         y, low, high = ([_number(s.get(key)) for s in known.values()] for key in ("mean", "low", "high"))
         if any(map(isfinite, y)):
-            found.append(Line(method["method"], place, list(figure.points.values()), y, low, high))
+            found.append(Line(printable(method["method"]), place, list(figure.points.values()), y, low, high))
     return found
 
 
@@ -107,7 +109,8 @@ def curves(scorecard: Mapping[str, Any], records: Iterable[Record]) -> list[tupl
             steps = steps[:: -(-len(steps) // CURVE_POINTS)]
             means = [sum(by_step[step]) / len(by_step[step]) for step in steps]
             none = [nan] * len(steps)
-            drawn.append(Line(scorecard["methods"][place]["method"], place, steps, means, none, none))
+            label = printable(scorecard["methods"][place]["method"])
+            drawn.append(Line(label, place, steps, means, none, none))
         if max(len(line.x) for line in drawn) > 1:
             found.append((Figure(f"{name} in training", "line", {}, x="step", y=name), drawn))
     return found
@@ -116,6 +119,7 @@ def curves(scorecard: Mapping[str, Any], records: Iterable[Record]) -> list[tupl
 def drawing(figure: Figure, drawn: Sequence[Line], name: str, titled: bool = False) -> Drawing:
     """Draw lines or bars. `name` makes the ids of this SVG its own within a page."""
     import io
+    import warnings
 
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
@@ -139,14 +143,18 @@ def drawing(figure: Figure, drawn: Sequence[Line], name: str, titled: bool = Fal
         "grid.linewidth": 0.6,
         "axes.axisbelow": True,
     }
-    with mpl.rc_context(look):
+    figure = replace(figure, title=printable(figure.title), x=printable(figure.x), y=printable(figure.y))
+    with mpl.rc_context(look), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts have it
         legend_rows = -(-len(drawn) // 3)
         canvas = Canvas(figsize=(5, 2.9 + 0.2 * legend_rows + 0.25 * titled), layout="constrained")
         axes = canvas.add_subplot()
         (_bars if figure.kind == "bar" else _lines)(axes, figure, drawn)
         axes.set(xlabel=figure.x, ylabel=figure.y)
         axes.grid(axis="y")
-        legend = canvas.legend(loc="outside upper left", ncols=3, frameon=False, handlelength=2.4)
+        if not drawn:
+            axes.text(0.5, 0.5, NO_NUMBERS, ha="center", transform=axes.transAxes)
+        legend = canvas.legend(*axes.get_legend_handles_labels(), loc="outside upper left", **LEGEND)
         if titled:
             legend.set_title(figure.title, FontProperties(size=10, weight="bold"))
             legend.set_alignment("left")
@@ -165,7 +173,7 @@ def describe(figure: Figure, drawn: Sequence[Line]) -> str:
         shown = pairs if len(pairs) <= 16 else [pairs[0], pairs[-1]]
         points = ", ".join(f"{x if isinstance(x, str) else number(x)}: {number(y)}" for x, y in shown)
         said.append(f"{line.label}: {points}")
-    return f"{kind} of {figure.y} by {figure.x}. {'; '.join(said) or 'No method has these metrics yet'}."
+    return f"{kind} of {figure.y} by {figure.x}. {'; '.join(said) or NO_NUMBERS}."
 
 
 def _lines(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:

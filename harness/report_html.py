@@ -41,9 +41,8 @@ def _part(index: int, card: Mapping[str, Any], records: Sequence[Record]) -> dic
     import markupsafe
 
     def drawn(kind: str, pairs: Iterable[tuple[Figure, list[figures.Line]]]) -> list[dict[str, Any]]:
-        found = [
-            figures.drawing(figure, lines, f"s{index}{kind}{i}") for i, (figure, lines) in enumerate(pairs)
-        ]
+        known = [(figure, lines) for figure, lines in pairs if lines]
+        found = [figures.drawing(*pair, f"s{index}{kind}{i}") for i, pair in enumerate(known)]
         return [{"title": one.title, "svg": markupsafe.Markup(one.svg)} for one in found]
 
     declared = [Figure(**figure) for figure in card["figures"]]

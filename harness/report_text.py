@@ -25,6 +25,11 @@ Card = Mapping[str, Any]
 # Phrases
 
 
+def printable(text: str) -> str:
+    """Return text on one line, without control codes: what came from data may hold any."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def number(value: float | None) -> str:
     """Return a number to three or four digits; an en dash where there is none."""
     if value is None:
@@ -246,7 +251,7 @@ def _text(text: str, style: str = "") -> Text:
     """Return text for a terminal, where data can hold neither markup nor control codes."""
     from rich.text import Text
 
-    return Text("".join(c if c.isprintable() or c == "\n" else " " for c in text), style=style)
+    return Text("\n".join(map(printable, text.split("\n"))), style=style)
 
 
 def _style(verdict: str) -> str:
@@ -295,7 +300,7 @@ def _markdown(card: Card) -> list[str]:
         *_table(("claim", "the paper", "here, 95 % interval", "asked", "verdict", "why"), claims),
         *_table(("method", "seeds", *metrics), methods),
         *(f"- {_escaped(line)}" for line in troubles(card)),
-        f"\n    {card['command']}\n",
+        f"\n    {printable(card['command'])}\n",
     ]
 
 
@@ -307,7 +312,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _escaped(text: str) -> str:
     """Return text that Markdown shows as it is: no cell, link, picture or tag can come from data."""
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", printable(text)).replace("<", "&lt;")
 
 
 def to_json(cards: Sequence[Card]) -> str:
