@@ -122,8 +122,10 @@ def test_columns_can_be_called_what_is_asked_for(tmp_path, cache):
     path = write(tmp_path / "pairs.tsv", "premise\tgold label\nA man\t1\n")
     bare = resolve(str(path), cache=cache, columns=())
     source = resolve(f"{path}?text:premise+score:gold label", cache=cache, columns=("text", "score"))
-    assert list(source.rows()) == [{"text": "A man", "score": "1"}]
+    assert [(r["text"], r["score"]) for r in source.rows()] == [("A man", "1")]
     assert source.digest != bare.digest
+    taken = write(tmp_path / "taken.tsv", "mine\ttext\nA man\tx\n")
+    assert [d.text for d in resolve(f"{taken}?text:mine", cache=cache).documents()] == ["A man"]
 
 
 # What is refused
@@ -343,10 +345,14 @@ OFFLINE_HUB = """
 import json, os, sys
 from pathlib import Path
 home, cache, names = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-from harness.data.sources import present, resolve
+from harness.data.sources import present, resolve, resolve_model
 from harness.errors import HarnessError
 for name in names:
     try:
+        if name.startswith("model "):
+            s = resolve_model(name.split()[1], cache=cache)
+            print(json.dumps([s.kind, s.name, s.licence, sorted(p.name for p in s.path.iterdir())]))
+            continue
         here = present(name, cache=cache)
         s = resolve(name, cache=cache)
         print(json.dumps([here, s.name, s.licence, s.digest, [d.text for d in s.documents()]]))
@@ -355,7 +361,7 @@ for name in names:
 """
 
 
-def test_a_hub_data_set_is_pinned_and_read_from_the_local_cache_when_offline(tmp_path, cache):
+def test_the_hub_is_pinned_and_read_from_the_local_cache_when_offline(tmp_path, cache):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -367,7 +373,14 @@ def test_a_hub_data_set_is_pinned_and_read_from_the_local_cache_when_offline(tmp
     for split, texts in (("train", ["a", "b"]), ("test", ["c"])):
         (snapshot / "data").mkdir(exist_ok=True)
         pq.write_table(pa.table({"text": texts}), snapshot / f"data/{split}-00000-of-00001.parquet")
+    base, pickled = tmp_path / "hf/hub/models--me--base", tmp_path / "hf/hub/models--me--pickled"
+    for home, weights in ((base, "model.safetensors"), (pickled, "pytorch_model.bin")):
+        write(home / "refs/main", commit)
+        write(home / "snapshots" / commit / "config.json", "{}")
+        write(home / "snapshots" / commit / weights, b"\0")
     names = [
+        "model me/base",
+        "model me/pickled",
         "hub:me/tiny#train",
         f"hub:me/tiny@{commit}#train",
         "hub:me/tiny@main#train",
@@ -385,7 +398,10 @@ def test_a_hub_data_set_is_pinned_and_read_from_the_local_cache_when_offline(tmp
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    by_branch, by_commit, again, folder, whole, typo, absent, bad = map(json.loads, done.stdout.splitlines())
+    model, refused, *data = map(json.loads, done.stdout.splitlines())
+    assert model == ["hub", f"hub:me/base@{commit}", "", ["config.json", "model.safetensors"]]
+    assert "only as pytorch_model.bin" in refused
+    by_branch, by_commit, again, folder, whole, typo, absent, bad = data
     here, pinned, licence, digest, texts = by_branch
     assert (here, pinned, licence, texts) == (False, f"hub:me/tiny@{commit}#train", "cc-by-4.0", ["a", "b"])
     assert by_commit[1:] == by_branch[1:]
@@ -419,7 +435,7 @@ def test_a_gguf_file_is_a_model(tmp_path, cache):
 def test_weights_that_can_run_code_are_refused_unless_allowed(tmp_path, cache):
     home = tmp_path / "m"
     write(home / "config.json", "{}")
-    with pytest.raises(UsageError, match="has no weights"):
+    with pytest.raises(UsageError, match="has no safetensors or GGUF weights"):
         resolve_model(str(home), cache=cache)
     write(home / "pytorch_model.bin", b"\0")
     with pytest.raises(UsageError, match=r"only as pytorch_model\.bin.*allow_pickle=true"):

@@ -35,8 +35,9 @@ def dataset(address: str, cache: Path) -> tuple[Path, dict[str, str]]:
     target = _parquet(name, part, pin, cache)
 
     def export(path: Path) -> None:
-        from datasets import Dataset, load_dataset
+        from datasets import Dataset, disable_progress_bars, load_dataset
 
+        disable_progress_bars()
         origin, revision = name, None if Path(name).is_dir() else pin["revision"]
         if revision and _offline():
             origin, revision = _snapshot(name, "dataset", revision=revision), None

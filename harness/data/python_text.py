@@ -11,6 +11,7 @@ import ast
 import json
 import re
 import sysconfig
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def _docstrings(library: Path) -> Iterator[tuple[str, str]]:
 
 def _docstrings_of(path: Path) -> Iterator[str]:
     try:
-        tree = ast.parse(path.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old escapes: not our code
+            tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # a file kept to show what is not Python
         return
     for node in ast.walk(tree):

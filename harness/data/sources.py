@@ -69,9 +69,8 @@ class Source:
             yield from self._rows(file)
 
     def _rows(self, file: Path) -> Iterator[dict[str, Any]]:
-        old = {theirs: ours for ours, theirs in self.renamed}
         for row in files.rows(file):
-            yield {old.get(name, name): value for name, value in row.items()} if old else row
+            yield row | {ours: row[theirs] for ours, theirs in self.renamed}
 
     def _label(self, file: Path) -> str:
         return file.name if self.path.is_file() else file.relative_to(self.path).as_posix()
@@ -82,7 +81,8 @@ def resolve(
 ) -> Source:
     """Find, fetch and check the data that `name` means; every table in it must have `columns`.
 
-    Fetched content is kept under `cache`. Raises UsageError for what cannot be read as it stands.
+    Fetched content is kept under `cache`. `trust_remote_code` changes nothing: data never run code.
+    Raises UsageError for what cannot be read as it stands.
     """
     name, renamed = _renames(name)
     kind, address = _kind(name)
@@ -195,12 +195,11 @@ def _python_text(cache: Path) -> Path:
 
 
 def _check(source: Source, file: Path, columns: Sequence[str]) -> None:
-    renamed = {theirs: ours for ours, theirs in source.renamed}
     there = files.columns(file)
     for ours, theirs in source.renamed:
         if theirs not in there:
             raise UsageError(f"{file} has no column {theirs!r} to call {ours!r}: {nearest(theirs, there)}")
-    present = [renamed.get(column, column) for column in there]
+    present = [*there, *(ours for ours, _ in source.renamed)]
     missing = [column for column in columns if column not in present]
     if missing:
         raise _missing(source.name, file, missing, present)
@@ -227,7 +226,10 @@ def _check_weights(name: str, path: Path, allow_pickle: bool) -> None:
             f"{name} has its weights only as {pickled[0]}, which can run code when read: "
             "save it as safetensors, or set allow_pickle=true if you trust it"
         )
-    raise UsageError(f"{name} has no weights (safetensors or gguf) in it: check the path")
+    raise UsageError(
+        f"{name} has no safetensors or GGUF weights: check the path, add #<file>.gguf for one of a hub, "
+        "or set allow_pickle=true if it has others and you trust it"
+    )
 
 
 def _licence(path: Path) -> str:
