@@ -33,7 +33,10 @@ Batch = dict[str, Tensor]
 
 
 class Stateful(Protocol):
-    """What `batches` must be: an endless iterator that can say where it is, in plain values or tensors."""
+    """What `batches` must be: an endless iterator that can say where it is, in plain values or tensors.
+
+    Without a checkpoint its `__next__` is enough.
+    """
 
     def __next__(self) -> Batch: ...
     def state_dict(self) -> dict[str, Any]: ...
