@@ -38,6 +38,7 @@ class Row:
 
     @property
     def deterministic(self) -> bool:
+        """Whether one run is all there is: it pairs with every seed of the others."""
         return bool(self.config["deterministic"])
 
 

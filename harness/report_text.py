@@ -74,7 +74,7 @@ def _like(low: float, high: float) -> Callable[[float], str]:
 def quantity(claim: Card) -> str:
     """Say what a claim's number is."""
     if claim["kind"] == "difference":
-        return f"{claim['metric']}: {claim['method']} better than {claim['than']} by"
+        return f"{claim['metric']}: {claim['method']} ahead of {claim['than']}"
     if claim["kind"] == "ratio":
         over = (
             f"{claim['method']} / {claim['than']}"

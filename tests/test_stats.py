@@ -144,6 +144,31 @@ def test_equal_seeds_leave_a_claim_open():
     assert "all 3 seeds gave the same value" in found.reason
 
 
+EACH_KIND = [
+    difference("accuracy", "a", "b"),
+    ratio("accuracy", "a", than="b", at_least=1.0),
+    ratio("accuracy", "a", than="b", at_most=1.0),
+    level("accuracy", "a", at_least=0.0),
+    level("accuracy", "a", at_most=9.0),
+    share("accuracy", "a", of=("b", "full"), at_least=0.1),
+]
+
+
+@pytest.mark.parametrize("contrast", EACH_KIND, ids=lambda c: f"{c.kind} {c.side}")
+@pytest.mark.parametrize(
+    "seeds", [{}, {0: 0.9}, {0: 0.9, 1: 0.8}, {0: 0.9, 1: 0.9, 2: 0.9}, {0: 0.9, 1: None, 2: 0.8}], ids=str
+)
+def test_no_kind_of_contrast_decides_without_an_interval(contrast, seeds):
+    """A ratio's interval is an exponential: one that does not exist must not become infinite."""
+    others = {"b": cell("b", 0.5, 0.5, 0.5), "full": cell("full", 1.0, 1.0, 1.0)}
+    cells = [others.get(method, Cell("a", "accuracy", seeds)) for method, _ in cells_of(contrast)]
+    found, says = judged(contrast, *cells)
+    assert says == "open"
+    assert isnan(found.low)
+    assert isnan(found.high)
+    assert found.reason
+
+
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), None])
 def test_a_run_that_is_not_finite_leaves_a_claim_open_and_is_named(broken):
     found, says = judged(
