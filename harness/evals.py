@@ -21,6 +21,7 @@ from harness.errors import UsageError, nearest
 from harness.generate import inference
 from harness.paper import Items
 
+BATCH = 4096  # tokens a batch: as fast as more on a CPU, and large vocabularies still fit
 CausalLM = Callable[[Tensor], Any]  # ids (rows, length) -> something with logits (rows, length, vocabulary)
 
 
@@ -31,16 +32,17 @@ def nll(
     *,
     targets: int,
     stride: int | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     device: str | torch.device = "cpu",
 ) -> np.ndarray:
     """Return the negative log-likelihood in nats of tokens 1 .. `targets`, (targets,) float32.
 
     A window of `length` tokens moves by `stride` and its last `stride` predictions are scored (all of the
     first window's). Without a stride the windows do not overlap: each token is scored once, with whatever
-    context its own window gives it. Raises `UsageError` where there are too few tokens.
+    context its own window gives it. A batch is `batch_size` windows, or about 4,096 tokens. Raises
+    `UsageError` where there are too few tokens.
     """
-    stride = stride or length
+    stride = length if stride is None else stride
     if not 0 < stride <= length:
         raise UsageError(f"stride={stride} leaves tokens unscored: use 1 to {length}, the window's length.")
     if len(tokens) <= targets:
@@ -54,6 +56,7 @@ def nll(
     missing = (windows - 1) * stride + length - targets
     inputs = torch.nn.functional.pad(text[:-1], (0, missing)).unfold(0, length, stride)  # (windows, length)
     answers = torch.nn.functional.pad(text[1:], (0, missing)).unfold(0, length, stride)
+    batch_size = batch_size or max(1, BATCH // length)
     losses = []
     with inference(model):
         for start in range(0, windows, batch_size):
@@ -96,7 +99,7 @@ def retrieval(
     key: int = 4,
     value: int = 12,
     seed: int = 0,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     device: str | torch.device = "cpu",
 ) -> dict[int, dict[str, np.ndarray]]:
     """Ask, some tokens after a random key and value were shown, for the value again.
@@ -133,9 +136,10 @@ def retrieval(
 
 
 def _recall(
-    model: CausalLM, rows: np.ndarray, value: int, batch_size: int, device: str | torch.device
+    model: CausalLM, rows: np.ndarray, value: int, batch_size: int | None, device: str | torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return loss and accuracy on the last `value` tokens of each row, each (rows,) float32."""
+    batch_size = batch_size or max(1, BATCH // rows.shape[1])
     losses, ranked_first = [], []
     with inference(model):
         for part in torch.as_tensor(rows.astype(np.int64)).split(batch_size):

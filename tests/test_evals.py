@@ -73,8 +73,9 @@ def test_losses_of_a_decoder_are_those_of_its_own_windows():
 def test_too_short_a_text_and_a_stride_too_long_are_refused():
     with pytest.raises(UsageError, match="Scoring 400 tokens needs a text of 401 and this one has 400"):
         nll(unigram, TEXT, 8, targets=400)
-    with pytest.raises(UsageError, match="use 1 to 8"):
-        nll(unigram, TEXT, 8, targets=20, stride=9)
+    for stride in (0, 9):
+        with pytest.raises(UsageError, match="use 1 to 8"):
+            nll(unigram, TEXT, 8, targets=20, stride=stride)
 
 
 def test_loss_by_position_is_the_mean_of_each_bucket():
