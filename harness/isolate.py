@@ -33,7 +33,12 @@ def isolated(spec: Spec, minutes: float | None = None, memory_gb: float | None =
     process = context.Process(target=_child, args=(spec, surroundings(), memory_gb), name=spec.title)
     with _plain_main():
         process.start()
-    process.join(None if minutes is None else minutes * 60)
+    try:
+        process.join(None if minutes is None else minutes * 60)
+    except BaseException:  # Ctrl-C: the run goes with its caller, and on from its checkpoint next time
+        process.kill()
+        process.join()
+        raise
     timed_out = process.is_alive()
     if timed_out:
         process.kill()
@@ -120,6 +125,7 @@ def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None) -> None
     """Run in the forked process: set the surroundings first, then execute."""
     from multiprocessing import parent_process
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, who decides
     os.environ.clear()
     os.environ.update(environ)
     parent = parent_process()

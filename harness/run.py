@@ -384,7 +384,12 @@ def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[s
 def describe(error: BaseException) -> dict[str, Any]:
     """Return a failure as `{"type", "message"}`: a name to sort by and one sentence to read."""
     kind = type(error).__name__
-    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
+    no_memory = ("DefaultCPUAllocator: can't allocate", "Cannot allocate memory")
+    if (
+        isinstance(error, MemoryError)
+        or kind == "OutOfMemoryError"
+        or any(s in str(error) for s in no_memory)
+    ):
         kind = "oom"
     elif isinstance(error, OSError) and error.errno == 28:
         kind = "disk_full"

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run `harness run <arguments>`, in Hydra's own grammar; return the exit code."""
     import hydra
 
+    arguments = [quoted(argument) for argument in arguments]
     plugins = load_all()
     config.offer(plugins)
     config.find_experiments(plugins)
@@ -67,6 +68,15 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nharness: interrupted; repeat the command to go on where it stopped", file=sys.stderr)
         return 130
+
+
+def quoted(argument: str) -> str:
+    """Quote a source's name, in which Hydra's grammar would stumble over `=`, `#`, `?` or blanks."""
+    key, equals, value = argument.partition("=")
+    named = key.lstrip("+") == "model" or key.lstrip("+").startswith("data.")
+    if equals and named and any(c in value for c in "=#? ") and "," not in value and value[0] not in "'\"":
+        return f"{key}='{value}'"
+    return argument
 
 
 def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "mlflow", "lm_eval", "pandas")
-TOOLBOX = ("nn", "data", "fit.py", "generate.py", "evals.py")
+TOOLBOX = ("nn", "data", "fit.py", "checkpoint.py", "generate.py", "evals.py")
 ABOVE_TOOLBOX = (
     "run",
     "hookspecs",
