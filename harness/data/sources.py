@@ -76,12 +76,10 @@ class Source:
         return file.name if self.path.is_file() else file.relative_to(self.path).as_posix()
 
 
-def resolve(
-    name: str, *, cache: Path, columns: Sequence[str] = ("text",), trust_remote_code: bool = False
-) -> Source:
+def resolve(name: str, *, cache: Path, columns: Sequence[str] = ("text",)) -> Source:
     """Find, fetch and check the data that `name` means; every table in it must have `columns`.
 
-    Fetched content is kept under `cache`. `trust_remote_code` changes nothing: data never run code.
+    Fetched content is kept under `cache`. Data never run code.
     Raises UsageError for what cannot be read as it stands.
     """
     name, renamed = _renames(name)
