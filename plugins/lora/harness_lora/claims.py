@@ -1,0 +1,162 @@
+"""What the paper claims and measured, and what can be measured here to decide it.
+
+"LoRA matches full fine-tuning" is asked as the share of full fine-tuning's gain over the untouched base,
+each method at its own best rate. Two claims that others made against the paper stand beside its own:
+that adapting all linear layers beats its choice of q and v, and that tuned variants end close together.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness import Claim, Figure, Metric, Reported, Seen, difference, level, ratio, share
+
+
+def bleu(columns: Mapping[str, Any]) -> float:
+    """Return corpus BLEU of sentences' counts, as sacrebleu computes it."""
+    from sacrebleu.metrics import BLEU
+
+    matched = [int(columns[f"matched_{n}"].sum()) for n in range(1, 5)]
+    possible = [int(columns[f"possible_{n}"].sum()) for n in range(1, 5)]
+    lengths = int(columns["length"].sum()), int(columns["reference_length"].sum())
+    return float(BLEU.compute_bleu(matched, possible, *lengths, smooth_method="exp").score)
+
+
+METRICS = {
+    "loss": Metric("lower", "loss on the task's test data", unit="nats"),
+    "perplexity": Metric("lower", "perplexity on the task's test data", reduce="exp_mean"),
+    "accuracy": Metric("higher", "accuracy of the labels"),
+    "bleu": Metric("higher", "corpus BLEU against all references", reduce=bleu),
+    "rouge_l": Metric("higher", "ROUGE-L F, best of the references, times 100"),
+    "general_perplexity": Metric("lower", "perplexity on the general text afterwards", reduce="exp_mean"),
+    "forgetting": Metric("lower", "rise of the loss on the general text", unit="nats"),
+    "lm_eval": Metric("higher", "accuracy of the merged model on an lm-eval task"),
+    "trainable_parameters": Metric("lower", "parameters that are trained"),
+    "head_parameters": Metric("lower", "of these, in a classifier's head"),
+    "total_parameters": Metric("lower", "parameters in all while training"),
+    "optimizer_bytes": Metric("lower", "Adam's state", unit="bytes"),
+    "adapter_bytes": Metric("lower", "file with what was trained", unit="bytes"),
+    "merged_bytes": Metric("lower", "file of the merged model", unit="bytes"),
+    "checkpoint_bytes": Metric("lower", "file of base, A and B, unmerged", unit="bytes"),
+    "merge_error": Metric("lower", "largest difference of merged from unmerged logits"),
+    "train_peak_memory": Metric("lower", "peak memory in training", unit="bytes"),
+    "train_tokens_per_second": Metric("higher", "training speed", unit="tokens/s"),
+}
+
+GPT3 = "GPT-3 175B"
+
+
+def _paper(value: float, setting: str, table: str) -> Reported:
+    return Reported(value, setting, table, Seen.PAPER)
+
+
+CLAIMS = [
+    Claim(
+        "LoRA of rank 8 on all linear layers gets at least 93 % of full fine-tuning's gain",
+        share("loss", "lora_r8", of=("base", "full"), at_least=0.93),
+        "section 5; the paper: on par or better (Tables 2 to 4)",
+        _paper(87.2 / 86.4, "GLUE average, RoBERTa base, over full fine-tuning's (87.2 / 86.4)", "Table 2"),
+    ),
+    Claim(
+        "LoRA performs on par or better: its loss is at most 1 % above full fine-tuning's",
+        ratio("loss", "lora_r8", than="full", at_most=1.01),
+        "abstract",
+        _paper(70.4 / 68.2, "E2E BLEU, GPT-2 M, over full fine-tuning's (70.4 / 68.2)", "Table 3"),
+    ),
+    Claim(
+        "Rank 8 is better than rank 4 on all linear layers",
+        difference("loss", "lora_r8", "lora_r4"),
+        "section 7.2",
+        _paper(1.18 - 1.17, "E2E validation loss, GPT-2 M, r = 4 less r = 8", "Table 18"),
+    ),
+    Claim(
+        "Rank 4 is better than rank 1 on all linear layers",
+        difference("loss", "lora_r4", "lora_r1"),
+        "section 7.2",
+        _paper(1.23 - 1.18, "E2E validation loss, GPT-2 M, r = 1 less r = 4", "Table 18"),
+    ),
+    Claim(
+        "A very small rank suffices: rank 1 on q, k, v, o loses next to nothing (here: within 3 % of rank 8)",
+        ratio("loss", "lora_r1", than="lora_r8", at_most=1.03),
+        "section 7.2",
+        _paper(
+            74.0 / 74.1, f"WikiSQL accuracy, {GPT3}, q, k, v, o, r = 8 over r = 1 (74.0 / 74.1)", "Table 6"
+        ),
+    ),
+    Claim(
+        "LoRA is better than training the biases alone (BitFit)",
+        difference("loss", "lora_r8", "bitfit"),
+        "section 5",
+        _paper(87.2 - 85.2, "GLUE average, RoBERTa base (87.2 - 85.2)", "Table 2"),
+    ),
+    Claim(
+        "LoRA is better than training the output layer alone",
+        difference("loss", "lora_r8", "head_only"),
+        "section 5; the paper trains the top two layers (FT-Top2)",
+        _paper(70.4 - 68.1, "E2E BLEU, GPT-2 M, over the top two layers (70.4 - 68.1)", "Table 3"),
+    ),
+    Claim(
+        "What is kept for a task is at most a tenth of the model",
+        ratio("adapter_bytes", "lora_r8", than="full", at_most=0.1),
+        "section 4.2",
+        _paper(35 / 350_000, f"{GPT3}, r = 4 on q and v (35 MB / 350 GB)", "section 4.2"),
+    ),
+    Claim(
+        "Training takes at most 50 % of the memory of full fine-tuning",
+        ratio("train_peak_memory", "lora_r8", than="full", at_most=0.5),
+        "section 4.2",
+        _paper(350 / 1200, f"{GPT3} (350 GB / 1.2 TB)", "section 4.2"),
+    ),
+    Claim(
+        "Training is a quarter faster than full fine-tuning",
+        ratio("train_tokens_per_second", "lora_r8", than="full", at_least=1.25),
+        "section 4.2",
+        _paper(43.1 / 32.5, f"{GPT3}, tokens/s per V100 (43.1 / 32.5)", "section 4.2"),
+    ),
+    Claim(
+        "Merging changes nothing: logits differ by at most 1e-4",
+        level("merge_error", "lora_r8", at_most=1e-4),
+        "section 4.1: no additional inference latency",
+        _paper(1.0, "latency of the merged model over full fine-tuning's, GPT-2 M", "Table 1"),
+    ),
+    Claim(
+        "Adapting all linear layers beats the paper's q and v, at fewer parameters",
+        difference("loss", "lora_r1", "lora_attention"),
+        "against section 7.1 (LoRA Without Regret, Thinking Machines 2025)",
+        counter=True,
+    ),
+    Claim(
+        "Once the rate is tuned, rsLoRA ends within 2 % of LoRA",
+        ratio("loss", "rslora", than="lora_r8", at_least=0.98),
+        "against later variants (arXiv 2602.04998)",
+        counter=True,
+    ),
+    Claim(
+        "LoRA forgets less than full fine-tuning",
+        difference("forgetting", "lora_r8", "full"),
+        "not in the paper; PEFT's method comparison measures it",
+        counter=True,
+    ),
+]
+
+FIGURES = [
+    Figure(
+        "The task and what it costs elsewhere",
+        "bar",
+        {"perplexity": "the task", "general_perplexity": "the general text"},
+        x="perplexity on",
+        y="perplexity",
+        log_y=True,
+    ),
+    Figure(
+        "What is stored",
+        "bar",
+        {
+            "adapter_bytes": "what was trained",
+            "merged_bytes": "merged",
+            "checkpoint_bytes": "checkpoint",
+        },
+        x="storage form",
+        y="bytes",
+        log_y=True,
+    ),
+]

@@ -1,0 +1,86 @@
+"""`harness lora convert` and `harness lora inspect`: the three storage forms on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+Results = Annotated[Path, typer.Option(help="The folder that holds runs, stages and reports.")]
+Place = Annotated[str, typer.Argument(help="A folder, a run's folder, or the first digits of a run's key.")]
+
+
+def convert(
+    source: Place,
+    to: Annotated[str, typer.Option(help="adapter, merged or checkpoint.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; by default <name>-<form> here.")] = None,
+    base: Annotated[
+        str, typer.Option(help="The base model, where the adapter's own word for it fails.")
+    ] = "",
+    any_base: Annotated[
+        bool, typer.Option("--any-base", help="Do not check that the base is the one.")
+    ] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Write an adapter, or any other form, as adapter, merged model or checkpoint.
+
+    Example: harness lora convert results/runs/lora/lora_r8/<key> --to merged --out my-model
+    """
+    from harness.isolate import quiet_libraries
+    from harness_lora.forms import convert, inspect
+
+    quiet_libraries()
+    folder = place(source, results)
+    target = out or Path(f"{folder.parent.name if folder.name == 'output' else folder.name}-{to}")
+    convert(folder, to, target, base, any_base)
+    print(f"{target}: {to}, {inspect(target)['bytes']:,} bytes")
+
+
+def inspect(
+    source: Place,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Say which form lies in a folder: its base, rank, alpha, targets, size and parameters.
+
+    Example: harness lora inspect my-adapter
+    """
+    from harness_lora.forms import inspect
+
+    found = inspect(place(source, results))
+    if as_json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    for name, value in found.items():
+        if isinstance(value, list):
+            value = ", ".join(map(str, value)) or "(none)"
+        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+        print(f"{name.replace('_', ' '):22}{'(not told)' if value is None else shown}")
+
+
+def place(source: str, results: Path) -> Path:
+    """Return the folder that `source` means: itself, the output of a run's folder, or of a run's key."""
+    folder = Path(source).expanduser()
+    if not folder.exists():
+        runs = sorted((results / "runs" / "lora").glob(f"*/{source}*")) if source.isalnum() else []
+        runs = [run for run in runs if run.is_dir()]
+        if len(runs) != 1:
+            hint = f"{len(runs)} runs begin so: give more digits" if runs else "check the spelling"
+            raise UsageError(f"{source} is no folder, and no run under {results}: {hint}")
+        folder = runs[0]
+    output = folder / "output"
+    if (folder / "result.json").is_file() or output.is_dir():
+        if not output.is_dir():
+            raise UsageError(f"{folder} kept no weights: run it again with keep=weights")
+        return output
+    return folder
+
+
+def tools(app: typer.Typer) -> None:
+    """Add the commands to `harness lora`."""
+    app.command()(convert)
+    app.command()(inspect)

