@@ -438,8 +438,14 @@ def test_a_browser_shows_the_page_without_errors_or_sideways_scrolling(card, swe
         f"<script>f.onload = () => ({measure})(f.contentDocument.documentElement)</script>"
     )
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    more = f"--allow-file-access-from-files --virtual-time-budget=5000 --enable-logging=stderr --user-data-dir={tmp_path}/u"
-    words = [browser, *flags.split(), *more.split(), "--dump-dom", (tmp_path / "frame.html").as_uri()]
+    flags += " --allow-file-access-from-files --virtual-time-budget=5000 --enable-logging=stderr"
+    words = [
+        browser,
+        *flags.split(),
+        f"--user-data-dir={tmp_path}/browser",
+        "--dump-dom",
+        (tmp_path / "frame.html").as_uri(),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert "wide=0" in done.stdout
     assert "CONSOLE" not in done.stderr
