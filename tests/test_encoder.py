@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.errors import UsageError
-from harness.nn.encoder import POOLINGS, Encoder, load_encoder
+from harness.nn.encoder import POOLINGS, Encoder, StaticEmbedding, dense, load_encoder
 
 TEXTS = ["a cat sat", "dogs bark at the cat on the mat", "a", "the mat", "a cat sat"]
 
@@ -188,6 +188,49 @@ def test_a_sentence_transformers_folder_is_read_in_both_ways_of_writing(folder, 
     (home / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UsageError, match="LSTM"):
         load_encoder(home)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Two encoders as they were saved: a transformer with a dense layer, and word vectors with one."""
+    torch.manual_seed(1)
+    head = nn.Sequential(dense(16, 8), dense(8, 4, "Identity"))
+    whole = encoder("cls", normalize=True, max_length=8, head=head).eval()
+    words = StaticEmbedding(torch.randn(32, 16), dropout=0.5)
+    static = Encoder(words, tokenizer(), "mean", head=nn.Sequential(dense(16, 16, "Identity"))).eval()
+    home = tmp_path_factory.mktemp("saved")
+    whole.save(home / "whole")
+    static.save(home / "static")
+    return {"whole": (whole, home / "whole"), "static": (static, home / "static")}
+
+
+@pytest.mark.parametrize("kind", ["whole", "static"])
+def test_what_is_saved_is_loaded_with_the_same_vectors(saved, kind):
+    made, home = saved[kind]
+    np.testing.assert_allclose(load_encoder(home).encode(TEXTS), made.encode(TEXTS), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["whole", "static"])
+def test_sentence_transformers_loads_what_is_saved(saved, kind):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    made, home = saved[kind]
+    oracle = sentence_transformers.SentenceTransformer(str(home), device="cpu")
+    np.testing.assert_allclose(oracle.encode(TEXTS), made.encode(TEXTS), atol=1e-6)
+
+
+def test_word_vectors_are_averaged_without_special_tokens():
+    weight = torch.arange(32.0)[:, None].repeat(1, 2)
+    words = Encoder(StaticEmbedding(weight), tokenizer(), "mean").eval()
+    numbers = tokenizer(framed=False)("the mat")["input_ids"]
+    assert words.encode(["the mat"]).tolist() == [[sum(numbers) / 2] * 2]
+
+
+def test_what_the_format_cannot_say_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="pooler"):
+        encoder("pooler").save(tmp_path)
+    with pytest.raises(UsageError, match="head"):
+        encoder(head=nn.Sequential(nn.Linear(16, 3))).save(tmp_path)
 
 
 @pytest.mark.slow

@@ -1,16 +1,19 @@
 """Sentences to vectors: any transformers encoder, a pooling over its tokens, and what may come after it.
 
-`load_encoder` reads a plain transformers folder or a sentence-transformers one (Transformer, Pooling, Dense,
-Normalize; it needs no sentence-transformers itself). `Encoder.embed` is differentiable, for training;
-`Encoder.encode` is for judging: it puts each distinct text through once, in eval mode, the longest first, so that
-little of a batch is padding. Padding never counts: not in attention, not in a mean, not in a maximum.
+`load_encoder` reads a plain transformers folder or a sentence-transformers one (Transformer and Pooling or a
+StaticEmbedding, then Dense, Normalize), and `Encoder.save` writes one, both without that library.
+`Encoder.embed` is differentiable, for training; `Encoder.encode` is for judging: it puts each distinct text
+through once, in eval mode, the longest first, so that little of a batch is padding. Padding never counts:
+not in attention, not in a mean, not in a maximum.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,38 @@ def maximum(tokens: Tensor, mask: Tensor) -> Tensor:
 
 
 POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cls": cls, "mean": mean, "max": maximum}
+ACTIVATIONS = {
+    "Tanh": nn.Tanh,
+    "Identity": nn.Identity,
+    "ReLU": nn.ReLU,
+    "GELU": nn.GELU,
+    "Sigmoid": nn.Sigmoid,
+}
 POOLER = "pooler"  # the model's own pooler_output, which is no function of the last layer alone
+
+
+@dataclass
+class Tokens:
+    """What a model gives back: a vector a token, (n, length, width)."""
+
+    last_hidden_state: Tensor
+
+
+class StaticEmbedding(nn.Module):
+    """A vector for every token whatever stands around it; in training, elements are dropped with `dropout`."""
+
+    def __init__(self, weight: Tensor, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding.from_pretrained(weight.clone(), freeze=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tokens:
+        return Tokens(self.dropout(self.embedding(input_ids)))
+
+
+def dense(inputs: int, outputs: int, activation: str = "Tanh") -> nn.Sequential:
+    """Return a linear layer and an activation: one part of an `Encoder.head` that can be saved."""
+    return nn.Sequential(nn.Linear(inputs, outputs), ACTIVATIONS[activation]())
 
 
 class Encoder(nn.Module):
@@ -46,7 +80,7 @@ class Encoder(nn.Module):
 
     `max_length` is in tokens, special ones included; a longer text is cut. `normalize` makes unit vectors. A
     tokenizer without a padding token pads with its end or unknown token, else with token 0: which one does not
-    matter, since padding is masked.
+    matter, since padding is masked. Over a `StaticEmbedding` no special tokens are put around a text.
     """
 
     def __init__(
@@ -73,11 +107,19 @@ class Encoder(nn.Module):
         """Return where the weights are."""
         return next(self.parameters()).device
 
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return each text's token numbers, cut to `max_length`. Raises UsageError for a text of none."""
-        cut: dict[str, Any] = {"truncation": True, "max_length": self.max_length} if self.max_length else {}
+    def ids(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
+        """Return each text's token numbers, cut to `max_length` (or the encoder's own).
+
+        Raises UsageError for a text of no tokens.
+        """
+        length = max_length or self.max_length
+        cut: dict[str, Any] = {"truncation": True, "max_length": length} if length else {}
         rows: list[list[int]] = self.tokenizer(
-            list(texts), return_attention_mask=False, return_token_type_ids=False, **cut
+            list(texts),
+            add_special_tokens=not isinstance(self.model, StaticEmbedding),
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            **cut,
         )["input_ids"]
         for text, row in zip(texts, rows, strict=True):
             if not row:
@@ -145,6 +187,62 @@ class Encoder(nn.Module):
         place = {distinct[i]: n for n, i in enumerate(longest_first)}
         return np.ascontiguousarray(vectors[[place[text] for text in texts]])
 
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that `load_encoder` and `SentenceTransformer` load, with the same vectors.
+
+        Raises UsageError for what that format cannot say: the pooler, a head that is not made of `dense`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        parts: list[tuple[str, Callable[[Path], None]]]
+        if isinstance(self.model, StaticEmbedding):
+            parts = [("StaticEmbedding", self._save_static)]
+        else:
+            if self.pooling == POOLER:
+                raise UsageError(
+                    "sentence-transformers has no pooling by the model's pooler: use cls, mean or max"
+                )
+            parts = [("Transformer", self._save_transformer), ("Pooling", self._save_pooling)]
+        for layer in [] if self.head is None else self.head.children():
+            if not (isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Linear)):
+                raise UsageError(
+                    "this head cannot be saved: make it a Sequential of harness.nn.encoder.dense"
+                )
+            parts.append(("Dense", functools.partial(_save_dense, layer)))
+        if self.normalize:
+            parts.append(("Normalize", lambda path: None))
+        modules = []
+        for i, (kind, write) in enumerate(parts):
+            path = "" if kind == "Transformer" else f"{i}_{kind}"
+            modules.append(
+                {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            )
+            (folder / path).mkdir(exist_ok=True)
+            write(folder / path)
+        _write(folder / "modules.json", modules)
+
+    def _save_static(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        assert isinstance(self.model, StaticEmbedding)
+        save_file(
+            {"embedding.weight": self.model.embedding.weight.detach().cpu()}, folder / "model.safetensors"
+        )
+        self.tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+
+    def _save_transformer(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)  # type: ignore[operator]
+        self.tokenizer.save_pretrained(folder)
+        _write(
+            folder / "sentence_bert_config.json", {"max_seq_length": self.max_length, "do_lower_case": False}
+        )
+
+    def _save_pooling(self, folder: Path) -> None:
+        width = self.model.config.hidden_size  # type: ignore[union-attr]
+        older = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
+        modes = {f"pooling_mode_{name}": mode == self.pooling for mode, name in older.items()}
+        _write(folder / "config.json", {"word_embedding_dimension": width, **modes})
+
 
 def load_encoder(
     folder: str | Path,
@@ -170,6 +268,14 @@ def load_encoder(
     modules = json.loads(plan.read_text()) if plan.exists() else []
     kinds = {module["type"].rsplit(".", 1)[-1]: folder / module["path"] for module in modules}
     inner = kinds.get("Transformer", folder)
+    if "StaticEmbedding" in kinds:
+        encoder = _static(kinds["StaticEmbedding"])
+        encoder.max_length, encoder.normalize, encoder.head = (
+            max_length,
+            "Normalize" in kinds,
+            _head(folder, modules),
+        )
+        return encoder.to(device).eval()
     if not (inner / "config.json").exists():
         raise UsageError(f"{inner} has no config.json: give a folder that transformers saved")
     tokenizer = AutoTokenizer.from_pretrained(inner, trust_remote_code=trust_remote_code)
@@ -179,10 +285,12 @@ def load_encoder(
 
     about = _json(inner / "sentence_bert_config.json")
     if about.get("do_lower_case"):
-        from tokenizers.normalizers import Lowercase, Sequence
+        from tokenizers import normalizers
 
         backend = tokenizer.backend_tokenizer
-        backend.normalizer = Sequence([Lowercase(), *filter(None, [backend.normalizer])])
+        backend.normalizer = normalizers.Sequence(
+            [normalizers.Lowercase(), *filter(None, [backend.normalizer])]
+        )
     length = max_length or about.get("max_seq_length") or longest_input(model, tokenizer)
     if pooling is not None:
         encoder = Encoder(model, tokenizer, pooling, length)
@@ -191,10 +299,7 @@ def load_encoder(
         if unknown:
             raise UsageError(f"{plan} has the part {unknown[0]}, which is not known here: say pooling=")
         own = _pooling(kinds["Pooling"]) if "Pooling" in kinds else "mean"
-        head = [_dense(folder / m["path"]) for m in modules if m["type"].endswith("Dense")]
-        encoder = Encoder(
-            model, tokenizer, own, length, "Normalize" in kinds, nn.Sequential(*head) if head else None
-        )
+        encoder = Encoder(model, tokenizer, own, length, "Normalize" in kinds, _head(folder, modules))
     return encoder.to(device).eval()
 
 
@@ -231,16 +336,45 @@ def _pooling(folder: Path) -> str:
     return modes[0]
 
 
-ACTIVATIONS = {
-    "Tanh": nn.Tanh,
-    "Identity": nn.Identity,
-    "ReLU": nn.ReLU,
-    "GELU": nn.GELU,
-    "Sigmoid": nn.Sigmoid,
-}
+def _static(folder: Path) -> Encoder:
+    from safetensors.torch import load_file
+    from transformers import PreTrainedTokenizerFast
+
+    weight = load_file(folder / "model.safetensors").get("embedding.weight")
+    if weight is None:
+        raise UsageError(f"{folder} is no plain StaticEmbedding in safetensors: say another folder")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    return Encoder(StaticEmbedding(weight.float()), tokenizer, "mean")
 
 
-def _dense(folder: Path) -> nn.Module:
+def _head(folder: Path, modules: Sequence[Mapping[str, str]]) -> nn.Sequential | None:
+    found = [_dense(folder / module["path"]) for module in modules if module["type"].endswith("Dense")]
+    return nn.Sequential(*found) if found else None
+
+
+def _save_dense(layer: nn.Sequential, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    linear, activation = layer
+    assert isinstance(linear, nn.Linear)
+    config = {
+        "in_features": linear.in_features,
+        "out_features": linear.out_features,
+        "bias": linear.bias is not None,
+        "activation_function": f"{type(activation).__module__}.{type(activation).__name__}",
+    }
+    _write(folder / "config.json", config)
+    state = {
+        f"linear.{name}": tensor.detach().cpu().contiguous() for name, tensor in linear.state_dict().items()
+    }
+    save_file(state, folder / "model.safetensors")
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _dense(folder: Path) -> nn.Sequential:
     """Return a Dense module: a linear layer and an activation. Its weights must be safetensors."""
     from safetensors.torch import load_file
 
