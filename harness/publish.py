@@ -8,6 +8,7 @@ by other code and a dirty tree, so that a published number can be made again.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
         folder = results / "reports"
         write_json(folder / f"{plugin.name}.json", found)
         write_text(folder / f"{plugin.name}.md", report.to_markdown(found))
-        write_text(folder / f"{plugin.name}.html", report.to_html(found))
+        write_text(folder / f"{plugin.name}.html", report.to_html(found, records))
         pictures.append(folder / f"{plugin.name}.html")
     if as_json:
         print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
@@ -98,6 +99,7 @@ def publish(results: Path, root: Path) -> list[Path]:
             raise HarnessError(
                 f"some runs of {plugin.name} were made by other code: run them again with rerun=true"
             )
+        cards = json.loads(portable(json.dumps(cards, default=str)))
         path = root / "results" / "scorecard" / f"{plugin.name}.json"
         write_json(path, cards)
         written.append(path)
@@ -116,6 +118,16 @@ def publish(results: Path, root: Path) -> list[Path]:
     return written
 
 
+def portable(text: str) -> str:
+    """Return text with this machine's folder of data sets written as $HARNESS_DATA."""
+    home = os.environ.get("HARNESS_DATA")
+    return (
+        text.replace(str(Path(home).resolve()), "$HARNESS_DATA").replace(home, "$HARNESS_DATA")
+        if home
+        else text
+    )
+
+
 def with_table(text: str, cards: Sequence[dict[str, Any]]) -> str:
     """Return a page with the lines between its scorecard marks replaced by the scorecard."""
     marks = r"(<!-- scorecard -->\n).*?(<!-- /scorecard -->)"
@@ -124,41 +136,19 @@ def with_table(text: str, cards: Sequence[dict[str, Any]]) -> str:
 
 def table(cards: Sequence[dict[str, Any]]) -> str:
     """Return the scorecard as a Markdown table: a row a claim, with data, seeds, device and date."""
-    rows = [
-        "| paper | claim | the paper | here (95 % interval) | bound | verdict | data | seeds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    from harness.report_text import bound, ours, theirs
+
+    head = ("paper", "claim", "the paper", "here [95 %]", "asked", "verdict", "data", "seeds")
+    rows = [head, ["---"] * len(head)]
     for card in cards:
+        data = ", ".join(str(name) for name in card["data"].values() if name)
         for claim in card["claims"]:
-            reported = claim["reported"]
-            theirs = (
-                f"{reported['value']:.3g} ({reported['source']})" if reported and "value" in reported else "-"
-            )
-            ours = "-"
-            if claim["difference"] is not None:
-                ours = f"{claim['difference']:.3g}"
-                if claim["low"] is not None:
-                    ours += f" ({claim['low']:.3g} to {claim['high']:.3g})"
-            bound = f"{'>' if claim['side'] == 'above' else '<'} {claim['by']:g}"
-            data = ", ".join(str(v) for v in card["data"].values() if v)
-            cells = (
-                card["paper"],
-                claim["text"],
-                theirs,
-                ours,
-                bound,
-                f"**{claim['verdict']}**",
-                data,
-                claim["seeds"],
-            )
-            rows.append("| " + " | ".join(map(str, cells)) + " |")
-    dates = sorted({card["date"] for card in cards})
-    machines = sorted({f"{card['device']}, {card['precision']}, budget {card['budget']}" for card in cards})
-    rows.append("")
-    rows.append(
-        f"Runs of {', '.join(dates)}; {'; '.join(machines)}. Verdicts are about the direction, at small scale."
-    )
-    return "\n".join(rows) + "\n"
+            verdict = f"**{claim['verdict']}**"
+            number = theirs(claim), ours(claim), bound(claim)
+            rows.append((card["paper"], claim["text"], *number, verdict, data, claim["seeds"]))
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    made = sorted({f"{card['date']} on {card['machine']}, budget={card['budget']}" for card in cards})
+    return "\n".join([*lines, "", *(f"Runs of {line}." for line in made)]) + "\n"
 
 
 if __name__ == "__main__":

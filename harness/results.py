@@ -135,8 +135,11 @@ def write_items(folder: Path, items: Mapping[str, Items]) -> None:
         )
         for metric, item in items.items()
     ]
+    order = {metric: list(item.columns) for metric, item in items.items()}
+    table = pa.concat_tables(tables, promote_options="default")
+    table = table.replace_schema_metadata({"columns": json.dumps(order)})
     temporary = folder / f".{ITEMS}"
-    pq.write_table(pa.concat_tables(tables, promote_options="default"), temporary)
+    pq.write_table(table, temporary)
     os.replace(temporary, folder / ITEMS)
 
 
@@ -149,14 +152,9 @@ def read_items(folder: Path) -> dict[str, Items]:
         return {}
     table = pq.read_table(folder / ITEMS)
     found: dict[str, Items] = {}
-    for metric in table["metric"].unique().to_pylist():
+    for metric, names in json.loads(table.schema.metadata[b"columns"]).items():
         part = table.filter(pc.equal(table["metric"], metric))
-        columns = {
-            name: part[name].to_numpy()
-            for name in part.column_names
-            if name not in ("metric", "id") and part[name].null_count < len(part)
-        }
-        found[metric] = Items(columns, part["id"].to_pylist())
+        found[metric] = Items({name: part[name].to_numpy() for name in names}, part["id"].to_pylist())
     return found
 
 
