@@ -253,6 +253,8 @@ class Decoder(PreTrainedModel, GenerationMixin):
 
         FlexAttention alone takes them apart: a block mask, and a bias that it indexes by batch.
         """
+        if type(self.position).bias is Position.bias:  # none: spare the distances, quadratic in length
+            return mask, None
         keys = cache.get_mask_sizes(x.shape[1], 0)[0] if cache is not None else x.shape[1]
         if isinstance(mask, Tensor):
             keys = mask.shape[-1]
