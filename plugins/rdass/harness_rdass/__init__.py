@@ -6,9 +6,13 @@ vectors, summary with reference and summary with document. It credits summaries 
 included, and it hardly sees a swapped name. Against a ROUGE over syllables much of its lead on edits is gone.
 """
 
-from harness import Method, Paper, hookimpl, lazy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import Items, Method, Paper, Run, hookimpl, lazy
 from harness_rdass.claims import CLAIMS, FIGURES, METRICS
-from harness_rdass.settings import Data, Metric, Score, Task, Tokens
+from harness_rdass.settings import Data, Score, Scorer, Task, Tokens
 
 __getattr__ = lazy(
     __name__,
@@ -16,12 +20,12 @@ __getattr__ = lazy(
 )
 
 METHODS = {
-    "rdass": Method(Metric(), "mean cosine with reference and document (the paper's)", deterministic=True),
-    "reference_only": Method(Metric(Score.reference), "s(p, r): the reference alone", deterministic=True),
-    "document_only": Method(Metric(Score.document), "s(p, d): the document alone", deterministic=True),
+    "rdass": Method(Scorer(), "mean cosine with reference and document (the paper's)", deterministic=True),
+    "reference_only": Method(Scorer(Score.reference), "s(p, r): the reference alone", deterministic=True),
+    "document_only": Method(Scorer(Score.document), "s(p, d): the document alone", deterministic=True),
     **{
         f"{score.name}_{tokens.name}": Method(
-            Metric(score, tokens),
+            Scorer(score, tokens),
             f"{score.name.upper().replace('_', '-')} by {tokens.name}",
             baseline=True,
             deterministic=True,
@@ -29,29 +33,29 @@ METHODS = {
         for score in (Score.rouge_1, Score.rouge_2, Score.rouge_l)
         for tokens in Tokens
     },
-    "length": Method(Metric(Score.length), "a control: longer is better", baseline=True, deterministic=True),
+    "length": Method(Scorer(Score.length), "a control: longer is better", baseline=True, deterministic=True),
     "lead_overlap": Method(
-        Metric(Score.lead_overlap),
+        Scorer(Score.lead_overlap),
         "a control: ROUGE-1 with the document's beginning",
         baseline=True,
         deterministic=True,
     ),
-    "p_sbert": Method(Metric(trained=True), "RDASS with an encoder trained on NLI, then on STS"),
+    "p_sbert": Method(Scorer(trained=True), "RDASS with an encoder trained on NLI, then on STS"),
 }
 
-BUDGETS = {
+BUDGETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "model": "",  # a small untrained encoder, built from the sample
         "task": {"sample": True},
         "method": {"width": 16, "layers": 1, "nli_epochs": 0.2, "sts_epochs": 0.2, "train_batch": 8},
     },
     "small": {},
-    "full": {"model": "hub:klue/roberta-base", "task": {"articles_vectors": "model"}},
-}  # fmt: skip
+    "full": {"model": "hub:jhgan/ko-sroberta-multitask", "task": {"articles_vectors": "model"}},
+}
 
 
 @hookimpl
-def paper():
+def paper() -> Paper:
     return Paper(
         title="Reference and Document Aware Semantic Evaluation Methods for Korean Language Summarization",
         authors="Dongyub Lee, Myeongcheol Shin, Taesun Whang, Seungwoo Cho, Byeongil Ko, Daniel Lee, "
@@ -70,32 +74,28 @@ def paper():
 
 
 @hookimpl
-def prepare(task, data, model, data_dir):
+def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
     from harness_rdass.preparation import prepare
 
     prepare(task, data, model, data_dir)
 
 
 @hookimpl
-def train(run):
+def train(run: Run) -> None:
     from harness_rdass.training import train
 
     train(run)
 
 
 @hookimpl
-def evaluate(run, split):
+def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
     from harness_rdass.evaluation import evaluate
 
     return evaluate(run, split)
 
 
 @hookimpl
-def tools(app):
+def tools(app: Any) -> None:
     from harness_rdass.command import score
 
     app.command()(score)
-
-    @app.callback()
-    def group() -> None:
-        """RDASS of your own summaries."""

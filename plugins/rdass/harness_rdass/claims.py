@@ -7,7 +7,7 @@ those against it: what syllables alone repair, what copying earns, and what no c
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from harness import Claim, Figure, Metric, Reported, Seen, difference, level, ratio
 
@@ -33,6 +33,10 @@ KINDS = {
 }
 GOLD = {"para": 4.0, "swap": 2.0, "same": 1.5, "other": 0.0}  # our order, made up: not judged by people
 BROKEN = ("swap", "negation", "number", "entity")
+WILLIAMS: tuple[tuple[str, Literal["higher", "lower"], str], ...] = (
+    ("t", "higher", "t"),
+    ("p", "lower", "two-sided p"),
+)
 RIVALS = {"rouge": "the ROUGE that correlates best", "reference": "s(p, r)"}
 
 
@@ -73,7 +77,7 @@ METRICS = {
         )
         for where in ("", "abstractive_")
         for rival, text in RIVALS.items()
-        for name, better, what in (("t", "higher", "t"), ("p", "lower", "two-sided p"))
+        for name, better, what in WILLIAMS
     },
     "copy_bias": Metric(
         "lower",
@@ -206,8 +210,8 @@ CLAIMS = [
         counter=True,
     ),
     Claim(
-        "Among abstractive systems the document adds nothing",
-        ratio("abstractive_pearson_mean", "rdass", than="reference_only", at_most=1.02),
+        "Among abstractive systems the document adds nothing, or less than a twentieth",
+        ratio("abstractive_pearson_mean", "rdass", than="reference_only", at_most=1.05),
         "against section 1; its 200 summaries come from one abstractive system",
         counter=True,
     ),
@@ -215,6 +219,12 @@ CLAIMS = [
         "ROUGE-L is at least as good on coherence, which the paper did not ask about",
         difference("pearson_coherence", "rouge_l_syllable", "rdass"),
         "against the scope of table 1",
+        counter=True,
+    ),
+    Claim(
+        "s(p, d) rewards copying the document more than people do",
+        level("copy_bias", "document_only", at_least=0.1),
+        "against s(p, d), which is 1 for the document itself",
         counter=True,
     ),
     Claim(

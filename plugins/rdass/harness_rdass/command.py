@@ -144,6 +144,9 @@ def _scores(
 
     model = None
     if encoder:
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # one bar is enough
         from harness.data.sources import resolve_model
 
         path = resolve_model(encoder, cache=results / "stages" / "sources").path
@@ -202,8 +205,8 @@ def _show(report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], out: Pat
         table.add_row("...")
     table.add_row("[bold]mean[/]", *(f"[bold]{report['mean'][name]['value']:.3f}[/]" for name in names))
     if report["mean"]["rdass"]["low"] is not None:
-        spans = [f"{report['mean'][n]['low']:.3f} to {report['mean'][n]['high']:.3f}" for n in names]
-        table.add_row("95 %", *spans)
+        halves = [(report["mean"][n]["high"] - report["mean"][n]["low"]) / 2 for n in names]
+        table.add_row("95 %", *(f"± {half:.3f}" for half in halves))
     console = Console(highlight=False)
     console.print(table)
     console.print(

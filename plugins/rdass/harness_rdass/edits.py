@@ -12,7 +12,8 @@ from random import Random
 
 from harness_rdass.overlap import kiwi, normal
 
-# Subject and topic particles stand for each other; object and genitive ones can be left out. Tags: Sejong's.
+# Subject and topic particles stand for each other; object and genitive ones can be left out; some adverbial ones
+# have a twin, or can take a topic particle. Tags: Sejong's.
 PARTICLES = {
     ("이", "JKS"): "은",
     ("가", "JKS"): "는",
@@ -21,6 +22,13 @@ PARTICLES = {
     ("을", "JKO"): "",
     ("를", "JKO"): "",
     ("의", "JKG"): "",
+    ("에게", "JKB"): "한테",
+    ("에", "JKB"): "에는",
+    ("에서", "JKB"): "에서는",
+    ("와", "JKB"): "하고",
+    ("과", "JKB"): "하고",
+    ("와", "JC"): "하고",
+    ("과", "JC"): "하고",
 }
 STEMS = ("VV", "VA", "VX", "XSV", "XSA")
 NAMES = ("NNP", "SL")  # proper nouns, words in Latin letters
@@ -29,9 +37,17 @@ NAMES = ("NNP", "SL")  # proper nouns, words in Latin letters
 def particles(text: str) -> str:
     """Change or drop particles only: another way to say the same."""
     text = normal(text)
-    for token in reversed(kiwi().tokenize(text)):
-        if (token.form, token.tag) in PARTICLES and text[token.start : token.end] == token.form:
-            text = text[: token.start] + PARTICLES[token.form, token.tag] + text[token.end :]
+    tokens = kiwi().tokenize(text)
+    for i in reversed(range(len(tokens))):
+        token, before, after = tokens[i], tokens[i - 1], tokens[min(i + 1, len(tokens) - 1)]
+        if (token.form, token.tag) not in PARTICLES or text[token.start : token.end] != token.form:
+            continue
+        changed = PARTICLES[token.form, token.tag]
+        if token.tag == "JX" and before.tag.startswith("J"):
+            changed = ""  # 에서는 -> 에서
+        elif after.tag == "JX" and after.start == token.end:
+            changed = token.form  # its topic particle goes
+        text = text[: token.start] + changed + text[token.end :]
     return text
 
 

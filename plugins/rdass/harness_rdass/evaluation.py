@@ -16,7 +16,7 @@ from harness_rdass.claims import BROKEN, KINDS, METRICS, RIVALS, STATISTICS, TAR
 from harness_rdass.correlations import williams
 from harness_rdass.preparation import Row, read
 from harness_rdass.scoring import SEMANTIC, Texts, scores, texts_of, truncated
-from harness_rdass.settings import Metric, Score, Tokens, Vectors
+from harness_rdass.settings import Score, Scorer, Tokens, Vectors
 
 Found = dict[str, float | Items]
 ROUGES = (Score.rouge_1, Score.rouge_2, Score.rouge_l)
@@ -96,10 +96,10 @@ def against_rivals(
     run: Any, texts: Texts, kind: Vectors, score: np.ndarray, human: np.ndarray, where: str, kept: np.ndarray
 ) -> Found:
     """Return Williams' t and p of this metric against the best ROUGE and against s(p, r)."""
-    rouges = [scores(run, Metric(order, tokens), texts, kind) for order in ROUGES for tokens in Tokens]
+    rouges = [scores(run, Scorer(order, tokens), texts, kind) for order in ROUGES for tokens in Tokens]
     varied = [rouge for rouge in rouges if np.ptp(rouge[kept]) > 0]
     best = max(varied, key=lambda rouge: np.corrcoef(rouge[kept], human[kept])[0, 1], default=None)
-    reference = scores(run, Metric(Score.reference), texts, kind)
+    reference = scores(run, Scorer(Score.reference), texts, kind)
     found: Found = {}
     for rival, other in zip(RIVALS, (best, reference), strict=True):
         if other is not None:
@@ -110,21 +110,18 @@ def against_rivals(
 
 
 def speakers(run: Any, rows: list[Row], kind: Vectors) -> Found:
-    """Return how far scores fall when two speakers are exchanged."""
-    return {
-        "speakers_drop": fall(run, rows, ("summary", "edited", "other"), [row["id"] for row in rows], kind)
-    }
-
-
-def fall(run: Any, rows: list[Row], names: Sequence[str], ids: Sequence[str], kind: Vectors) -> Items:
-    """Return the scores of three versions of each summary, as the columns that `claims.drop` reads."""
-    columns = {}
-    for column, name in zip(("score", "edited", "other"), names, strict=True):
-        texts = Texts(
-            [row["document"] for row in rows], [row["reference"] for row in rows], [row[name] for row in rows]
-        )
-        columns[column] = scores(run, run.method, texts, kind)
-    return Items(columns, ids)
+    """Return how far scores fall when two speakers are exchanged: the columns that `claims.drop` reads."""
+    versions = ("summary", "edited", "other")
+    texts = Texts(
+        [row["document"] for _ in versions for row in rows],
+        [row["reference"] for _ in versions for row in rows],
+        [row[version] for version in versions for row in rows],
+    )
+    before, edited, other = np.split(scores(run, run.method, texts, kind), 3)
+    if np.isclose(before.mean(), other.mean()):
+        return {}
+    columns = {"score": before, "edited": edited, "other": other}
+    return {"speakers_drop": Items(columns, [row["id"] for row in rows])}
 
 
 def constructed(run: Any, rows: list[Row], kind: Vectors) -> Found:
@@ -195,10 +192,8 @@ def explain(run: Any, found: Found, tables: Mapping[str, list[Row]]) -> None:
         if name in found:
             continue
         table = table_of(name)
-        if not tables[table] and not (table == "speakers" and not tables["judgments"]):
-            reason = SOURCES[table]
-        elif table == "speakers" and not tables[table]:
-            reason = SOURCES["judgments"]
+        if not tables[table]:
+            reason = SOURCES[table if tables["judgments"] or table != "speakers" else "judgments"]
         elif name.startswith("truncated_"):
             reason = "this method reads no document through an encoder"
         elif "williams" in name:

@@ -15,10 +15,10 @@ from harness_rdass import sample
 from harness_rdass.candidates import Row, candidates, read_article
 from harness_rdass.judgments import read_judgments, speakers_exchanged
 from harness_rdass.overlap import normal
-from harness_rdass.settings import Task
+from harness_rdass.settings import Task, Vectors
 
 LABELS = ("entailment", "neutral", "contradiction")
-UNTRAINED = "untrained"  # the encoder built here where model= is empty
+UNTRAINED = "untrained"  # the encoder built for the sample where model= is empty
 
 
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
@@ -28,6 +28,17 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
             "there is nothing to judge summaries on: give data.judgments=<DialSummEval's human_judgment.jsonl>, "
             "data.articles=<a folder like sci-news-sum-kr-50> or data.sts=<scored sentence pairs>"
         )
+    for name in ("judgments", "articles"):
+        if (
+            model is None
+            and name in data
+            and getattr(task, f"{name}_vectors") is Vectors.model
+            and not task.sample
+        ):
+            raise UsageError(
+                f"data.{name} is read by the encoder that model= names, and it names none: "
+                f"give one, or set task.{name}_vectors=tfidf"
+            )
     own = sample.built(task.swapped_words, task.edit_seed) if task.sample else []
     if "articles" in data:
         articles = [read_article(row, number) for number, row in enumerate(data["articles"].rows(), 1)]
@@ -54,7 +65,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     if not background:
         background = [row[name] for row in judged or tables["sts"] for name in row if name in TEXTS]
     write(data_dir / "background.jsonl", [{"text": text} for text in background])
-    if model is None:
+    if task.sample and model is None:
         from harness_rdass.training import build
 
         build(data_dir / UNTRAINED, background, width=16, layers=1)

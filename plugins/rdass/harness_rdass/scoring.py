@@ -15,7 +15,7 @@ from harness_rdass.encoders import CharacterTfidf, Encodes, open_encoder
 from harness_rdass.library import rdass
 from harness_rdass.overlap import rouge, tokenizer
 from harness_rdass.preparation import UNTRAINED, Row, read
-from harness_rdass.settings import Metric, Score, Vectors
+from harness_rdass.settings import Score, Scorer, Vectors
 from harness_rdass.training import ENCODER
 
 SEMANTIC = (Score.rdass, Score.reference, Score.document)
@@ -35,7 +35,7 @@ def texts_of(rows: Sequence[Row]) -> Texts:
     return Texts(*([row[name] for row in rows] for name in ("document", "reference", "summary")))
 
 
-def scores(run: Any, method: Metric, texts: Texts, kind: Vectors) -> np.ndarray:
+def scores(run: Any, method: Scorer, texts: Texts, kind: Vectors) -> np.ndarray:
     """Return what `method` gives each summary, (n,)."""
     if method.score in SEMANTIC:
         return _semantic(run, texts, kind)[method.score.name]
@@ -100,7 +100,7 @@ def _rouge(run: Any, texts: Texts, tokens: str) -> dict[str, np.ndarray]:
     return _kept(run, "rouge", inputs, make)
 
 
-def _control(method: Metric, texts: Texts) -> np.ndarray:
+def _control(method: Scorer, texts: Texts) -> np.ndarray:
     """Return a summary's number of tokens, or its ROUGE-1 with as much of the document as the reference has."""
     split = tokenizer(method.tokens.name)
     if method.score is Score.length:

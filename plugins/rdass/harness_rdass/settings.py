@@ -1,4 +1,4 @@
-"""What every method of this paper shares (`Task`, `Data`), and what tells one from another (`Metric`)."""
+"""What every method of this paper shares (`Task`, `Data`), and what tells one from another (`Scorer`)."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -85,8 +85,8 @@ class Task:
 
 
 @dataclass
-class Metric:
-    """What scores a summary. `trained` trains the encoder first: NLI, then STS (P-SBERT)."""
+class Scorer:
+    """A way to score a summary. `trained` trains the encoder first: NLI, then STS (P-SBERT)."""
 
     score: Score = setting(Score.rdass, "what a summary is judged by")
     tokens: Tokens = setting(Tokens.syllable, "what ROUGE, length and lead_overlap count")
