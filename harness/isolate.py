@@ -51,9 +51,9 @@ def isolated(spec: Spec, minutes: float | None = None, memory_gb: float | None =
         return result  # it ended well and died afterwards
     result = Result(spec.run_key, "failed", spec.config(), error=death(code, timed_out, minutes))
     result.error = {**(result.error or {}), "log": last_lines(spec.folder)}
-    spec.folder.mkdir(parents=True, exist_ok=True)
-    write_result(spec.folder, result)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # a full disk: the caller still learns what happened
+        spec.folder.mkdir(parents=True, exist_ok=True)
+        write_result(spec.folder, result)
         (spec.folder / PROGRESS).unlink(missing_ok=True)
     return result
 

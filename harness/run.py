@@ -25,6 +25,7 @@ from harness.provenance import code, environment, package_digest
 from harness.results import (
     CURVES,
     PROGRESS,
+    RESULT,
     Result,
     digest,
     read_result,
@@ -315,6 +316,7 @@ def execute(spec: Spec, plugin: Any) -> Result:
         done = read_result(spec.folder)
         if done is not None and done.status == "finished":
             return done
+        (spec.folder / RESULT).unlink(missing_ok=True)  # of a failed try
         note_start(spec.folder)
         started = time.time()
         result = Result(spec.run_key, "failed", spec.config())
@@ -354,7 +356,8 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
     result.absent = run.absences
     result.measured = run.measured
     write_items(spec.folder, items)
-    shutil.rmtree(run.checkpoint, ignore_errors=True)
+    if spec.keep != "all":
+        shutil.rmtree(run.checkpoint, ignore_errors=True)
     if spec.keep == "metrics" or spec.tuning:
         shutil.rmtree(run.output_dir, ignore_errors=True)
 

@@ -13,7 +13,6 @@ import os
 import shutil
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -185,7 +184,6 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
         else:
             result = execute(spec, load(spec.paper))
     except Exception as error:
-        traceback.print_exc()
         result = failure(spec, error)
     return result, result.status
 

@@ -52,10 +52,13 @@ def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) ->
         "error": {k: v for k, v in (result.error or {}).items() if k != "log"} or None,
         "seconds": result.timings.get("total", 0.0),
     }
-    with contextlib.suppress(OSError):
+    try:
         journal.parent.mkdir(parents=True, exist_ok=True)
         with journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        said = (result.error or {}).get("message", result.status)
+        print(f"harness: {spec.title}: {said} ({journal} cannot be written: {error.strerror})", file=sys.stderr)
 
 
 def read_journal(journal: Path) -> list[dict[str, Any]]:
