@@ -22,7 +22,7 @@ BASE_SEED = 0
 
 
 def small(task: Task, vocabulary: int) -> Decoder:
-    """Return the untrained small base: learned positions, and an output layer of its own."""
+    """Return the untrained small base: rotary positions, and an output layer of its own."""
     return Decoder(
         DecoderConfig(
             vocab_size=vocabulary,
@@ -31,7 +31,7 @@ def small(task: Task, vocabulary: int) -> Decoder:
             heads=task.base_heads,
             feedforward=4 * task.base_width,
             length=task.length,
-            position="learned",
+            position="rotary",
             tie_word_embeddings=False,
         )
     )

@@ -24,9 +24,10 @@ class LoraLinear(nn.Module):
         self.lora_B = nn.Linear(rank, base.out_features, bias=False, **place)
         self.dropout = nn.Dropout(dropout)
         self.rank, self.scale = rank, scale
-        self.kept: list[nn.Parameter] = []  # W while merged; in a list, so that it is no parameter of ours
+        self.kept: list[Tensor] = []  # W while merged; in a list, so that it is no parameter of ours
         nn.init.kaiming_uniform_(self.lora_A.weight, a=math.sqrt(5))  # U(-1/sqrt(in), 1/sqrt(in))
         nn.init.zeros_(self.lora_B.weight)
+        self.train(base.training)  # or dropout would act in a model that is being used, not trained
 
     @property
     def merged(self) -> bool:
@@ -43,7 +44,7 @@ class LoraLinear(nn.Module):
     def merge(self) -> None:
         """Put W + scale * B A in W's place: summed in float32, then rounded to W's type."""
         if not self.merged:
-            weight: nn.Parameter = self.base_layer.weight
+            weight = self.base_layer.weight
             change = self.scale * self.lora_B.weight.float() @ self.lora_A.weight.float()  # (out, in)
             merged = (weight.float() + change).to(weight.dtype)
             self.kept.append(weight)
