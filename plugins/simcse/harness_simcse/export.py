@@ -1,0 +1,56 @@
+"""A finished run as a folder that `SentenceTransformer(folder)` loads, with the vectors that were judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data.sources import resolve_model
+from harness.errors import UsageError
+from harness.results import Result, read_result
+from harness.run import rebuild
+from harness_simcse.patient import patient, restore
+from harness_simcse.settings import SimCSE, Task
+
+
+def export(folder: Path, to: Path, weights: str = "best", trust_remote_code: bool = False) -> Path:
+    """Write the encoder of the run in `folder` to the new folder `to`; return `to`.
+
+    `weights` is "best" (the last ones where none were chosen) or "last". Raises UsageError for a run that is
+    not there, or that kept no weights.
+    """
+    run = finished(folder)
+    if to.exists() and any(to.iterdir()):
+        raise UsageError(f"{to} is not empty: name a new folder")
+    output = folder / "output"
+    path = output / f"{weights}.safetensors"
+    path = path if path.exists() else output / "last.safetensors"
+    if not path.exists():
+        raise UsageError(f"{folder} kept no weights: run it again with keep=weights rerun=true")
+    if not run.config["model"]:
+        raise UsageError(f"{folder} is of a random model made for tests: export a run with a model=")
+    results = folder.parents[3]
+    model = resolve_model(run.config["model"], cache=results / "stages" / "sources")
+    method, task = rebuild(SimCSE, run.config["method"]), rebuild(Task, run.config["task"])
+    encoder = patient(method, task, model.path, trust_remote_code)
+    restore(encoder, path)
+    encoder.save(to)
+    return to
+
+
+def find(name: str, results: Path) -> Path:
+    """Return the folder of a run, named by its path or by the first digits of its key."""
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    found = sorted((results / "runs" / "simcse").glob(f"*/{name}*/result.json"))
+    if len(found) != 1:
+        many = f"{len(found)} runs begin" if found else f"no run under {results} begins"
+        raise UsageError(f"{many} with {name!r}: give a run's folder, results/runs/simcse/<method>/<key>")
+    return found[0].parent.resolve()
+
+
+def finished(folder: Path) -> Result:
+    """Return the result of a finished run of this paper."""
+    result = read_result(folder)
+    if result is None or result.config["paper"] != "simcse" or result.status != "finished":
+        raise UsageError(f"{folder} is no finished run of simcse: give results/runs/simcse/<method>/<key>")
+    return result

