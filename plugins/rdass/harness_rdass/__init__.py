@@ -40,7 +40,11 @@ METHODS = {
         baseline=True,
         deterministic=True,
     ),
-    "p_sbert": Method(Scorer(trained=True), "RDASS with an encoder trained on NLI, then on STS"),
+    "p_sbert": Method(Scorer(trained=True), "RDASS with the encoder trained on NLI, then on STS"),
+    "p_sbert_scratch": Method(
+        Scorer(trained=True, scratch=True, learning_rate=5e-4),
+        "the same with a small encoder that starts from nothing",
+    ),
 }
 
 BUDGETS: dict[str, dict[str, Any]] = {

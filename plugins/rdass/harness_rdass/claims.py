@@ -234,6 +234,12 @@ CLAIMS = [
         counter=True,
     ),
     Claim(
+        "Constructed Korean edits: RDASS puts a negated sentence above one with other particles, nearly always",
+        level("sentence_para_over_negation", "rdass", at_most=0.25),
+        "against any cosine of sentence vectors; here over shared character n-grams",
+        counter=True,
+    ),
+    Claim(
         "RDASS hardly sees who did what: exchanged speakers cost a tenth of an unrelated summary at most",
         level("speakers_drop", "rdass", at_most=0.1),
         "against any cosine of sentence vectors",

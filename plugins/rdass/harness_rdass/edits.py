@@ -63,8 +63,9 @@ def negation(text: str) -> str:
         return text
     tag = tokens[stem].tag.split("-")[0]  # -R and -I tell regular from irregular
     tail = [(t.form, t.tag) for t in tokens[stem + 1 : last + 1]]
-    if tag == "VCP":
-        parts = [("이", "JKS"), ("아니", "VCN"), *tail]
+    if tag == "VCP" and stem > 0:
+        stem -= 1  # the noun decides between 이 and 가
+        parts = [(tokens[stem].form, tokens[stem].tag), ("이", "JKS"), ("아니", "VCN"), *tail]
     elif tag in STEMS:
         parts = [(tokens[stem].form, tokens[stem].tag), ("지", "EC"), ("않", "VX"), *tail]
     else:

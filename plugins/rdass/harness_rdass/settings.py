@@ -75,7 +75,6 @@ class Task:
     )
     long: Long = setting(Long.truncate, "documents beyond the encoder's length: truncate, mean or max")
     max_length: int = setting(0, "tokens the encoder reads at most; 0 is its own limit")
-    batch_size: int = setting(64, "texts encoded at once")
     copying_systems: list[str] = setting(
         ["B", "C"], "systems that copy the document; left out of abstractive_*"
     )
@@ -95,5 +94,6 @@ class Scorer:
     sts_epochs: float = setting(4.0, "epochs on scored pairs")
     train_batch: int = setting(16, "pairs in a training batch")
     learning_rate: float = setting(2e-5, "peak learning rate; 10 % linear warm-up")
-    width: int = setting(128, "width of the encoder built here where model= is empty")
-    layers: int = setting(2, "layers of the encoder built here where model= is empty")
+    scratch: bool = setting(False, "train a small encoder built here instead of the one model= names")
+    width: int = setting(128, "width of the encoder built here")
+    layers: int = setting(2, "layers of the encoder built here")

@@ -1,8 +1,8 @@
 """P-SBERT: an encoder trained on NLI, then on STS, as Sentence-BERT was; the other methods train nothing.
 
 NLI is classified from [u; v; |u - v|], STS regressed by the cosine; both losses are sentence-transformers', the
-loop is the harness's, so a killed training goes on. On any Korean encoder (`model=`); without one a small encoder
-with a WordPiece vocabulary of its own is built here, to show what NLI and STS alone teach.
+loop is the harness's, so a killed training goes on. On any Korean encoder (`model=`); or on a small one built here
+with a vocabulary of its own, which shows what NLI and STS alone teach where no Korean weights can be had.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
-from harness_rdass.preparation import LABELS, read
+from harness_rdass.preparation import LABELS, UNTRAINED, read
 
 ENCODER = "encoder"  # in run.output_dir
 
@@ -33,18 +33,26 @@ def train(run: Any) -> None:
     from harness.fit import seed_everything
 
     seed_everything(run.seed)
-    folder = run.output_dir / "start"
-    if run.model is None:
-        texts = [row["sentence1"] for rows in tables.values() for row in rows]
-        build(folder, texts, run.method.width, run.method.layers)
-    elif run.model.path.is_dir():
-        folder = run.model.path
-    inner = Transformer(str(folder), max_seq_length=run.task.max_length or None)
+    inner = Transformer(str(start(run, tables)), max_seq_length=run.task.max_length or None)
     model = SentenceTransformer(modules=[inner, Pooling(inner.get_embedding_dimension(), "mean")])
     before = 0
     for name, rows in tables.items():
         before = fit_table(run, model, name, rows, before)
     model.save(str(run.output_dir / ENCODER), create_model_card=False)
+
+
+def start(run: Any, tables: dict[str, list[dict[str, Any]]]) -> Path:
+    """Return the folder of the encoder that training starts from."""
+    if run.method.scratch:
+        texts = [row[side] for rows in tables.values() for row in rows for side in ("sentence1", "sentence2")]
+        folder: Path = run.output_dir / "start"
+        build(folder, texts, run.method.width, run.method.layers)
+        return folder
+    if run.model is not None:
+        return run.model.path if run.model.path.is_dir() else run.model.path.parent
+    if run.task.sample:
+        return run.data_dir / UNTRAINED
+    raise UsageError("p_sbert trains the encoder that model= names, and it names none: give a Korean one")
 
 
 def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]], before: int) -> int:
