@@ -37,10 +37,10 @@ class Mirror:
         """
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
+        for name in ("mlflow", "alembic"):  # importing mlflow sets its own level
+            logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri
         self.artifacts = artifacts
         try:
