@@ -153,7 +153,8 @@ class Mirror:
             **{f"measured/{name}": value for name, value in result.measured.items()},
             **{f"seconds/{name}": value for name, value in result.timings.items()},
         }
-        metrics = [Metric(name, float(v), time, 0) for name, v in numbers.items() if v is not None]
+        stored = {name.replace("@", ":"): v for name, v in numbers.items() if v is not None}  # no @ in MLflow
+        metrics = [Metric(name, float(v), time, 0) for name, v in stored.items()]
         if result.status != "finished" or "seconds/total" in self.client.get_run(run_id).data.metrics:
             metrics = []  # a failure has none worth keeping, and a point is logged once
         settings = {name: value for name, value in result.config.items() if name != "sweep"}
