@@ -6,6 +6,7 @@ not quite unsupervised), and `last`, which no label has seen. The space is measu
 
 from __future__ import annotations
 
+import filecmp
 import json
 from typing import Any
 
@@ -38,20 +39,25 @@ def evaluate(run: Any, split: str) -> dict[str, float | Items]:
 
 
 def judge(run: Any, sets: dict[str, Pairs]) -> dict[str, float | Items]:
-    """Return `<set>@best` and `<set>@last` for every set, and the average where all seven are there."""
+    """Return `<set>@last` and `<set>@best` for every set, and the average where all seven are there."""
     found: dict[str, float | Items] = {}
-    chosen = (run.output_dir / "best.safetensors").exists()
-    for which in ("last", "best") if chosen else ("last",):
-        encode = counted(run, load(run, which), which)
-        scored = cosines(encode, sets)
+    last, best = (run.output_dir / f"{which}.safetensors" for which in ("last", "best"))
+    for which in ("last", "best") if best.exists() else ("last",):
+        if which == "best" and filecmp.cmp(last, best, shallow=False):
+            return found | at_best(found)  # the last step was the best one
+        scored = cosines(counted(run, load(run, which), which), sets)
         for name, cosine in scored.items():
             items = Items({"cosine": cosine.tolist(), "gold": sets[name].gold}, sets[name].ids)
             found[f"{name}@{which}"] = items
         if set(SETS) <= set(sets):
             found[f"average@{which}"] = float(np.mean([correlation(sets[n], scored[n]) for n in SETS]))
-    if not chosen and run.method.objective in (Objective.nothing, Objective.whitening):
-        found |= {name.replace("@last", "@best"): value for name, value in found.items()}  # nothing to choose
-    return found
+    untrained = run.method.objective in (Objective.nothing, Objective.whitening)
+    return found | at_best(found) if untrained else found
+
+
+def at_best(found: dict[str, float | Items]) -> dict[str, float | Items]:
+    """Return what was measured at the last weights under the name of the best ones."""
+    return {name.replace("@last", "@best"): value for name, value in found.items()}
 
 
 def counted(run: Any, encoder: Any, which: str) -> Any:
