@@ -48,7 +48,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         rich_markup_mode="rich",
         epilog="Start here: [bold]harness run -m +experiment=quickstart[/], then [bold]harness report alibi[/].",
     )
-    for command in (run, plan, report, papers, data, status, check, ui):
+    for command in (run, plan, report, papers, data, status, new, check, ui):
         app.command()(command)
     word = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     from harness.plugins import VERBS, listed, load
@@ -151,6 +151,20 @@ def status(
     show_status(paper, results.expanduser().resolve(), json_)
 
 
+def new(
+    name: Annotated[str, typer.Argument(help="The new paper's name, as in my-paper.")],
+    method: Annotated[str, typer.Option(help="What the paper proposes.")] = "my_method",
+    baseline: Annotated[str, typer.Option(help="What it is compared with.")] = "plain",
+) -> None:
+    """Write the package of a new paper into a folder here: a working plugin to replace piece by piece.
+
+    Example: harness new my-paper --method my_method --baseline plain
+    """
+    from harness.new import show_new
+
+    show_new(name, method, baseline)
+
+
 def check(paper: Paper, json_: Json = False) -> None:
     """Check that a paper's plugin keeps the contract: smoke runs, repeatability, one device.
 
@@ -170,8 +184,8 @@ def ui(
 
     Example: harness ui --port 5001
     """
-    from harness.tracking import tracking_uri
+    from harness.results import local_store
 
-    uri = tracking_uri(results.expanduser().resolve(), tracking)
+    uri = tracking or local_store(results.expanduser().resolve())
     words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
     os.execv(sys.executable, [*words, "--host", "127.0.0.1"])

@@ -66,5 +66,14 @@ def training_step(run: Run, device: str) -> None:
 
 
 @hookspec(firstresult=True)
+def scramble(task: Any, data_dir: Path, seed: int) -> None:
+    """Cut in `data_dir` what ties inputs to answers: shuffle the labels, pair the texts anew. Optional.
+
+    The contract kit trains and judges on data scrambled so at budget=smoke; each metric in the paper's
+    `chance` must then lie between its bounds. One that stays good has seen answers it should not.
+    """
+
+
+@hookspec(firstresult=True)
 def tools(app: typer.Typer) -> None:
     """Add the paper's own commands to `harness <paper>`. Optional."""

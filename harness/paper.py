@@ -212,6 +212,8 @@ class Paper:
     `task` and `data` are dataclasses (the only home of their defaults); `budgets` maps a word for
     the scale to overlays on them: `{"full": {"task": {...}, "method": {...}, "data": {...}}}`.
     `tuned_by` names the metric that decides, on validation, between the settings of a method's `tune`.
+    `chance` bounds metrics on data that the hook `scramble` has cut the answers out of, at budget=smoke:
+    `{"accuracy": (0.35, 0.65)}`.
     """
 
     title: str
@@ -227,4 +229,5 @@ class Paper:
     model: str = ""
     tuned_by: str = ""
     figures: Sequence[Figure] = ()
+    chance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     api_version: int = API_VERSION

@@ -58,6 +58,11 @@ class Record:
         return read_items(self.folder)
 
 
+def local_store(results: Path) -> str:
+    """Return the tracking URI of a results folder's own MLflow store."""
+    return f"sqlite:///{results / 'mlflow.db'}"
+
+
 def canonical(value: Any) -> str:
     """Return `value` as JSON with sorted keys and no spaces: equal values, equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)

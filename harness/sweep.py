@@ -24,23 +24,12 @@ from harness.compose import compose, translated
 from harness.errors import HarnessError, UsageError
 from harness.plugins import Plugin, load, load_all
 from harness.provenance import stale
-from harness.results import Record, Result, read_result, write_result
+from harness.results import Record, Result, local_store, read_result, write_result
 from harness.run import Spec, describe, execute
 from harness.tuning import tuned
 from harness.watch import Sweep, note, read_journal, watched
 
-ASKS = {
-    "-h",
-    "--help",
-    "--hydra-help",
-    "-c",
-    "--cfg",
-    "-i",
-    "--info",
-    "--version",
-    "-sc",
-    "--shell-completion",
-}
+ASKS = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -118,17 +107,11 @@ def plan_sweep(arguments: Sequence[str], plugins: Sequence[Plugin]) -> Sweep:
     by_name = {plugin.name: plugin for plugin in plugins if not plugin.problem}
     specs = [config.to_spec(cfg, by_name.get(cfg.get("paper"))) for cfg in jobs]
     settings = specs[0][1] if specs else config.to_settings(shared)
-    uri = "" if settings.tracking.uri == "off" else _uri(results, settings.tracking.uri)
+    uri = "" if settings.tracking.uri == "off" else settings.tracking.uri or local_store(results)
     identity = time.strftime("%Y%m%d-%H%M%S-") + f"{os.getpid():05d}"
     command = "harness run " + " ".join(arguments)
     chosen = tuple({spec.run_key: spec for spec, _ in specs}.values())
     return Sweep(identity, command, results, uri, chosen)
-
-
-def _uri(results: Path, uri: str) -> str:
-    from harness.tracking import tracking_uri
-
-    return tracking_uri(results, uri)
 
 
 def _writable(results: Path) -> None:

@@ -22,11 +22,6 @@ from harness.results import CURVES, ITEMS, LOG, RESULT, Record, Result, read_cur
 BATCH = 1000  # MLflow's limit on metrics in one log_batch
 
 
-def tracking_uri(results: Path, uri: str) -> str:
-    """Return where runs are mirrored: the URI given, or this results folder's own database."""
-    return uri or f"sqlite:///{results / 'mlflow.db'}"
-
-
 class Mirror:
     """A tracking store, and how to bring a run folder into it."""
 
