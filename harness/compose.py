@@ -115,7 +115,7 @@ def translated(error: Exception, arguments: Sequence[str]) -> Exception:
     key = re.search(r"[Kk]ey '([^']+)'(?: is)? not in '([^']+)'", text)
     override = re.search(r"Could not override '([^']+)'", text)
     if override or key:
-        return _unknown_key(override.group(1) if override else key.group(1), key, text)  # type: ignore[union-attr]
+        return _unknown_key(override.group(1) if override else key.group(1), key, text, arguments)  # type: ignore[union-attr]
     if getattr(error, "override", None):
         return UsageError(f"{error.override} cannot be read: {text.partition(' See ')[0]}")  # type: ignore[attr-defined]
     wrong = re.search(r"Error merging override (\S+) (.*?)(?: full_key|$)", text)
@@ -130,21 +130,18 @@ def _options(group: str) -> list[str]:
     return []
 
 
-def _unknown_key(name: str, key: Any, text: str) -> UsageError:
-    """Name the nearest setting to one that does not exist."""
-    last = name.rpartition(".")[2]
-    owner = name.rpartition(".")[0]
+def _unknown_key(name: str, key: Any, text: str, arguments: Sequence[str]) -> UsageError:
+    """Name the nearest setting to one that does not exist, among those of the papers that were asked for."""
+    owner, _, last = name.rpartition(".")
     if key is None or ("ot in struct" not in text and "not in" not in text):
         return UsageError(f"{name} cannot be set so: {text}")
-    known = {f.name for f in dataclasses.fields(config.Settings)}
-    for plugin in load_all():
-        if plugin.paper and owner == "task" and plugin.paper.task.__name__ in text:
-            known = {f.name for f in dataclasses.fields(plugin.paper.task)}
-        if plugin.paper and owner == "data" and plugin.paper.data.__name__ in text:
-            known = {f.name for f in dataclasses.fields(plugin.paper.data)}
-        if plugin.paper and owner == "method":
-            for method in plugin.paper.methods.values():
-                if type(method.config).__name__ == key.group(2):
-                    known = {f.name for f in dataclasses.fields(method.config)}
+    papers = {plugin.name: plugin.paper for plugin in load_all() if plugin.paper}
+    asked = [paper for name, paper in papers.items() if any(f"={name}" in word for word in arguments)]
+    classes: list[Any] = [config.Settings]
+    if owner in ("task", "data"):
+        classes = [getattr(paper, owner) for paper in asked or papers.values()]
+    elif owner == "method":
+        classes = [type(m.config) for paper in asked or papers.values() for m in paper.methods.values()]
+    known = {f.name for cls in classes for f in dataclasses.fields(cls)}
     where = f"{owner} has" if owner else "there is"
     return UsageError(f"{where} no setting {last!r}: {nearest(last, known)}")

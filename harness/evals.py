@@ -75,19 +75,15 @@ def token_nll(model: CausalLM, inputs: Tensor, answers: Tensor, device: str | to
     return losses.view(answers.shape).cpu()
 
 
-def by_position(losses: np.ndarray, length: int, edges: Sequence[int]) -> dict[tuple[int, int], float]:
-    """Return the mean of non-overlapping `losses` between each two `edges` of position in the window.
+def by_position(losses: np.ndarray, length: int, edges: Sequence[int]) -> dict[tuple[int, int], np.ndarray]:
+    """Return the mean of non-overlapping `losses` between each two `edges` of position, (windows,) each.
 
-    Position 0 is the prediction with one token of context. `edges` rise from 0 to at most `length`; a
-    bucket without tokens is left out.
+    Position 0 is the prediction with one token of context. `edges` rise from 0; those beyond `length`, and
+    an incomplete last window, are left out.
     """
-    position = np.arange(len(losses)) % length
-    means = {}
-    for low, high in itertools.pairwise(edges):
-        inside = (low <= position) & (position < high)
-        if inside.any():
-            means[low, high] = float(losses[inside].mean(dtype=np.float64))
-    return means
+    windows = losses[: len(losses) // length * length].reshape(-1, length)
+    pairs = [(low, high) for low, high in itertools.pairwise(edges) if low < high <= length]
+    return {(low, high): windows[:, low:high].mean(axis=1) for low, high in pairs if len(windows)}
 
 
 def retrieval(

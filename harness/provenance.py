@@ -79,15 +79,33 @@ def machine(record: Record) -> str:
     return ", ".join(part for part in parts if part)
 
 
+# Modules that bring a run to its process and back, but cannot change its numbers.
+CARRIERS = (
+    "harness",
+    "paper",
+    "hookspecs",
+    "plugins",
+    "errors",
+    "lazy",
+    "isolate",
+    "provenance",
+    "results",
+    "run",
+)
+
+
 def code() -> dict[str, Any]:
     """Say what code made a run: a digest of each module its process has loaded, and the commit.
 
-    What a run never loads (reports, tracking, the command line) may change without making it stale.
+    What a run never loads (reports, tracking, the command line) and what only carries it may change
+    without making it stale.
     """
     modules = {
         name: file_digest(Path(module.__file__ or ""))
         for name, module in sorted(sys.modules.items())
-        if name.partition(".")[0].partition("_")[0] == "harness" and getattr(module, "__file__", None)
+        if name.partition(".")[0].partition("_")[0] == "harness"
+        and name.removeprefix("harness.") not in CARRIERS
+        and getattr(module, "__file__", None)
     }
     return {"modules": modules, **_commit(Path(__file__).parent)}
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from harness import Items, Run
-from harness.evals import nll, retrieval
+from harness.evals import by_position, nll, retrieval
 from harness.fit import peak_memory
 from harness_alibi.claims import EDGES, MULTIPLES, PROBES
 from harness_alibi.settings import Task
@@ -81,18 +81,11 @@ def blocks(losses: np.ndarray, size: int) -> Items:
 
 
 def by_edge(losses: np.ndarray, length: int, unit: int) -> dict[str, Items]:
-    """Return the losses at positions up to each edge of a window of `length`, from the edge before it.
-
-    One item a window: the mean over its tokens between the two edges.
-    """
-    windows = losses[: len(losses) // length * length].reshape(-1, length)
-    found, low = {}, 0
-    for edge in EDGES:
-        high = int(float(edge[:-1]) * unit)
-        if high <= length and len(windows) and high > low:
-            means = windows[:, low:high].mean(axis=1)
-            found[f"position_perplexity_{edge}"] = Items(
-                {"nll": means}, [f"window-{i}" for i in range(len(means))]
-            )
-        low = high
-    return found
+    """Return the losses at positions up to each edge in a window of `length`, one item a window."""
+    highs = {int(float(edge[:-1]) * unit): edge for edge in EDGES}
+    return {
+        f"position_perplexity_{highs[high]}": Items(
+            {"nll": means}, [f"window-{i}" for i in range(len(means))]
+        )
+        for (_, high), means in by_position(losses, length, [0, *highs]).items()
+    }

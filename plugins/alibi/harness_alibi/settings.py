@@ -31,6 +31,7 @@ class Task:
     layers: int = setting(3, "transformer layers")
     heads: int = setting(4, "attention heads")
     feedforward: int = setting(384, "width of the feed-forward layer")
+    activation: str = setting("gelu", "activation of the feed-forward layer, by transformers' name")
     dropout: float = setting(0.0, "dropout on embeddings and residual branches")
     attention_dropout: float = setting(0.0, "dropout on attention weights")
     activation_dropout: float = setting(0.0, "dropout inside the feed-forward layer")

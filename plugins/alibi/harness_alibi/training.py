@@ -33,6 +33,7 @@ def decoder(method: Alibi, task: Task, vocabulary: int) -> Decoder:
             layers=task.layers,
             heads=task.heads,
             feedforward=task.feedforward,
+            activation=task.activation,
             dropout=task.dropout,
             attention_dropout=task.attention_dropout,
             activation_dropout=task.activation_dropout,
