@@ -56,6 +56,6 @@ def text(tmp_path_factory) -> Path:
 def data_home() -> Path:
     """The folder of real data sets, where one is given."""
     home = os.environ.get("HARNESS_DATA")
-    if not home:
-        pytest.skip("HARNESS_DATA is not set: real data sets are not here")
+    if not home or not Path(home).is_dir():
+        pytest.skip("HARNESS_DATA names no folder: real data sets are not here")
     return Path(home)
