@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "alibi": "alibi/alibi,alibi/learned",
     "alibi_ablations": "alibi/alibi_half_heads,alibi/alibi_interpolated",
     "quickstart": "alibi/alibi,alibi/learned",
+    "rdass": "rdass/rdass,rdass/rouge_1_syllable",
+    "rdass_p_sbert": "rdass/p_sbert_scratch",
 }
 COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
 
@@ -60,15 +63,13 @@ def lived_in(tmp_path_factory, text):
     from tests.conftest import Harness
 
     harness = Harness(tmp_path_factory.mktemp("docs"))
-    words = [
-        "run",
-        "-m",
-        "method=alibi/alibi,alibi/learned",
-        "budget=smoke",
-        "device=cpu",
-        f"data.corpus={text}",
-    ]
-    harness(*words, "tracking=off")
+    for words in (
+        ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
+        ["method=rdass/rdass,rdass/length"],
+    ):
+        harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")
+    for example in ROOT.glob("plugins/*/tests/examples/*"):  # the files that a card's commands name
+        shutil.copy(example, harness.folder)
     return harness
 
 
