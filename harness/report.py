@@ -180,7 +180,7 @@ def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> C
         row = rows[method]
         results = {seed: record.result for seed, record in row.runs.items()}
         values = {
-            seed: result.metrics[metric] for seed, result in results.items() if metric in result.metrics
+            seed: result.numbers[metric] for seed, result in results.items() if metric in result.numbers
         }
         absent = next((r.absent[metric] for r in results.values() if metric in r.absent), "")
         return Cell(method, metric, values, lambda: items_of(row, metric), row.deterministic, absent)
@@ -264,9 +264,9 @@ def _method(paper: Paper, row: Row) -> dict[str, Any]:
         "seeds": list(row.runs),
         "run_keys": [result.run_key for result in results],
         "metrics": {
-            name: _summary([r.metrics[name] for r in results if name in r.metrics])
+            name: _summary([r.numbers[name] for r in results if name in r.numbers])
             for name in paper.metrics
-            if any(name in r.metrics for r in results)
+            if any(name in r.numbers for r in results)
         },
         "timings": _means([r.timings for r in results]),
         "measured": _means([r.measured for r in results]),

@@ -44,6 +44,11 @@ class Result:
     data: dict[str, Any] = field(default_factory=dict)
     code: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All declared metrics: the repeatable ones, and those that were measured."""
+        return {**self.metrics, **self.measured}
+
 
 @dataclass(frozen=True)
 class Record:
