@@ -102,13 +102,15 @@ def next_token_loss(model: Any, batch: dict[str, Any]) -> Any:
 
 def unpack(gguf: Path, folder: Path) -> None:
     """Write a GGUF file as an ordinary folder of transformers: float32 safetensors, config, tokenizer."""
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    named: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.float32}
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, **named)
     model.hf_quantizer = None  # or save_pretrained refuses: the weights are no longer quantised
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    model.float().save_pretrained(folder)
+    model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 

@@ -11,7 +11,9 @@ import typer
 from harness.errors import UsageError
 
 Results = Annotated[Path, typer.Option(help="The folder that holds runs, stages and reports.")]
-Place = Annotated[str, typer.Argument(help="A folder, a run's folder, or the first digits of a run's key.")]
+Place = Annotated[
+    str, typer.Argument(help="A folder, a method (its latest run), or the first digits of a run's key.")
+]
 
 
 def convert(
@@ -28,7 +30,7 @@ def convert(
 ) -> None:
     """Write an adapter, or any other form, as adapter, merged model or checkpoint.
 
-    Example: harness lora convert results/runs/lora/lora_r8/<key> --to merged --out my-model
+    Example: harness lora convert lora_r8 --to merged --out my-model
     """
     from harness.isolate import quiet_libraries
     from harness_lora.forms import convert, inspect
@@ -47,7 +49,7 @@ def inspect(
 ) -> None:
     """Say which form lies in a folder: its base, rank, alpha, targets, size and parameters.
 
-    Example: harness lora inspect my-adapter
+    Example: harness lora inspect lora_r8
     """
     from harness_lora.forms import inspect
 
@@ -63,21 +65,25 @@ def inspect(
 
 
 def place(source: str, results: Path) -> Path:
-    """Return the folder that `source` means: itself, the output of a run's folder, or of a run's key."""
+    """Return the folder that `source` means: itself, or what the run left that it names.
+
+    A run is named by its folder, by the first digits of its key, or by its method (the latest one).
+    """
     folder = Path(source).expanduser()
     if not folder.exists():
-        runs = sorted((results / "runs" / "lora").glob(f"*/{source}*")) if source.isalnum() else []
-        runs = [run for run in runs if run.is_dir()]
+        home = results / "runs" / "lora"
+        ended = sorted(home.glob("*/*/result.json"), key=lambda path: path.stat().st_mtime)
+        runs = [path.parent for path in ended if source == path.parent.parent.name][-1:]
+        runs = runs or [path.parent for path in ended if path.parent.name.startswith(source)]
         if len(runs) != 1:
             hint = f"{len(runs)} runs begin so: give more digits" if runs else "check the spelling"
             raise UsageError(f"{source} is no folder, and no run under {results}: {hint}")
         folder = runs[0]
-    output = folder / "output"
-    if (folder / "result.json").is_file() or output.is_dir():
-        if not output.is_dir():
-            raise UsageError(f"{folder} kept no weights: run it again with keep=weights")
-        return output
-    return folder
+    if not (folder / "result.json").is_file():
+        return folder
+    if not (folder / "output").is_dir():
+        raise UsageError(f"{folder} kept no weights: run it again with keep=weights")
+    return folder / "output"
 
 
 def tools(app: typer.Typer) -> None:

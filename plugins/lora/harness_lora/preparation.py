@@ -57,6 +57,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         encode(general.train, tokenizer, data_dir / "general-train.npy")
     labels = sorted({str(row["label"]) for row in rows.get("train", [])}) if kind == "labels" else []
     for name, some in rows.items():
+        some = some if name == "train" else some[: task.examples]
         with (data_dir / f"{name}.jsonl").open("w", encoding="utf-8") as file:
             for example in examples(kind, some, tokenizer, labels, task):
                 file.write(json.dumps(example) + "\n")

@@ -65,6 +65,7 @@ class Task:
     general_targets: int = setting(12_288, "tokens of general text scored for forgetting")
     new_tokens: int = setting(64, "most tokens generated for a prompt")
     prompts: int = setting(400, "most prompts of each split that are answered and scored")
+    examples: int = setting(4000, "most examples of each held-out split whose loss is scored")
     lm_eval: list[str] = setting([], "tasks of lm-eval for the merged model")
     base_width: int = setting(128, "the small base: model width")
     base_layers: int = setting(4, "the small base: layers")
