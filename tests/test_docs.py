@@ -30,9 +30,11 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "alibi": "alibi/alibi,alibi/learned",
     "alibi_ablations": "alibi/alibi_half_heads,alibi/alibi_interpolated",
     "quickstart": "alibi/alibi,alibi/learned",
+    "lora": "lora/lora_r8,lora/base",
     "rdass": "rdass/rdass,rdass/rouge_1_syllable",
     "rdass_p_sbert": "rdass/p_sbert_scratch",
 }
+TEXTS = {"lora": ("train", "general")}  # the data that a short text stands for, where it is not the corpus
 COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
 
 
@@ -49,9 +51,9 @@ def smoke(words: list[str], text: Path) -> list[str]:
         "seed=0",
         *(w for w in words if w.startswith("task.length")),
     ]
-    if not any(word.startswith("data.") for word in words):
-        small.append(f"data.corpus={text}")
     experiment = next((w.partition("=")[2] for w in words if w.startswith("+experiment=")), "")
+    if not any(word.startswith("data.") for word in words):
+        small += [f"data.{name}={text}" for name in TEXTS.get(experiment, ("corpus",))]
     if experiment in FEWER:
         small.append(f"method={FEWER[experiment]}")
     return [*kept, *(w.replace("task.length=128", "task.length=24") for w in small)]
@@ -66,6 +68,7 @@ def lived_in(tmp_path_factory, text):
     for words in (
         ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
         ["method=rdass/rdass,rdass/length"],
+        ["method=lora/lora_r8", f"data.train={text}", f"data.general={text}"],
     ):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")
     for example in ROOT.glob("plugins/*/tests/examples/*"):  # the files that a card's commands name
