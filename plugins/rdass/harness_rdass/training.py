@@ -133,16 +133,26 @@ class Shuffled:
 
 
 def build(folder: Path, texts: Sequence[str], width: int, layers: int, vocabulary: int = 8000) -> None:
-    """Save an untrained BERT with a WordPiece vocabulary of `texts` in `folder`."""
+    """Save an untrained BERT with a vocabulary of `texts` in `folder`: the same each time."""
     import torch
-    from tokenizers import BertWordPieceTokenizer
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    trained = BertWordPieceTokenizer(strip_accents=False, lowercase=True)
-    trained.train_from_iterator(texts, vocab_size=vocabulary, show_progress=False)
-    names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"}
+    # BPE over whole words, not WordPiece: that one's trainer numbers its pieces in an order of chance.
+    trained = Tokenizer(models.BPE(unk_token=names["unk"]))
+    trained.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    trained.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=list(names.values()), show_progress=False
+    )
+    trained.train_from_iterator(texts, trainer)
+    ids = {token: i for i, token in enumerate(names.values())}  # special tokens come first
+    trained.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=trained._tokenizer,
+        tokenizer_object=trained,
         model_max_length=128,
         **{f"{name}_token": token for name, token in names.items()},
     )
