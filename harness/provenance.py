@@ -93,6 +93,8 @@ CARRIERS = (
     "run",
 )
 
+STATEMENTS = ".claims"  # what a plugin states about runs judges them, and does not make them
+
 
 def code() -> dict[str, Any]:
     """Say what code made a run: a digest of each module its process has loaded, and the commit.
@@ -105,6 +107,7 @@ def code() -> dict[str, Any]:
         for name, module in sorted(sys.modules.items())
         if name.partition(".")[0].partition("_")[0] == "harness"
         and name.removeprefix("harness.") not in CARRIERS
+        and not name.endswith(STATEMENTS)
         and getattr(module, "__file__", None)
     }
     return {"modules": modules, **_commit(Path(__file__).parent)}
@@ -115,6 +118,8 @@ def stale(record: Record) -> bool:
     import importlib.util
 
     for name, before in record.result.code.get("modules", {}).items():
+        if name.endswith(STATEMENTS):
+            continue
         if name not in _TODAY:
             try:
                 found = importlib.util.find_spec(name)

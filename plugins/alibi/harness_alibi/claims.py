@@ -2,7 +2,9 @@
 
 Tables 2 to 5 are perplexities without overlap, tables 13 to 15 with a sliding window of stride 1.
 The paper's prose says ALiBi wins at every length; its own tables 2 and 5 say that below about 2L
-T5's bias, and for L of 64 and 128 sinusoids, are ahead. So nothing is claimed at L here.
+T5's bias, and for L of 64 and 128 sinusoids, are ahead. So nothing is claimed at L here. Table 1's
+speeds are no claim either: the runs of a sweep are timed at different moments beside other runs, and
+a ratio of such times judges the machine. Speed is shown, and compared side by side elsewhere.
 """
 
 from harness import Claim, Figure, Metric, Reported, Seen, ratio
@@ -111,12 +113,6 @@ CLAIMS = [
         ratio("sliding_perplexity_8L", "sinusoidal", over="sliding_perplexity_1L", at_least=1.3),
         "Table 13, Appendix B",
         _reported(360.12 / 18.35, "L = 512, stride 1, at 3072 over at 512 (360.12 / 18.35)", "Table 13"),
-    ),
-    Claim(
-        "ALiBi trains as fast as sinusoidal positions",
-        ratio("train_tokens_per_second", "alibi", than="sinusoidal", at_least=0.9),
-        "Table 1",
-        Reported(28.3 / 28.5, "one V100, L = 512 (28.3k / 28.5k words/s)", "Table 1", Seen.PAPER),
     ),
     Claim(
         "At L itself rotary positions are at least as good as ALiBi",
