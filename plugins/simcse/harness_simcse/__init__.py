@@ -26,7 +26,7 @@ __getattr__ = lazy(
         "alignment": "space",
         "uniformity": "space",
         "whiten": "space",
-        "sts": "sts",
+        "sts": "protocol",
     },
 )
 

@@ -13,86 +13,81 @@ from typing import Any
 import numpy as np
 
 from harness import Items
-from harness_simcse.claims import DIRECTIONS
+from harness_simcse.claims import DIRECTIONS, METRICS
 from harness_simcse.patient import load
 from harness_simcse.preparation import load_sets, test_set, validation_set
+from harness_simcse.protocol import SETS, Pairs, correlation, cosines, vectors
 from harness_simcse.settings import Objective
 from harness_simcse.space import spectrum, squared_distances, uniformity
-from harness_simcse.sts import SETS, Pairs, correlation, cosines, vectors
 
+Measured = dict[str, float | Items]
+Vectors = dict[str, np.ndarray]
 MOST = 10_000  # distinct sentences for uniformity: all pairs of them are compared
 
 
-def evaluate(run: Any, split: str) -> dict[str, float | Items]:
-    """Return the correlations at the best and the last weights, and the space's shape; on validation the first."""
+def evaluate(run: Any, split: str) -> Measured:
+    """Return the correlations at the last and the best weights, and the space's shape; on validation the first."""
     sets = load_sets(run.data_dir)
     if split == "validation":
         pairs = validation_set(sets)
-        return {} if pairs is None else judge(run, {"test": pairs})
+        return {} if pairs is None else judge(run, {"test": pairs})[0]
     tests = {name: sets[name] for name in SETS if name in sets} | {"test": test_set(sets)}
-    found = judge(run, tests)
-    found |= space(run, tests["test"])
+    found, known = judge(run, tests)
+    found |= space(known, tests["test"], run.task.positive_score)
     counts = json.loads((run.data_dir / "skipped.json").read_text(encoding="utf-8"))
     found["skipped_rows"] = float(sum(counts.values()))
     explain(run, found)
     return found
 
 
-def judge(run: Any, sets: dict[str, Pairs]) -> dict[str, float | Items]:
-    """Return `<set>@last` and `<set>@best` for every set, and the average where all seven are there."""
-    found: dict[str, float | Items] = {}
+def judge(run: Any, sets: dict[str, Pairs]) -> tuple[Measured, Vectors]:
+    """Return `<set>@last` and `<set>@best` for every set, and the vectors of the best weights."""
     last, best = (run.output_dir / f"{which}.safetensors" for which in ("last", "best"))
-    for which in ("last", "best") if best.exists() else ("last",):
-        if which == "best" and filecmp.cmp(last, best, shallow=False):
-            return found | at_best(found)  # the last step was the best one
-        scored = cosines(counted(run, load(run, which), which), sets)
-        for name, cosine in scored.items():
-            items = Items({"cosine": cosine.tolist(), "gold": sets[name].gold}, sets[name].ids)
-            found[f"{name}@{which}"] = items
-        if set(SETS) <= set(sets):
-            found[f"average@{which}"] = float(np.mean([correlation(sets[n], scored[n]) for n in SETS]))
-    untrained = run.method.objective in (Objective.nothing, Objective.whitening)
-    return found | at_best(found) if untrained else found
+    found, known = correlations(run, sets, "last")
+    if best.exists() and not filecmp.cmp(last, best, shallow=False):
+        other, known = correlations(run, sets, "best")
+        return found | other, known
+    if best.exists() or run.method.objective in (Objective.nothing, Objective.whitening):
+        # The last step was the best one, or there was nothing to choose.
+        found |= {name.replace("@last", "@best"): value for name, value in found.items()}
+    return found, known
 
 
-def at_best(found: dict[str, float | Items]) -> dict[str, float | Items]:
-    """Return what was measured at the last weights under the name of the best ones."""
-    return {name.replace("@last", "@best"): value for name, value in found.items()}
-
-
-def counted(run: Any, encoder: Any, which: str) -> Any:
-    """Return the encoder's `encode`, with its progress shown."""
+def correlations(run: Any, sets: dict[str, Pairs], which: str) -> tuple[Measured, Vectors]:
+    """Return `<set>@<which>` as items, the average where all seven sets are there, and the vectors."""
+    encoder = load(run, which)
 
     def encode(texts: list[str]) -> np.ndarray:
         return encoder.encode(
-            texts, progress=lambda done, total: run.progress(done, total, note=f"judging {which}")
+            texts, progress=lambda n, total: run.progress(n, total, note=f"judging {which}")
         )
 
-    return encode
+    known = vectors(encode, sets.values())
+    cosine = cosines(known, sets)
+    found: Measured = {
+        f"{name}@{which}": Items({"cosine": cosine[name].tolist(), "gold": pairs.gold}, pairs.ids)
+        for name, pairs in sets.items()
+    }
+    if set(SETS) <= set(sets):
+        found[f"average@{which}"] = float(np.mean([correlation(sets[name], cosine[name]) for name in SETS]))
+    return found, known
 
 
-def space(run: Any, pairs: Pairs) -> dict[str, float | Items]:
+def space(known: Vectors, pairs: Pairs, positive_score: float) -> Measured:
     """Return alignment of the pairs that mean the same, uniformity and the spectrum of all their sentences."""
-    best = (run.output_dir / "best.safetensors").exists()
-    known = vectors(load(run, "best" if best else "last").encode, [pairs])
-    x = np.stack(list(known.values())[:MOST])
-    close = [i for i, gold in enumerate(pairs.gold) if gold > run.task.positive_score]
-    found: dict[str, float | Items] = {"uniformity": uniformity(x)}
-    if close:
-        u, v = (np.stack([known[column[i]] for i in close]) for column in (pairs.first, pairs.second))
-        distances = squared_distances(u, v)
-        found["alignment"] = Items({"distance": distances.tolist()}, [pairs.ids[i] for i in close])
+    x = np.stack([known[text] for text in dict.fromkeys((*pairs.first, *pairs.second))][:MOST])
+    found: Measured = {"uniformity": uniformity(x)}
+    close = pairs.only(lambda i: pairs.gold[i] > positive_score)
+    if len(close):
+        u, v = (np.stack([known[text] for text in column]) for column in (close.first, close.second))
+        found["alignment"] = Items({"distance": squared_distances(u, v).tolist()}, close.ids)
     shares = spectrum(x)
-    for k in DIRECTIONS:
-        if k <= len(shares):
-            found[f"singular_value_{k}"] = float(shares[k - 1])
+    found |= {f"singular_value_{k}": float(shares[k - 1]) for k in DIRECTIONS if k <= len(shares)}
     return found
 
 
-def explain(run: Any, found: dict[str, float | Items]) -> None:
+def explain(run: Any, found: Measured) -> None:
     """Give the reason for every declared metric that is not there."""
-    from harness_simcse.claims import METRICS
-
     trained = run.method.objective in (Objective.unsupervised, Objective.supervised)
     for name in set(METRICS) - set(found):
         kind, _, which = name.partition("@")

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
+from harness_simcse.protocol import SETS, Judged, Pairs, read, table
 from harness_simcse.sentences import lines, triplets
 from harness_simcse.settings import Task
-from harness_simcse.sts import SETS, Judged, Pairs, read, table
 
 HALVES = {"own-dev": "0", "own": "1"}
 

@@ -43,12 +43,12 @@ def add(app: typer.Typer) -> None:
         from harness.data.sources import resolve_model
         from harness.nn.encoder import load_encoder
         from harness_simcse import paper
-        from harness_simcse.sts import correlation, cosines, read
+        from harness_simcse.protocol import correlation, cosines, read, vectors
 
         judged = read(folder)
         source = resolve_model(model or paper().model, cache=results / "stages" / "sources")
         encoder = load_encoder(source.path, pooling=pooling or None)
-        scored = cosines(encoder.encode, judged.sets)
+        scored = cosines(vectors(encoder.encode, judged.sets.values()), judged.sets)
         print(f"{'set':<10} {'pairs':>6} {'all':>7} {'mean':>7} {'wmean':>7}")
         for name, pairs in judged.sets.items():
             numbers = [100 * correlation(pairs, scored[name], how) for how in ("all", "mean", "wmean")]

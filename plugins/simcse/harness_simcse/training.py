@@ -25,10 +25,10 @@ from harness_simcse.contrast import supervised_loss, unsupervised_loss
 from harness_simcse.gathering import gathered
 from harness_simcse.patient import fitted, model_folder, new_head, patient, save, width
 from harness_simcse.preparation import load_sets, test_set, tiny_config, validation_set
+from harness_simcse.protocol import correlation, cosines, vectors
 from harness_simcse.sentences import Batches, augmentation
 from harness_simcse.settings import Head, Objective, SimCSE, Task, Trained, WhitenOn
 from harness_simcse.space import whitening
-from harness_simcse.sts import correlation, cosines
 
 FITTED_ON = 20_000  # sentences are enough for a mean and a covariance
 
@@ -170,8 +170,8 @@ class Looks:
             return
         self.done = step
         with torch.autocast(self.encoder.device.type, enabled=False):
-            cosine = cosines(self.encoder.encode, {"dev": self.pairs})["dev"]
-        score = correlation(self.pairs, cosine)
+            known = vectors(self.encoder.encode, [self.pairs])
+        score = correlation(self.pairs, cosines(known, {"": self.pairs})[""])
         self.run.log(step, validation=score)
         best = _read(self.path) if self.path.exists() else {"score": -2.0}
         if score > best["score"]:

@@ -68,13 +68,12 @@ def sts(
     paper's), "mean" or "wmean" over a set's subsets. Raises UsageError for files that are not what they seem.
     """
     found = {name: pairs for name, pairs in read(Path(folder)).sets.items() if not name.endswith("-dev")}
-    cosine = cosines(encode, found)
+    cosine = cosines(vectors(encode, found.values()), found)
     return {name: correlation(pairs, cosine[name], aggregation) for name, pairs in found.items()}
 
 
-def cosines(encode: Callable[[list[str]], np.ndarray], sets: Mapping[str, Pairs]) -> dict[str, np.ndarray]:
-    """Return the cosine of each pair of each set, (n,), every distinct sentence encoded once."""
-    known = vectors(encode, sets.values())
+def cosines(known: Mapping[str, np.ndarray], sets: Mapping[str, Pairs]) -> dict[str, np.ndarray]:
+    """Return the cosine of each pair of each set, (n,), of sentences whose vectors are `known`."""
     found = {}
     for name, pairs in sets.items():
         u, v = (np.stack([known[text] for text in column]) for column in (pairs.first, pairs.second))
@@ -84,7 +83,7 @@ def cosines(encode: Callable[[list[str]], np.ndarray], sets: Mapping[str, Pairs]
 
 
 def vectors(encode: Callable[[list[str]], np.ndarray], sets: Iterable[Pairs]) -> dict[str, np.ndarray]:
-    """Return {sentence: vector} for every sentence of `sets`."""
+    """Return {sentence: vector} for the sentences of `sets`, each of them encoded once."""
     texts = list(dict.fromkeys(text for pairs in sets for text in (*pairs.first, *pairs.second)))
     return dict(zip(texts, np.asarray(encode(texts), dtype=np.float64), strict=True))
 
