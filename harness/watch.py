@@ -58,7 +58,9 @@ def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) ->
             file.write(json.dumps(line) + "\n")
     except OSError as error:
         said = (result.error or {}).get("message", result.status)
-        print(f"harness: {spec.title}: {said} ({journal} cannot be written: {error.strerror})", file=sys.stderr)
+        print(
+            f"harness: {spec.title}: {said} ({journal} cannot be written: {error.strerror})", file=sys.stderr
+        )
 
 
 def read_journal(journal: Path) -> list[dict[str, Any]]:
