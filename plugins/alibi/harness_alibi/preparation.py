@@ -8,7 +8,6 @@ from typing import Any
 
 from harness.data.documents import split
 from harness.data.tokens import character_tokenizer, encode, word_tokenizer
-
 from harness_alibi.settings import Task
 
 
