@@ -68,7 +68,7 @@ def lived_in(tmp_path_factory, text):
     for words in (
         ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
         ["method=rdass/rdass,rdass/length"],
-        ["method=lora/lora_r8", f"data.train={text}", f"data.general={text}"],
+        ["method=lora/lora_r8", "tuned=false", f"data.train={text}", f"data.general={text}"],
     ):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")
     for example in ROOT.glob("plugins/*/tests/examples/*"):  # the files that a card's commands name

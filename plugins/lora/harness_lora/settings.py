@@ -58,6 +58,9 @@ class Task:
     rate_scale: float = setting(
         1.0, "every method's learning rate times this: about 0.05 for a large pretrained model"
     )
+    full_rate_scale: float = setting(
+        1.0, "and full fine-tuning's times this too: about 0.1 for a large pretrained model"
+    )
     train_characters: int = setting(100_000, "characters of plain text to adapt to, from its beginning")
     held_out_characters: int = setting(
         24_000, "characters after them for validation, and as many again for test"
@@ -71,7 +74,7 @@ class Task:
     base_layers: int = setting(4, "the small base: layers")
     base_heads: int = setting(4, "the small base: attention heads")
     base_steps: int = setting(600, "the small base: training steps on the general text")
-    base_learning_rate: float = setting(3e-3, "the small base: peak learning rate")
+    base_learning_rate: float = setting(1e-2, "the small base: peak learning rate")
 
 
 @dataclass
@@ -86,4 +89,4 @@ class Lora:
         "all-linear", "names with commas between, a regular expression over whole paths, or all-linear"
     )
     rslora: bool = setting(False, "scale by alpha / sqrt(rank) instead")
-    learning_rate: float = setting(3e-3, "peak learning rate, before task.rate_scale")
+    learning_rate: float = setting(1e-2, "peak learning rate, before task.rate_scale")

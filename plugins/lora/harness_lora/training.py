@@ -41,13 +41,20 @@ def train(run: Any) -> None:
             batches(run),
             step_for(form_of(run.data_dir).kind),
             steps=task.steps,
-            learning_rate=run.method.learning_rate * task.rate_scale,
+            learning_rate=learning_rate(run),
             weight_decay=task.weight_decay,
             schedule=task.schedule.name,
             warmup=task.warmup,
             clip=task.clip or None,
         )
     save(model, run.method, run.output_dir)
+
+
+def learning_rate(run: Any) -> float:
+    """Return the peak rate: the method's, scaled to the model's size."""
+    whole = run.method.trains is Trains.everything
+    scale = run.task.rate_scale * (run.task.full_rate_scale if whole else 1.0)
+    return float(run.method.learning_rate * scale)
 
 
 def adapt(model: nn.Module, method: Lora) -> nn.Module:

@@ -126,7 +126,7 @@ def pairs(folder):
 def ran(home, method: str, train, **overrides: str):
     """Return the result of a smoke run on the data in `train`."""
     given = {"data.general": str(home / "general.txt"), "data.train": str(train), **overrides}
-    return execute(smoke_spec(load("lora"), method, home / "results", **given), load("lora"))
+    return execute(smoke_spec(load("lora"), method, home / "results", given=given), load("lora"))
 
 
 def finished(home, method: str, train, **overrides: str):
