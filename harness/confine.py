@@ -56,7 +56,7 @@ def confined(act: Callable[[], object], own: Path, room: Path) -> Seen:
         tuple(dict.fromkeys(told["address"])),
         " ".join(told["error"]),
         process.exitcode or 0,
-        float((told["seconds"] or [0.0])[-1]),
+        float(told["seconds"][-1]) if told["seconds"] else 0.0,
     )
 
 
