@@ -16,7 +16,7 @@ from harness_rdass.settings import Data, Score, Scorer, Task, Tokens
 
 __getattr__ = lazy(
     __name__,
-    {"rdass": "library", "rouge": "overlap", "semantic_scores": "semantic", "CharacterTfidf": "encoders"},
+    {"rdass": "judging", "rouge": "overlap", "semantic_scores": "semantic", "CharacterTfidf": "encoders"},
 )
 
 METHODS = {

@@ -46,7 +46,7 @@ def score(
 
     Example: harness rdass score --documents a.txt --references b.txt --summaries c.txt --out scores.csv
     """
-    from harness_rdass.library import LONG
+    from harness_rdass.judging import LONG
 
     _one_of("--long", long, LONG)
     _one_of("--tokens", tokens, TOKENS)
@@ -139,7 +139,7 @@ def _scores(
 
     from harness.config import where
     from harness_rdass.encoders import open_encoder
-    from harness_rdass.library import rdass
+    from harness_rdass.judging import rdass
     from harness_rdass.overlap import rouge
 
     model = None

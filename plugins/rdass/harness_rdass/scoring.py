@@ -12,7 +12,7 @@ import numpy as np
 from harness.results import digest
 from harness.run import stage
 from harness_rdass.encoders import CharacterTfidf, Encodes, open_encoder
-from harness_rdass.library import rdass
+from harness_rdass.judging import rdass
 from harness_rdass.overlap import rouge, tokenizer
 from harness_rdass.preparation import UNTRAINED, Row, read
 from harness_rdass.settings import Score, Scorer, Vectors
