@@ -8,10 +8,9 @@ import pytest
 import torch
 from harness_lora import LoraConfig, inject, load_adapter, save_adapter
 from harness_lora.adapter import fingerprint, read_config
+from lora_models import decoder, ids, llama, roberta, stirred
 
 from harness.errors import HarnessError, UsageError
-
-from .models import decoder, ids, llama, roberta, stirred
 
 BASES = {"decoder": decoder, "llama": llama, "classifier": roberta}
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 from harness_lora import LoraConfig, inject, parameter_counts
 from harness_lora.forms import convert, form_in, inspect, read, write
+from lora_models import decoder, ids, llama, roberta, stirred
 from typer.testing import CliRunner
 
 from harness.cli import _app
 from harness.errors import UsageError
-
-from .models import decoder, ids, llama, roberta, stirred
 
 BASES = {"decoder": decoder, "llama": llama, "classifier": roberta}
 

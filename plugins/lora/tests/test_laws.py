@@ -11,11 +11,10 @@ from harness_lora.injection import layers, unload
 from harness_lora.layer import LoraLinear
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lora_models import decoder, ids, stirred
 from torch import nn
 
 from harness.fit import fit
-
-from .models import decoder, ids, stirred
 
 
 @pytest.mark.parametrize("config", [LoraConfig(), LoraConfig(2, 4, rslora=True), LoraConfig(gaussian=True)])

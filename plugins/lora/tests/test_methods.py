@@ -10,13 +10,12 @@ from harness_lora.claims import bleu
 from harness_lora.evaluation import bleu_counts, counts, rouge_l
 from harness_lora.pricing import gpt2_parameters, published
 from harness_lora.training import Examples, adapt, padded
+from lora_models import decoder, llama, roberta
 
 from harness.contract import smoke_spec
 from harness.errors import UsageError
 from harness.plugins import load
 from harness.run import execute
-
-from .models import decoder, llama, roberta
 
 MENUS = [
     ("name : Alba | food : Thai", "Alba serves Thai food ."),
@@ -172,6 +171,27 @@ def test_an_encoder_learns_labels(method, home, tmp_path):
     assert 0 <= result.metrics["accuracy"] <= 1
     assert result.metrics["head_parameters"] == parameter_counts(roberta())["head"]
     assert "general_perplexity" in result.absent
+
+
+def test_the_merged_model_answers_lm_evals_questions(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    rows = [{"ask": f"the river {n} is", "gold": n % 2} for n in range(6)]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    task = {
+        "task": "rivers",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "test.jsonl")}},
+        "output_type": "multiple_choice",
+        "test_split": "test",
+        "doc_to_text": "{{ask}}",
+        "doc_to_target": "{{gold}}",
+        "doc_to_choice": ["low", "high"],
+        "metric_list": [{"metric": "acc"}],
+    }
+    (tmp_path / "rivers.yaml").write_text(json.dumps(task), encoding="utf-8")  # JSON is YAML
+    given = {"task.lm_eval": "[rivers]", "task.lm_eval_folder": str(tmp_path), "task.lm_eval_limit": "4"}
+    result = finished(home, "lora_r4", home / "general.txt", **given)
+    assert result.metrics["lm_eval"] in (0, 0.25, 0.5, 0.75, 1)
 
 
 @pytest.mark.parametrize(
