@@ -35,11 +35,13 @@ def train_with_library(run: Any, encoder: Encoder) -> Encoder:
     words = encoder.model if isinstance(encoder.model, StaticEmbedding) else None
     with tempfile.TemporaryDirectory(dir=run.output_dir) as room:
         encoder.save(Path(room) / "before")
-        model = SentenceTransformer(str(Path(room) / "before"), device=run.device)
+        model = SentenceTransformer(str(Path(room) / "before"), device=run.device, local_files_only=True)
         parts = list(model)
         if words is not None:
             noise = Dropout(words.dropout.p)
-            model = SentenceTransformer(modules=[parts[0], noise, *parts[1:]], device=run.device)
+            model = SentenceTransformer(
+                modules=[parts[0], noise, *parts[1:]], device=run.device, local_files_only=True
+            )
         elif method.dropout is not None:
             set_dropout(model, method.dropout)
         if task.trained is Trained.linear:
@@ -72,7 +74,9 @@ def train_with_library(run: Any, encoder: Encoder) -> Encoder:
         whole = [part for part in model if not isinstance(part, Dropout)]
         for part in whole:
             part.cpu()
-        SentenceTransformer(modules=whole, device="cpu").save_pretrained(str(Path(room) / "after"))
+        SentenceTransformer(modules=whole, device="cpu").save_pretrained(
+            str(Path(room) / "after"), create_model_card=False
+        )
         trained = load_encoder(Path(room) / "after")
     with torch.no_grad():
         encoder.load_state_dict(trained.state_dict(), strict=True)
