@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from harness import Items
+from harness.errors import UsageError
 from harness.evals import lm_eval_scores, nll, token_nll
 from harness.generate import generate
 from harness_lora.adapter import WEIGHTS
@@ -233,10 +234,26 @@ def size_of(folder: Path) -> float:
 
 
 def accuracy_of_lm_eval(run: Any, model: Any) -> Items:
-    """Return the accuracy on the documents of the first task in `task.lm_eval`."""
+    """Return the accuracy on each document of the tasks in `task.lm_eval`; UsageError for one without."""
     from transformers import AutoTokenizer
 
+    task = run.task
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
-    _, items = lm_eval_scores(model, tokenizer, run.task.lm_eval, max_length=run.task.length)
-    first = items[run.task.lm_eval[0]]
-    return Items({"acc": first.columns["acc"]}, first.ids)
+    _, found = lm_eval_scores(
+        model,
+        tokenizer,
+        task.lm_eval,
+        limit=task.lm_eval_limit,
+        max_length=None if run.model else task.length,
+        task_folder=task.lm_eval_folder or None,
+    )
+    right: list[float] = []
+    ids: list[str] = []
+    for name, items in found.items():
+        if "acc" not in items.columns:
+            raise UsageError(
+                f"the lm-eval task {name} has no accuracy, only {', '.join(items.columns)}: leave it out"
+            )
+        right += list(items.columns["acc"])
+        ids += [f"{name}-{document}" for document in items.ids]
+    return Items({"acc": right}, ids)

@@ -69,7 +69,11 @@ class Task:
     new_tokens: int = setting(64, "most tokens generated for a prompt")
     prompts: int = setting(400, "most prompts of each split that are answered and scored")
     examples: int = setting(4000, "most examples of each held-out split whose loss is scored")
-    lm_eval: list[str] = setting([], "tasks of lm-eval for the merged model")
+    lm_eval: list[str] = setting(
+        [], "tasks of lm-eval that the merged model answers; their accuracies are pooled"
+    )
+    lm_eval_folder: str = setting("", "folder of your own lm-eval tasks, a YAML file each")
+    lm_eval_limit: int = setting(200, "most documents of each lm-eval task")
     base_width: int = setting(128, "the small base: model width")
     base_layers: int = setting(4, "the small base: layers")
     base_heads: int = setting(4, "the small base: attention heads")
