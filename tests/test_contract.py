@@ -18,7 +18,6 @@ from harness.paper import Method, setting
 from harness.plugins import listed, load
 from harness.statements import statements
 
-
 FINITE = "alibi: a smoke run ends with finite metrics"
 COMPLETE = "alibi: every metric is there or its absence explained"
 TWICE = "alibi: the same run twice gives the same numbers"

@@ -210,8 +210,8 @@ CLAIMS = [
         counter=True,
     ),
     Claim(
-        "Among abstractive systems the document adds nothing, or less than a twentieth",
-        ratio("abstractive_pearson_mean", "rdass", than="reference_only", at_most=1.05),
+        "Among abstractive systems the document adds nothing, or less than a fiftieth",
+        ratio("abstractive_pearson_mean", "rdass", than="reference_only", at_most=1.02),
         "against section 1; its 200 summaries come from one abstractive system",
         counter=True,
     ),
