@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from harness import Items
-from harness_simcse.claims import DIRECTIONS, METRICS
+from harness_simcse.claims import DIRECTIONS, METRICS, SETS
 from harness_simcse.patient import load
 from harness_simcse.preparation import load_sets, test_set, validation_set
-from harness_simcse.protocol import SETS, Pairs, correlation, cosines, vectors
+from harness_simcse.protocol import Pairs, correlation, cosines, vectors
 from harness_simcse.settings import Objective
 from harness_simcse.space import spectrum, squared_distances, uniformity
 

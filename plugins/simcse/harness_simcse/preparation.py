@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
-from harness_simcse.protocol import SETS, Judged, Pairs, read, table
+from harness_simcse.protocol import Judged, Pairs, read, table
 from harness_simcse.sentences import lines, triplets
 from harness_simcse.settings import Task
 
@@ -178,6 +178,3 @@ def tiny_config() -> Any:
 
 def _write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-
-
-__all__ = ["SETS", "load_sets", "prepare", "test_set", "validation_set"]

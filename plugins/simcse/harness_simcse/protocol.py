@@ -22,7 +22,6 @@ import numpy as np
 from harness.data import files
 from harness.errors import UsageError
 
-SETS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSB", "SICKR")  # the seven of the paper's average
 COLUMNS = ("sentence1", "sentence2", "score")
 YEAR = re.compile(r"STS(1[2-6])\b.*")
 
