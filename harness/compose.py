@@ -82,7 +82,9 @@ OWN_CODE = ("hydra._internal.", "hydra_plugins.", "hydra.experimental.", "harnes
 
 def _names_no_code(node: Any, where: str = "hydra") -> None:
     """Refuse a part of Hydra's own settings that would have it call code other than its launchers and sweepers."""
-    items: Any = node.items_ex(resolve=False) if isinstance(node, DictConfig) else enumerate(node._iter_ex(False))
+    items: Any = (
+        node.items_ex(resolve=False) if isinstance(node, DictConfig) else enumerate(node._iter_ex(False))
+    )
     for key, value in items:
         if key in ("_target_", "()", "class") and not str(value).startswith(OWN_CODE):
             raise UsageError(f"{where}.{key}={value} names code, which no setting may: take it out")

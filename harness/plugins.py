@@ -156,7 +156,9 @@ def _lacking(distribution: str) -> str:
             wanted = f"{needed.name}{needed.specifier}"
             return f"its package needs {wanted}, which is not installed: pip install '{wanted}'"
         if needed.name == "paper-harness" and not needed.specifier.contains(version, prereleases=True):
-            return f"it needs paper-harness {needed.specifier}, this is {version}: upgrade the older of the two"
+            return (
+                f"it needs paper-harness {needed.specifier}, this is {version}: upgrade the older of the two"
+            )
     return ""
 
 
