@@ -6,6 +6,8 @@ those come from wheels, as for anyone.
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -142,3 +144,37 @@ def test_a_paper_of_this_repository_runs_from_its_wheel(fresh, text):
     (card,) = json.loads(fresh("harness", "report", "alibi", "--json"))
     assert card["methods"][0]["method"] == "alibi"
     assert (fresh.folder / "results" / "reports" / "alibi.html").exists()
+
+
+def test_the_plugin_page_followed_word_by_word_ends_in_a_verdict(fresh, text):
+    """Its commands are run and its files written as they stand there; only the sweep is made shorter."""
+    page = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
+    fence = r"```(console|diff|python)(?: title=\"(.+?)\")?\n(.*?)```"
+    for kind, title, block in re.findall(fence, page, flags=re.S):
+        if kind == "console":
+            for line in block.splitlines():
+                words = shlex.split(line.removeprefix("$ "), comments=True)
+                if words[0] == "pip":
+                    words = ["python", "-m", *words, "--quiet", "--no-index", "--no-build-isolation"]
+                if words[0] == "pytest":
+                    words = ["python", "-m", *words]
+                if words[:2] == ["harness", "run"]:
+                    words += [f"data.corpus={text}", "device=cpu", "tracking=off"]
+                    words += ["task.steps=20", "seed=0,1,2"] if "-m" in words else []
+                said = fresh(*words)
+        elif kind == "diff":
+            path = fresh.folder / title
+            old = "".join(line[1:] for line in block.splitlines(keepends=True) if line.startswith("-"))
+            new = "".join(line[1:] for line in block.splitlines(keepends=True) if line.startswith("+"))
+            assert path.read_text().count(old) == 1, title
+            path.write_text(path.read_text().replace(old, new))
+        elif title:
+            assert (fresh.folder / title).exists()
+            (fresh.folder / title).write_text(block)
+    assert "Gates lower perplexity" in " ".join(said.split()) or "Gates" in said
+    (card,) = json.loads(fresh("harness", "report", "gated_ngram", "--json"))
+    (claim,) = card["claims"]
+    assert (card["budget"], claim["seeds"]) == ("small", 3)
+    assert claim["verdict"] in ("holds", "fails", "open")
+    assert claim["low"] < claim["difference"] < claim["high"]
+    assert (fresh.folder / "results" / "reports" / "gated_ngram.html").exists()
