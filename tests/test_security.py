@@ -186,6 +186,37 @@ def test_a_setting_cannot_name_code(place, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "results" / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "process_docs: !function theirs.run",
+        "process_docs: !<!function> theirs.run",
+        "include: ../elsewhere.yaml",
+        '{"include": ["/elsewhere.yaml"]}',
+        "x: !!python/object/apply:os.system ['true']",
+    ],
+)
+def test_a_task_of_lm_eval_cannot_name_code(line, tmp_path):
+    from harness.errors import UsageError
+    from harness.evals import lm_eval_scores
+
+    (tmp_path / "mine.yaml").write_text(line)
+    with pytest.raises(UsageError, match=r"mine\.yaml (is not plain YAML|includes)"):
+        lm_eval_scores(None, None, ["mine"], task_folder=tmp_path)
+
+
+def test_a_template_of_lm_eval_reads_its_document_and_nothing_of_python():
+    from jinja2.exceptions import SecurityError
+    from lm_eval.utils import apply_template
+
+    from harness.evals import _sandboxed
+
+    _sandboxed()
+    assert apply_template("{{ words | regex_replace('o', '0') }}", {"words": "good"}) == "g00d"
+    with pytest.raises(SecurityError):
+        apply_template("{{ ''['_' ~ '_class_' ~ '_'].mro() }}", {})
+
+
 # Archives and stores stay in their folder
 
 
