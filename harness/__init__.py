@@ -3,6 +3,8 @@
 What a plugin author imports is here, and importing it is cheap.
 """
 
+import os
+
 from harness.hookspecs import hookimpl
 from harness.lazy import lazy
 from harness.paper import (
@@ -46,3 +48,6 @@ __all__ = [
     "share",
     "source",
 ]
+
+for _name in ("MLFLOW_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    os.environ.setdefault(_name, "true")  # nothing that reports home has been imported yet

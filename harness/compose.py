@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from harness import config
 from harness.errors import HarnessError, UsageError, nearest
@@ -47,6 +47,7 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], Di
     whole = hydra.compose_config(
         "config", overrides, run_mode=mode, from_shell=True, with_log_configuration=False
     )
+    _names_no_code(whole.hydra)
     sweeper = whole.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     if not multirun:
@@ -74,6 +75,25 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], Di
         for job in combinations
     ]
     return [_own(cfg) for cfg in composed], _own(whole)
+
+
+OWN_CODE = ("hydra._internal.", "hydra_plugins.", "hydra.experimental.", "harness.")
+
+
+def _names_no_code(node: Any, where: str = "hydra") -> None:
+    """Refuse a part of Hydra's own settings that would have it call code other than its launchers and sweepers."""
+    items: Any = (
+        node.items_ex(resolve=False) if isinstance(node, DictConfig) else enumerate(node._iter_ex(False))
+    )
+    for key, value in items:
+        if key in ("_target_", "()", "class") and not str(value).startswith(OWN_CODE):
+            raise UsageError(f"{where}.{key}={value} names code, which no setting may: take it out")
+        if (
+            isinstance(value, DictConfig | ListConfig)
+            and not value._is_none()
+            and not value._is_interpolation()
+        ):
+            _names_no_code(value, f"{where}.{key}")
 
 
 def _own(cfg: DictConfig) -> DictConfig:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.confine import Seen, confined
+from harness.errors import HarnessError, nearest
 from harness.plugins import Plugin, load
 from harness.results import Result, read_result
 from harness.run import Spec, execute, open_run
@@ -86,6 +87,8 @@ def checks(plugin: Any, folder: Path) -> Iterator[Check]:
     """Yield each check of `plugin`, running its methods at smoke budget under `folder`."""
     for name, look in statements(plugin):
         yield _check(name, look)
+    yield _check("its experiments name methods and settings that exist", lambda: _composes(plugin))
+    yield _check("smoke data are here, or made here", lambda: _near(plugin, folder))
     _warm()
     bench = Bench(plugin, folder)
     results: dict[str, Result] = {}
@@ -104,6 +107,7 @@ def checks(plugin: Any, folder: Path) -> Iterator[Check]:
     if results:
         yield _check("its code is recorded with its runs", lambda: _recorded(plugin, results))
         yield _check("prepare leaves the same files again, offline", lambda: _prepares(bench))
+        yield _check("prepare cannot see the method", lambda: _blind(bench))
     trained = sorted(results, key=lambda name: plugin.paper.methods[name].deterministic)
     for method in trained[:2]:
         yield from _two(bench, method, results[method])
@@ -149,14 +153,19 @@ def _two(bench: Bench, method: str, first: Result) -> Iterator[Check]:
 
 
 def smoke_spec(
-    plugin: Any, method: str, results: Path, seed: int = 0, given: Mapping[str, str] | None = None
+    plugin: Any,
+    method: str,
+    results: Path,
+    seed: int = 0,
+    given: Mapping[str, str] | None = None,
+    resolved: bool = True,
 ) -> Spec:
     """Return the spec of a smoke run of `method` on one CPU thread, with its results under `results`."""
     from harness.compose import compose_one
 
     words = {"method": f"{plugin.name}/{method}", "budget": "smoke", "seed": str(seed), "device": "cpu"}
     words |= {"results": str(results), "tracking": "off", "fit.checkpoint_seconds": "0", **(given or {})}
-    return compose_one([f"{key}={value}" for key, value in words.items()], [plugin])
+    return compose_one([f"{key}={value}" for key, value in words.items()], [plugin], resolved)
 
 
 def _warm() -> None:
@@ -197,6 +206,44 @@ def _quick(seen: list[Seen]) -> str:
     return said if slowest > SMOKE_SECONDS else ""
 
 
+def _composes(plugin: Any) -> str:
+    """Look at every experiment that the plugin ships: each method it names, and its first job whole."""
+    from importlib import resources
+
+    from omegaconf import OmegaConf
+
+    from harness import config
+    from harness.compose import compose
+
+    config.offer([plugin])
+    config.find_experiments([plugin])
+    known = [f"{plugin.name}/{method}" for method in plugin.paper.methods]
+    folder = resources.files(plugin.module.__name__) / "conf" / "experiment"
+    files = [f for f in folder.iterdir() if f.name.endswith(".yaml")] if folder.is_dir() else []
+    for file in sorted(files, key=lambda f: f.name):
+        swept = OmegaConf.select(OmegaConf.create(file.read_text()), "hydra.sweeper.params.method") or ""
+        methods = [name.strip() for name in swept.split(",")] if "(" not in swept else []
+        wrong = [name for name in methods if name and name not in known]
+        if wrong:
+            return f"mend conf/experiment/{file.name}: no method {wrong[0]!r}, {nearest(wrong[0], known)}"
+        words = [f"+experiment={file.name.removesuffix('.yaml')}", "budget=smoke", "seed=0"]
+        try:
+            jobs, _ = compose([*words, *(f"method={name}" for name in methods[:1] if name)], multirun=True)
+            config.to_spec(jobs[0], plugin, resolved=False)
+        except HarnessError as error:
+            return f"mend conf/experiment/{file.name}: {error}"
+    return ""
+
+
+def _near(plugin: Any, folder: Path) -> str:
+    """A smoke run's sources are files or built in: it must run where there is no network."""
+    spec = smoke_spec(plugin, next(iter(plugin.paper.methods)), folder / "results", resolved=False)
+    named = {**{f"data.{name}": value for name, value in spec.data.items()}, "model": spec.model}
+    far = [f"{name}={value}" for name, value in named.items() if value.startswith(("hub:", "pypi:"))]
+    said = f'give budgets["smoke"] data and a model of its own instead of {", ".join(far)}'
+    return said if far else ""
+
+
 def _recorded(plugin: Any, results: Mapping[str, Result]) -> str:
     """Runs made by other code are told by digests of modules, and only of those named harness or harness_*."""
     package = plugin.module.__name__
@@ -206,10 +253,8 @@ def _recorded(plugin: Any, results: Mapping[str, Result]) -> str:
 
 def _prepares(bench: Bench) -> str:
     """Prepare a second time, elsewhere, and compare what came of it file by file."""
-    from harness.results import digest
 
     spec = bench.spec(next(iter(bench.plugin.paper.methods)), "first")
-    (first,) = (spec.results / "stages").glob(f"{spec.paper}-data-*[0-9a-f]")
     again = bench.folder / "results" / "prepared-again"
     again.mkdir()
     run = open_run(spec, bench.plugin)
@@ -217,17 +262,43 @@ def _prepares(bench: Bench) -> str:
     seen = bench.confined(lambda: prepare(task=run.task, data=run.data, model=run.model, data_dir=again))
     if seen.error or seen.exit_code:
         return f"keep prepare repeatable and off the network; it raised {seen.error or seen.exit_code}"
-
-    def content(folder: Path) -> dict[str, str]:
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        return {str(p.relative_to(folder)): digest(p.read_bytes().hex()) for p in paths}
-
-    before, after = content(first), content(again)
-    before.pop("stage.json", None)
-    differ = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    differ = _differ(_prepared(spec), again)
     shutil.rmtree(again)
     said = f"let prepare depend on its arguments alone (no time, no chance): {', '.join(differ[:3])} changed"
     return said if differ else ""
+
+
+def _blind(bench: Bench) -> str:
+    """Prepare in a run of another method, and compare with what the first method's run was given."""
+    first, *_, other = bench.plugin.paper.methods
+    nothing: dict[str, Callable[..., Any]] = {"train": lambda run: None, "evaluate": lambda run, split: {}}
+    result, seen = bench.run(other, "blind", plugin=Altered(bench.plugin, **nothing))
+    if result is None or result.status != "finished":
+        return _finished(result, seen)
+    differ = _differ(_prepared(bench.spec(first, "first")), _prepared(bench.spec(other, "blind")))
+    said = (
+        f"{', '.join(differ[:3])} differ between {first} and {other}: take from prepare what looks at the method, "
+        "the command line or the environment"
+    )
+    return said if differ else ""
+
+
+def _prepared(spec: Spec) -> Path:
+    """Return the one folder that `prepare` filled for the runs of a round."""
+    (folder,) = (spec.results / "stages").glob(f"{spec.paper}-data-*[0-9a-f]")
+    return folder
+
+
+def _differ(one: Path, other: Path) -> list[str]:
+    """Return the files that are not the same in two prepared folders, by name."""
+    from harness.results import digest
+
+    def content(folder: Path) -> dict[str, str]:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "stage.json")
+        return {str(p.relative_to(folder)): digest(p.read_bytes().hex()) for p in paths}
+
+    before, after = content(one), content(other)
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
 def _resumes(bench: Bench, method: str, first: Result) -> str:

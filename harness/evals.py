@@ -168,6 +168,7 @@ def lm_eval_scores(
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
+    _sandboxed()
     manager = _task_manager([task for task in tasks if isinstance(task, str)], task_folder)
     with inference(model):
         results = simple_evaluate(
@@ -198,6 +199,8 @@ def _task_manager(names: Sequence[str], folder: str | Path | None) -> Any:
     """Return lm-eval's task index: of the folder alone where that is enough, since all takes 10 s to read."""
     from lm_eval.tasks import TaskManager
 
+    if folder:
+        _plain(Path(folder))
     manager = TaskManager(include_path=folder and str(folder), include_defaults=False)
     if set(names) <= set(manager.all_tasks):
         return manager
@@ -206,6 +209,36 @@ def _task_manager(names: Sequence[str], folder: str | Path | None) -> Any:
         if name not in manager.all_tasks:
             raise UsageError(f"lm-eval knows no task {name!r}: {nearest(name, manager.all_tasks)}")
     return manager
+
+
+def _plain(folder: Path) -> None:
+    """Refuse a folder of lm-eval tasks whose YAML names code (`!function`) or files elsewhere."""
+    import yaml
+
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml")):
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            said = " ".join(str(error).split()).partition(" in ")[0]
+            raise UsageError(
+                f"{path} is not plain YAML ({said}): write it without tags like !function, which name code, or "
+                "give the task as a dict from a plugin"
+            ) from None
+        included = found.get("include", []) if isinstance(found, dict) else []
+        for name in [included] if isinstance(included, str) else included:
+            if Path(name).name != name:
+                raise UsageError(f"{path} includes {name!r} from elsewhere: put that file beside it")
+
+
+def _sandboxed() -> None:
+    """Let the templates of lm-eval's tasks read their document and nothing of Python."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from lm_eval import utils
+
+    if not isinstance(utils.env, ImmutableSandboxedEnvironment):
+        kept = {"undefined": utils.env.undefined, "keep_trailing_newline": utils.env.keep_trailing_newline}
+        filters, utils.env = utils.env.filters, ImmutableSandboxedEnvironment(**kept)
+        utils.env.filters.update(filters)
 
 
 def _metric(name: str) -> str:

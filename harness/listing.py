@@ -45,7 +45,7 @@ def show_papers(verbose: bool, as_json: bool) -> None:
     )
     for row in rows:
         what = row["summary"]
-        if verbose and row["problem"]:
+        if row["problem"]:
             what = f"[red]broken[/]: {escape(row['problem'])}"
         elif verbose:
             what = f"[bold]{escape(row['title'])}[/]\n"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-API_VERSION = 1
+API_VERSION = 1  # of the hooks and of these values: raised when a plugin must change
 
 
 def setting(default: Any, help: str) -> Any:
@@ -214,6 +214,7 @@ class Paper:
     `tuned_by` names the metric that decides, on validation, between the settings of a method's `tune`.
     `chance` bounds metrics on data that the hook `scramble` has cut the answers out of, at budget=smoke:
     `{"accuracy": (0.35, 0.65)}`.
+    `api_version` is the version of the hooks the plugin was written for; one that states none means the first.
     """
 
     title: str
@@ -230,4 +231,4 @@ class Paper:
     tuned_by: str = ""
     figures: Sequence[Figure] = ()
     chance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    api_version: int = API_VERSION
+    api_version: int = 1

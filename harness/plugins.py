@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import pluggy
@@ -32,6 +32,7 @@ class Listing:
     distribution: str
     version: str
     summary: str
+    problem: str = ""  # what metadata alone tell is wrong, with the mend
 
 
 @dataclass(frozen=True)
@@ -61,21 +62,30 @@ class Plugin:
 
 def listed() -> list[Listing]:
     """List installed papers from package metadata, importing none of them."""
-    found = []
+    found = set()
     for entry in importlib.metadata.entry_points(group=GROUP):
         if entry.dist is None:
             continue
         about = entry.dist.metadata
         summary = about.json.get("summary", "")
-        found.append(Listing(entry.name, entry.value, entry.dist.name, entry.dist.version, str(summary)))
-    return sorted(set(found), key=lambda listing: (listing.name, listing.distribution))
+        found.add(Listing(entry.name, entry.value, entry.dist.name, entry.dist.version, str(summary)))
+    names = [listing.name for listing in found]
+    told = [replace(listing, problem=_misnamed(listing, names)) for listing in found]
+    return sorted(told, key=lambda listing: (listing.name, listing.distribution))
+
+
+def _misnamed(listing: Listing, names: list[str]) -> str:
+    """Return why a paper cannot have its name, with the mend, or ""."""
+    if listing.name in VERBS:
+        return f"{listing.name!r} is a harness command: rename the entry point of {listing.distribution}"
+    if names.count(listing.name) > 1:
+        return f"two packages claim the name {listing.name!r}: uninstall one (this one is {listing.distribution})"
+    return ""
 
 
 def load_all() -> list[Plugin]:
     """Import every installed paper; a broken one carries its problem instead of a paper."""
-    listings = listed()
-    names = [listing.name for listing in listings]
-    return [_load(listing, names) for listing in listings]
+    return [_load(listing) for listing in listed()]
 
 
 def load(name: str) -> Plugin:
@@ -87,7 +97,7 @@ def load(name: str) -> Plugin:
     names = [listing.name for listing in listings]
     if name not in names:
         raise UsageError(f"no paper {name!r} is installed: {nearest(name, names)}")
-    plugin = _load(listings[names.index(name)], names)
+    plugin = _load(listings[names.index(name)])
     if plugin.problem:
         raise UsageError(f"the paper {name!r} cannot be used: {plugin.problem}")
     return plugin
@@ -99,15 +109,11 @@ def _manager() -> pluggy.PluginManager:
     return manager
 
 
-def _load(listing: Listing, names: list[str]) -> Plugin:
+def _load(listing: Listing) -> Plugin:
     """Import one plugin and check what it states; never raises for what the plugin did wrong."""
-    if listing.name in VERBS:
-        return Plugin(listing, problem=f"{listing.name!r} is a harness command: rename the entry point")
-    if names.count(listing.name) > 1:
-        return Plugin(
-            listing,
-            problem=f"two packages claim the name {listing.name!r}: uninstall one (this one is {listing.distribution})",
-        )
+    lacking = listing.problem or _lacking(listing.distribution)
+    if lacking:
+        return Plugin(listing, problem=lacking)
     try:
         (entry,) = importlib.metadata.entry_points(group=GROUP, name=listing.name)
         module = entry.load()
@@ -132,19 +138,49 @@ def _load(listing: Listing, names: list[str]) -> Plugin:
             listing,
             problem=f"its import or paper() raised {type(error).__name__}: {_one_line(error)}: mend {listing.module}",
         )
-    problem = "; ".join(_problems(paper))
+    problem = _other_api(paper) or "; ".join(_problems(paper))
     return Plugin(listing, module, None if problem else paper, problem)
+
+
+def _lacking(distribution: str) -> str:
+    """Return what a plugin's package needs and is not there, with the mend, or "": also what it imports late."""
+    from packaging.requirements import Requirement
+
+    for line in importlib.metadata.requires(distribution) or ():
+        needed = Requirement(line)
+        if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = importlib.metadata.version(needed.name)
+        except importlib.metadata.PackageNotFoundError:
+            wanted = f"{needed.name}{needed.specifier}"
+            return f"its package needs {wanted}, which is not installed: pip install '{wanted}'"
+        if needed.name == "paper-harness" and not needed.specifier.contains(version, prereleases=True):
+            return (
+                f"it needs paper-harness {needed.specifier}, this is {version}: upgrade the older of the two"
+            )
+    return ""
+
+
+def _other_api(paper: Any) -> str:
+    """Return what to do about a plugin written for other hooks than these, or ""."""
+    spoken = getattr(paper, "api_version", API_VERSION)
+    if spoken == API_VERSION:
+        return ""
+    older = "the plugin" if spoken < API_VERSION else "paper-harness"
+    return f"it was written for hook API {spoken}, this harness speaks {API_VERSION}: upgrade {older}"
 
 
 def _problems(paper: Any) -> Iterable[str]:
     """Yield what is wrong with what a plugin states, each with its mend."""
+    if paper is None:
+        yield "its paper() hook is missing: write one, marked @hookimpl, that returns a harness.Paper"
+        return
     if not isinstance(paper, Paper):
         yield "its paper() hook returns no harness.Paper: return one"
         return
-    if paper.api_version != API_VERSION:
-        yield (
-            f"it was written for hook API {paper.api_version}, this harness speaks {API_VERSION}: upgrade the older"
-        )
+    if said := _other_api(paper):
+        yield said
     for kind, cls in (("task", paper.task), ("data", paper.data)):
         if not is_dataclass(cls):
             yield f"its {kind} is not a dataclass: make it one"

@@ -329,8 +329,10 @@ def execute(spec: Spec, plugin: Any) -> Result:
         result.timings["total"] = time.time() - started
         result.environment = environment(spec.device)
         result.code = code()
+        read = spec.sources | ({"model": spec.model_source} if spec.model_source else {})
         result.data = {
-            name: {"name": source.name, "digest": source.digest} for name, source in spec.sources.items()
+            name: {"name": source.name, "digest": source.digest, "revision": source.revision}
+            for name, source in read.items()
         }
         write_result(spec.folder, result)
         (spec.folder / PROGRESS).unlink(missing_ok=True)

@@ -12,7 +12,8 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -220,8 +221,8 @@ def fetch(uri: str, cache: Path, papers: Iterable[str] = ()) -> list[Record]:
                 [experiment.experiment_id], "tags.run_key != ''", page_token=token
             )
             for run in page:
-                folder = cache / run.data.tags["run_key"] / run.data.tags.get("mirrored", "unfinished")
-                if "mirrored" not in run.data.tags:
+                folder = kept_at(cache, run.data.tags)
+                if folder is None:
                     continue
                 if not (folder / RESULT).exists():
                     _download(mirror.client, run.info.run_id, folder)
@@ -232,6 +233,21 @@ def fetch(uri: str, cache: Path, papers: Iterable[str] = ()) -> list[Record]:
             if not token:
                 break
     return records
+
+
+def kept_at(cache: Path, tags: Mapping[str, str]) -> Path | None:
+    """Return where a store's run is kept here; None for one not mirrored whole.
+
+    Raises HarnessError for names that no run of the harness has: a store must not choose folders here.
+    """
+    names = (tags.get("run_key", ""), tags.get("mirrored", ""))
+    if not all(names):
+        return None
+    if not all(re.fullmatch(r"[0-9a-f]{16,64}", name) for name in names):
+        raise HarnessError(
+            f"the store holds a run called {'/'.join(names)!r}, which is no run's key: remove it there"
+        )
+    return cache / names[0] / names[1]
 
 
 def _download(client: Any, run_id: str, folder: Path) -> None:

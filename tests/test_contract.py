@@ -1,6 +1,7 @@
 """Every paper here keeps the contract; and the contract notices a plugin that does not, and says what to change."""
 
 import contextlib
+import itertools
 import os
 import socket
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.confine import confined
-from harness.contract import checks
+from harness.contract import Bench, _blind, checks
 from harness.paper import Method, setting
 from harness.plugins import listed, load
 from harness.statements import statements
@@ -25,6 +26,7 @@ OTHER_SEED = "alibi: another seed gives other numbers"
 KILLED = "alibi: killed, it goes on to the same numbers"
 SCRAMBLED = "alibi: scrambled data score at chance"
 ONE_DEVICE = "alibi: a training step keeps to one device"
+EXPERIMENTS = "its experiments name methods and settings that exist"
 FAR = ("192.0.2.1", 80)  # an address for documentation: nobody is there
 
 
@@ -93,7 +95,8 @@ AT_ONCE = {"train": lambda run: None, "evaluate": lambda run, split: metrics(1.0
 
 @pytest.mark.slow
 def test_the_plugin_that_is_meddled_with_keeps_the_contract_if_left_alone(text, tmp_path):
-    assert [check for check in checks(Meddled(text), tmp_path) if not check.passed] == []
+    failed = [check.name for check in checks(Meddled(text), tmp_path) if not check.passed]
+    assert failed == [EXPERIMENTS]  # which name the methods that were taken out
 
 
 def test_a_run_that_is_not_repeatable_is_noticed(mend):
@@ -163,6 +166,28 @@ def test_data_prepared_by_the_clock_are_noticed(mend):
         (data_dir / "made").write_text(str(time.time_ns()))
 
     assert "made changed" in mend("prepare leaves the same files again, offline", **AT_ONCE, prepare=prepare)
+
+
+def test_a_preparation_that_looks_at_the_method_is_noticed(text, tmp_path):
+    def prepare(task, data, model, data_dir):
+        import inspect
+
+        spec = next((f.frame.f_locals["spec"] for f in inspect.stack() if "spec" in f.frame.f_locals), None)
+        (data_dir / "made").write_text(spec.name if spec else "alibi")
+
+    bench = Bench(Meddled(text, **AT_ONCE, prepare=prepare), tmp_path)
+    bench.run("alibi", "first")
+    assert "made differ between alibi and none" in _blind(bench)
+
+
+def test_smoke_data_from_afar_are_noticed(text, tmp_path):
+    plugin = Meddled(text, {"data": replace_default(Meddled(text).paper.data, "corpus", "pypi:x==1#y")})
+    mends = {check.name: check.mend for check in itertools.islice(checks(plugin, tmp_path), 7)}
+    assert "data.corpus=pypi:x==1#y" in mends["smoke data are here, or made here"]
+
+
+def test_an_experiment_of_a_method_that_is_not_there_is_noticed(mend):
+    assert "mend conf/experiment/alibi" in mend(EXPERIMENTS)
 
 
 def test_what_a_run_reaches_for_is_told(mend):
@@ -310,7 +335,7 @@ def test_a_package_that_imports_much_is_noticed(tmp_path, monkeypatch):
     from harness.statements import _light
 
     (tmp_path / "harness_heavy.py").write_text("import numpy\n")
-    (tmp_path / "harness_slow.py").write_text("for i in range(30_000_000): pass\n")
+    (tmp_path / "harness_slow.py").write_text("import time\nwhile time.process_time() < 1: pass\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
     def look(module: str) -> str:
@@ -321,6 +346,13 @@ def test_a_package_that_imports_much_is_noticed(tmp_path, monkeypatch):
     assert "fails in a process of its own" in look("harness_absent")
 
 
+def burn(seconds: float) -> None:
+    """Use that much processor time, on whatever machine."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
 def test_a_paper_that_works_while_it_states_is_noticed(text):
     from harness.statements import _pure
 
@@ -328,5 +360,5 @@ def test_a_paper_that_works_while_it_states_is_noticed(text):
     plugin.hooks["paper"] = None
     plugin.hook = lambda name: lambda: replace(plugin.paper, year=os.urandom(4)[0])  # type: ignore[method-assign]
     assert any("the same value each time" in _pure(plugin) for _ in range(5))
-    plugin.hook = lambda name: lambda: (sum(range(8_000_000)), plugin.paper)[1]  # type: ignore[method-assign]
+    plugin.hook = lambda name: lambda: (burn(0.15), plugin.paper)[1]  # type: ignore[method-assign]
     assert "only state" in _pure(plugin)

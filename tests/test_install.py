@@ -1,86 +1,180 @@
-"""The wheels hold everything: installed in a fresh environment, from any folder, the harness runs."""
+"""The wheels hold everything: in a fresh environment, from any folder, the harness and a stranger's paper work.
+
+The environment has this one's libraries by links, but neither the harness nor any paper of this checkout:
+those come from wheels, as for anyone.
+"""
 
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+STRANGER = ROOT / "tests" / "stranger"
+OWN = ("harness", "paper_harness", "__editable__")
 pytestmark = pytest.mark.install
+
+
+class Environment:
+    """A fresh virtual environment and a folder to be in."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.bin = home, home / "env" / "bin"
+        self.wheels, self.folder = home / "wheels", home / "somewhere"
+        self.folder.mkdir()
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home / "env")], check=True)
+        libraries = home / "libraries"
+        libraries.mkdir()
+        for path in Path(sysconfig.get_path("purelib")).iterdir():
+            if not path.name.startswith(OWN) and path.suffix != ".pth":
+                (libraries / path.name).symlink_to(path)
+        (site,) = (home / "env").glob("lib/python*/site-packages")
+        (site / "libraries.pth").write_text(f"{libraries}\n")
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        """Run a program of the environment from its folder; return what it printed."""
+        environ = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        environ |= {"PATH": f"{self.bin}:{environ['PATH']}", "OMP_NUM_THREADS": "1"}
+        command = [str(self.bin / words[0]), *words[1:]]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environ)
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout if code == 0 else done.stderr
+
+    def build(self, project: Path) -> Path:
+        """Build a project's wheel from a copy of it, and return the wheel."""
+        ignore = shutil.ignore_patterns(
+            ".venv", ".git", "build", "*.egg-info", "__pycache__", "results", "plugins"
+        )
+        copy = self.home / "sources" / str(len(list(self.home.glob("sources/*"))))
+        shutil.copytree(project, copy, ignore=ignore)
+        before = set(self.wheels.glob("*.whl"))
+        words = ("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(self.wheels))
+        self("python", "-m", "pip", *words, str(copy))
+        (made,) = set(self.wheels.glob("*.whl")) - before
+        return made
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """A new environment with the two wheels; the dependencies are borrowed from this one."""
-    home = tmp_path_factory.mktemp("fresh")
-    wheels = home / "wheels"
-    for project in (ROOT, ROOT / "plugins" / "alibi"):
-        build = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            str(wheels),
-            str(project),
-        ]
-        subprocess.run(build, check=True, cwd=home)
-    subprocess.run([sys.executable, "-m", "venv", str(home / "env")], check=True)
-    python = home / "env" / "bin" / "python"
-    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    site = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", *wheels.glob("*.whl")]
-    subprocess.run(install, check=True)
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return home, python
-
-
-def test_the_wheels_run_a_method_and_report_it_from_an_empty_folder(fresh, text, tmp_path):
-    _, python = fresh
-    environ = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-
-    def harness(*words: str) -> str:
-        command = [python, "-m", "harness", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environ)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    where = subprocess.run(
-        [python, "-c", "import harness, harness_alibi; print(harness.__file__, harness_alibi.__file__)"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=environ,
-    ).stdout
-    assert str(ROOT) not in where
-    harness(
-        "run",
-        "-m",
-        "+experiment=alibi",
-        "method=alibi/alibi",
-        "seed=0",
-        "budget=smoke",
-        f"data.corpus={text}",
-    )
-    (card,) = json.loads(harness("report", "alibi", "--json"))
-    assert card["methods"][0]["method"] == "alibi"
-    assert (tmp_path / "results" / "reports" / "alibi.html").exists()
+    """An environment with the harness's wheel in it, and no paper."""
+    environment = Environment(tmp_path_factory.mktemp("fresh"))
+    made = environment.build(ROOT)
+    environment("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(made))
+    return environment
 
 
 def test_the_wheel_holds_the_licence_and_no_tests(fresh):
-    import zipfile
-
-    home, _ = fresh
-    (wheel,) = (home / "wheels").glob("paper_harness-*.whl")
+    (wheel,) = fresh.wheels.glob("paper_harness-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert "harness/conf/config.yaml" in names
     assert "harness/py.typed" in names
     assert not [name for name in names if name.startswith("tests")]
+
+
+def test_a_strangers_paper_is_built_installed_checked_swept_reported_and_removed(fresh):
+    papers = json.loads(fresh("harness", "papers", "--json"))
+    assert papers == []
+
+    # Built and installed, with its requirements looked at: the harness it asks for is the one from the wheel.
+    wheel = fresh.build(STRANGER)
+    fresh("python", "-m", "pip", "install", "--quiet", "--no-index", str(wheel))
+    where = "import harness, harness_mixup; print(harness.__file__, harness_mixup.__file__)"
+    for path in fresh("python", "-c", where).split():
+        assert Path(path).is_relative_to(fresh.home / "env"), path
+
+    # Listed.
+    (row,) = json.loads(fresh("harness", "papers", "-v", "--json"))
+    assert (row["name"], row["distribution"], row["problem"]) == ("mixup", "paper-harness-mixup", "")
+    assert list(row["methods"]) == ["mixup", "erm", "dropout"]
+
+    # Checked: its own tests, one of which is the contract; and its own command.
+    tests = shutil.copytree(STRANGER / "tests", fresh.folder / "tests")
+    assert "6 passed" in fresh("python", "-m", "pytest", "-q", "--import-mode=importlib", str(tests))
+    assert "0.4 to 0.5" in fresh("harness", "mixup", "weights")
+
+    # Swept, by the experiment it ships, and reported.
+    fresh(
+        "harness",
+        "run",
+        "-m",
+        "+experiment=mixup",
+        "budget=smoke",
+        "task.steps=100",
+        "seed=0,1,2",
+        "tracking=off",
+        "device=cpu",
+    )
+    assert len(list(fresh.folder.glob("results/runs/mixup/*/*/result.json"))) == 9
+    (card,) = json.loads(fresh("harness", "report", "mixup", "--json"))
+    assert [method["seeds"] for method in card["methods"]] == [[0, 1, 2]] * 3
+    for claim in card["claims"]:
+        assert claim["verdict"] in ("holds", "fails", "open")
+        assert claim["low"] < claim["difference"] < claim["high"]
+    assert "With wrong labels" in (fresh.folder / "results" / "reports" / "mixup.html").read_text()
+
+    # Removed: its name is unknown again, and the harness goes on.
+    fresh("python", "-m", "pip", "uninstall", "--quiet", "--yes", "paper-harness-mixup")
+    assert json.loads(fresh("harness", "papers", "-v", "--json")) == []
+    assert "mixup" in fresh("harness", "run", "method=mixup/mixup", code=2)
+    fresh("harness", "status")
+
+
+def test_a_paper_of_this_repository_runs_from_its_wheel(fresh, text):
+    fresh(
+        "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        str(fresh.build(ROOT / "plugins" / "alibi")),
+    )
+    words = ("+experiment=alibi", "method=alibi/alibi", "seed=0", "budget=smoke", "tracking=off")
+    fresh("harness", "run", "-m", *words, f"data.corpus={text}")
+    (card,) = json.loads(fresh("harness", "report", "alibi", "--json"))
+    assert card["methods"][0]["method"] == "alibi"
+    assert (fresh.folder / "results" / "reports" / "alibi.html").exists()
+
+
+def test_the_plugin_page_followed_word_by_word_ends_in_a_verdict(fresh, text):
+    """Its commands are run and its files written as they stand there; only the sweep is made shorter."""
+    page = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
+    fence = r"```(console|diff|python)(?: title=\"(.+?)\")?\n(.*?)```"
+    for kind, title, block in re.findall(fence, page, flags=re.S):
+        if kind == "console":
+            for line in block.splitlines():
+                words = shlex.split(line.removeprefix("$ "), comments=True)
+                if words[0] == "pip":
+                    words = ["python", "-m", *words, "--quiet", "--no-index", "--no-build-isolation"]
+                if words[0] == "pytest":
+                    words = ["python", "-m", *words]
+                if words[:2] == ["harness", "run"]:
+                    words += [f"data.corpus={text}", "device=cpu", "tracking=off"]
+                    words += ["task.steps=20", "seed=0,1,2"] if "-m" in words else []
+                said = fresh(*words)
+        elif kind == "diff":
+            path = fresh.folder / title
+            old = "".join(line[1:] for line in block.splitlines(keepends=True) if line.startswith("-"))
+            new = "".join(line[1:] for line in block.splitlines(keepends=True) if line.startswith("+"))
+            assert path.read_text().count(old) == 1, title
+            path.write_text(path.read_text().replace(old, new))
+        elif title:
+            assert (fresh.folder / title).exists()
+            (fresh.folder / title).write_text(block)
+    assert "Gates lower perplexity" in " ".join(said.split()) or "Gates" in said
+    (card,) = json.loads(fresh("harness", "report", "gated_ngram", "--json"))
+    (claim,) = card["claims"]
+    assert (card["budget"], claim["seeds"]) == ("small", 3)
+    assert claim["verdict"] in ("holds", "fails", "open")
+    assert claim["low"] < claim["difference"] < claim["high"]
+    assert (fresh.folder / "results" / "reports" / "gated_ngram.html").exists()
