@@ -8,6 +8,7 @@ Everything that is shown (`report_text`, `report_html`, `figures`) is made from 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -96,7 +97,7 @@ def _scorecard(
             name: {"text": m.text, "unit": m.unit, "better": m.better} for name, m in paper.metrics.items()
         },
         "leaders": _leaders(paper, rows, cell),
-        "figures": [dataclasses.asdict(figure) for figure in paper.figures],
+        "figures": [json.loads(json.dumps(dataclasses.asdict(figure))) for figure in paper.figures],
         "absent": _absent(rows),
         "failures": [
             {
