@@ -129,7 +129,9 @@ def drawing(figure: Figure, drawn: Sequence[Line], name: str, titled: bool = Fal
 
 def describe(figure: Figure, drawn: Sequence[Line]) -> str:
     """Say what a figure shows, with its numbers; of a long curve, its ends."""
-    kind = {"line": "Lines", "bar": "Bars", "heat map": "Heat maps"}[figure.kind]
+    kind = {"line": "Lines", "bar": "Bars", "heat map": "Heat maps", "arrows": "Arrows", "scatter": "Dots"}[
+        figure.kind
+    ]
     said = []
     for line in drawn:
         pairs = [(x, y) for x, y in zip(line.x, line.y, strict=True) if isfinite(y)]
@@ -147,10 +149,10 @@ def _where(x: Any) -> str:
 
 
 def _axes(figure: Figure) -> str:
+    if figure.kind == "heat map":
+        return f"the values by {figure.x} and {figure.y}"
     return (
-        f"the values by {figure.x} and {figure.y}"
-        if figure.kind == "heat map"
-        else f"{figure.y} by {figure.x}"
+        f"{figure.y} (y) against {figure.x} (x)" if figure.kind == "scatter" else f"{figure.y} by {figure.x}"
     )
 
 

@@ -6,6 +6,7 @@ by the page's own, so that one drawing is legible in light and dark.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -57,6 +58,8 @@ def height(figure: Figure, drawn: Sequence[Line]) -> float:
     if figure.kind == "heat map":
         _, rows = cells(figure)
         return 0.5 + (0.55 + 0.24 * max(4, len(rows))) * max(1, -(-len(drawn) // PANELS))
+    if figure.kind == "arrows":
+        return 1.1 + 0.32 * max(2, len(drawn))
     return 2.9 + 0.2 * -(-len(drawn) // 3)
 
 
@@ -66,9 +69,11 @@ def plot(canvas: Canvas, figure: Figure, drawn: Sequence[Line]) -> tuple[list[An
         _heat_maps(canvas, figure, drawn)
         return [], []
     axes = canvas.add_subplot()
-    {"line": _lines, "bar": _bars}[figure.kind](axes, figure, drawn)
+    if figure.kind == "arrows":
+        return _arrows(axes, figure, drawn)
+    {"line": _lines, "bar": _bars, "scatter": _scatter}[figure.kind](axes, figure, drawn)
     axes.set(xlabel=figure.x, ylabel=figure.y)
-    axes.grid(axis="y")
+    axes.grid(axis="both" if figure.kind == "scatter" else "y")
     return axes.get_legend_handles_labels()
 
 
@@ -126,6 +131,64 @@ def _bars(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
     if figure.log_y:
         axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+
+
+def _arrows(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> tuple[list[Any], list[str]]:
+    """Draw a row a method: its values as marks, the way from each to the next as an arrow."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter
+
+    labels = [str(label) for label in figure.points.values()]
+    shapes = [MARKERS[i % len(MARKERS)] for i in range(len(labels))]
+    fills = [
+        PAPER if i < len(labels) - 1 else "" for i in range(len(labels))
+    ]  # where an arrow ends is filled
+    if figure.log_y:
+        axes.set_xscale("log")
+    for row, line in enumerate(drawn):
+        colour = STANDS[line.place % len(STANDS)]
+        for i, (y, low, high) in enumerate(zip(line.y, line.low, line.high, strict=True)):
+            if isfinite(low) and isfinite(high):
+                axes.plot(
+                    [low, high], [row, row], color=colour, alpha=0.25, linewidth=5, solid_capstyle="butt"
+                )
+            face = fills[i] or colour
+            axes.plot([y], [row], shapes[i], color=colour, markerfacecolor=face, markersize=5.5)
+        for start, end in itertools.pairwise(line.y):
+            if isfinite(start) and isfinite(end):
+                look = {"arrowstyle": "-|>", "color": colour, "shrinkA": 3, "shrinkB": 3, "linewidth": 1.2}
+                axes.annotate("", (end, row), (start, row), arrowprops=look)
+    axes.set_yticks(range(len(drawn)), [line.label for line in drawn])
+    axes.set(xlabel=figure.y, ylim=(max(1, len(drawn)) - 0.5, -0.5))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    marks = [
+        Line2D([], [], color=INK, marker=shape, linestyle="", markerfacecolor=fill or INK)
+        for shape, fill in zip(shapes, fills, strict=True)
+    ]
+    return marks, [f"{figure.x} {label}".strip() for label in labels]
+
+
+def _scatter(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
+    """Draw a dot a method where its two values meet, with the interval of each."""
+    from matplotlib.ticker import FuncFormatter
+
+    plain = FuncFormatter(lambda value, _: number(value))
+    across, up = (list(figure.points.values()).index(axis) for axis in "xy")
+    for line in drawn:
+        x, y = line.y[across], line.y[up]
+        colour = STANDS[line.place % len(STANDS)]
+        bars = [[[middle - line.low[i]], [line.high[i] - middle]] for i, middle in ((across, x), (up, y))]
+        axes.errorbar([x], [y], xerr=bars[0], yerr=bars[1], color=colour, alpha=0.5, linewidth=1, fmt="none")
+        axes.plot([x], [y], MARKERS[line.place % len(MARKERS)], color=colour, markersize=6, label=line.label)
+    for scale, axis, wanted in (
+        (axes.set_xscale, axes.xaxis, figure.log_x),
+        (axes.set_yscale, axes.yaxis, figure.log_y),
+    ):
+        if wanted:
+            scale("log")
+        axis.set_major_formatter(plain)
 
 
 def cells(figure: Figure) -> tuple[list[Any], list[Any]]:

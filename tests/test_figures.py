@@ -74,6 +74,39 @@ def test_points_that_a_kind_cannot_place_are_refused(kind, point, wants):
         Figure("T", kind, {"m": point}, x="", y="")
 
 
+TURNS = Figure("Turns", "arrows", {"turn1": "1", "turn2": "2"}, x="turn", y="accuracy")
+
+
+def test_arrows_lead_from_each_point_to_the_next_and_say_both_ends():
+    found = drawn(
+        TURNS, card(up={"turn1": 0.5, "turn2": 0.75}, down={"turn1": 0.5, "turn2": 0.25}, half={"turn1": 0.5})
+    )
+    assert {"up", "down", "half", "turn 1", "turn 2", "accuracy"} <= set(texts(found.svg))
+    assert (
+        found.alt == "Arrows of accuracy by turn. up: 1: 0.5, 2: 0.75; down: 1: 0.5, 2: 0.25; half: 1: 0.5."
+    )
+    still = drawn(TURNS, card(half={"turn1": 0.5}))
+    assert found.svg.count("patch_") - still.svg.count("patch_") == 2  # an arrow where both ends are known
+
+
+def test_a_scatter_sets_one_metric_against_another():
+    figure = Figure(
+        "Cost", "scatter", {"accuracy": "y", "seconds": "x"}, x="seconds", y="accuracy", log_x=True
+    )
+    found = drawn(
+        figure, card(toy={"accuracy": 0.5, "seconds": 10.0}, plain={"accuracy": 0.25, "seconds": 1000.0})
+    )
+    assert {"toy", "plain", "seconds", "accuracy"} <= set(texts(found.svg))
+    assert (
+        found.alt == "Dots of accuracy (y) against seconds (x). toy: y: 0.5, x: 10; plain: y: 0.25, x: 1,000."
+    )
+
+
+def test_a_scatter_needs_both_its_axes():
+    with pytest.raises(ValueError, match="one metric for x and one for y"):
+        Figure("T", "scatter", {"a": "x"}, x="", y="")
+
+
 def test_a_scorecard_carries_its_figures_through_json(tmp_path):
     records = [write_run(tmp_path, "toy", seed, {"accuracy": 0.5 + seed / 10}) for seed in range(3)]
     (found,) = judge("toy", replace(PAPER, figures=[NEEDLES]), records)
