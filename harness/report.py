@@ -18,11 +18,13 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.figures import draw
 from harness.paper import Claim, Items, Paper, Reported, Seen
+from harness.power import answer, values
 from harness.provenance import command, date, machine, note
+from harness.ranks import ranks
 from harness.report_html import to_html
 from harness.report_text import number, to_json, to_markdown, to_terminal
 from harness.results import Record
-from harness.stats import Cell, Interval, cells_of, estimate, holm, leaders, seeds_interval, verdict
+from harness.stats import Cell, Interval, cells_of, estimate, holm, seeds_interval, verdict
 
 __all__ = ["draw", "judge", "to_html", "to_json", "to_markdown", "to_terminal"]
 
@@ -74,6 +76,7 @@ def _scorecard(
     rows = _rows(paper, finished, stale)
     config = records[-1].result.config
     cell = _cells(paper, rows, failed)
+    places = _ranks(paper, rows, cell)
     newest = max(records, key=date)
     return {
         "paper": paper_name,
@@ -96,7 +99,10 @@ def _scorecard(
         "metrics": {
             name: {"text": m.text, "unit": m.unit, "better": m.better} for name, m in paper.metrics.items()
         },
-        "leaders": _leaders(paper, rows, cell),
+        "leaders": {
+            metric: [m for m, (first, _) in found.items() if first == 1] for metric, found in places.items()
+        },
+        "ranks": {metric: {m: list(place) for m, place in found.items()} for metric, found in places.items()},
         "figures": [json.loads(json.dumps(dataclasses.asdict(figure))) for figure in paper.figures],
         "absent": _absent(rows),
         "failures": [
@@ -217,6 +223,7 @@ def _claims(paper: Paper, budget: str, cell: Callable[[str, str], Cell]) -> list
             "holm": mark and said != "open",
             "reason": _reason(claim, interval, said, budget),
             "reported": _reported(claim.reported),
+            **_strength(paper, claim, cell, interval),
         }
         for claim, interval, said, mark in zip(paper.claims, found, verdicts, marks, strict=True)
     ]
@@ -227,6 +234,18 @@ def _estimate(paper: Paper, claim: Claim, cell: Callable[[str, str], Cell]) -> I
         return estimate(claim.contrast, paper.metrics, [cell(*pair) for pair in cells_of(claim.contrast)])
     except HarnessError as error:  # other items: this claim cannot be judged, the others can
         return Interval(float("nan"), reason=str(error))
+
+
+def _strength(
+    paper: Paper, claim: Claim, cell: Callable[[str, str], Cell], interval: Interval
+) -> dict[str, Any]:
+    """Return a claim's effect size, and what its runs could have detected beside the paper's own distance."""
+    if not isfinite(interval.low):
+        return {"effect": None, "power": None}
+    cells = [cell(*pair) for pair in cells_of(claim.contrast)]
+    theirs = _reported(claim.reported) or {}  # what a paper says beside a level is often of another quantity
+    wanted = theirs.get("value", float("nan")) if claim.contrast.kind != "level" else float("nan")
+    return answer(claim.contrast, interval, values(claim.contrast, paper.metrics, cells), wanted)
 
 
 def _reason(claim: Claim, interval: Interval, said: str, budget: str) -> str:
@@ -293,17 +312,18 @@ def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     return {name: fmean(values) for name, values in known.items() if values}
 
 
-def _leaders(paper: Paper, rows: Mapping[str, Row], cell: Callable[[str, str], Cell]) -> dict[str, list[str]]:
-    """Return, for each claimed metric, the best method and those not separable from it by the same rule."""
+def _ranks(
+    paper: Paper, rows: Mapping[str, Row], cell: Callable[[str, str], Cell]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return, for each claimed metric, the places each method may have by the same rule as the claims."""
     claimed = dict.fromkeys(metric for claim in paper.claims for metric in claim.contrast.metrics)
     found = {}
     for metric in claimed:
-        cells = {label: cell(label, metric) for label in rows}
         try:
-            found[metric] = leaders(metric, paper.metrics, cells)
+            found[metric] = ranks(paper.metrics[metric], {label: cell(label, metric) for label in rows})
         except HarnessError:  # measured on different items: nobody is ahead
-            found[metric] = []
-    return {metric: group for metric, group in found.items() if group and len(rows) > 1}
+            continue
+    return {metric: places for metric, places in found.items() if len(places) > 1}
 
 
 def _absent(rows: Mapping[str, Row]) -> dict[str, dict[str, str]]:

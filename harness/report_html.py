@@ -25,7 +25,8 @@ def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] =
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     phrases = (
-        "bound claimed counts number ours plus_minus quantity rank said setting tally theirs troubles why"
+        "bound claimed counts number ours place plus_minus quantity rank said setting strength tally theirs "
+        "troubles why"
     )
     environment.globals.update({name: getattr(report_text, name) for name in phrases.split()})
     environment.globals.update(
