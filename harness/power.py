@@ -107,12 +107,17 @@ def effect(contrast: Contrast, interval: Interval, per_seed: np.ndarray, found: 
 
 
 def answer(
-    contrast: Contrast, interval: Interval, per_seed: np.ndarray, wanted: float = nan
+    contrast: Contrast,
+    interval: Interval,
+    per_seed: np.ndarray,
+    wanted: float = nan,
+    whose: str = "reported",
 ) -> dict[str, object]:
     """Return effect size and power as plain data; both None where there is no interval to tell them from.
 
     `wanted` is a value of the contrast whose distance from the bound one would like to detect; by default
-    half of what is detected now is asked for. Distances of a ratio are factors.
+    half of what is detected now is asked for. `whose` wish it was, "reported" or "asked", is kept.
+    Distances of a ratio are factors.
     """
     found = noise(contrast, interval, per_seed)
     if found is None:
@@ -140,7 +145,7 @@ def answer(
             "power": POWER,
             "detects": exp(now) if ratio else now,
             "target": exp(target) if ratio else target,
-            "target_is": "half" if half else "reported",
+            "target_is": "half" if half else whose,
             "needs_seeds": None if fixed else seeds_for(target, found),
             "needs_items": items_for(target, found) if fixed else None,
         },

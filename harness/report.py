@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import isfinite
 from statistics import fmean
 from typing import Any
@@ -24,25 +23,12 @@ from harness.ranks import ranks
 from harness.report_html import to_html
 from harness.report_text import number, to_json, to_markdown, to_terminal
 from harness.results import Record
+from harness.select import Row, label_of
 from harness.stats import Cell, Interval, cells_of, estimate, holm, seeds_interval, verdict
 
 __all__ = ["draw", "judge", "to_html", "to_json", "to_markdown", "to_terminal"]
 
 BUDGETS = ("full", "small", "smoke")  # the order of scorecards; other words come between small and smoke
-
-
-@dataclass
-class Row:
-    """The finished runs of one method setting, by seed."""
-
-    label: str
-    config: Mapping[str, Any]
-    runs: dict[int, Record] = field(default_factory=dict)
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether one run is all there is: it pairs with every seed of the others."""
-        return bool(self.config["deterministic"])
 
 
 def judge(
@@ -107,7 +93,7 @@ def _scorecard(
         "absent": _absent(rows),
         "failures": [
             {
-                "method": _label(r.result.config),
+                "method": label_of(r.result.config),
                 "seed": r.result.config["seed"],
                 "run_key": r.result.run_key,
                 "type": (r.result.error or {}).get("type", r.result.status),
@@ -133,7 +119,7 @@ def _rows(paper: Paper, finished: Iterable[Record], stale: Callable[[Record], bo
     rows: dict[str, Row] = {}
     for record in sorted(finished, key=worth):
         config = record.result.config
-        label = _label(config)
+        label = label_of(config)
         rows.setdefault(label, Row(label, config)).runs[config["seed"]] = record
     names = list(paper.methods)
 
@@ -150,14 +136,6 @@ def _rows(paper: Paper, finished: Iterable[Record], stale: Callable[[Record], bo
         seeds = sorted(row.runs)[: 1 if row.deterministic else None]
         found[row.label] = dataclasses.replace(row, runs={seed: row.runs[seed] for seed in seeds})
     return found
-
-
-def _label(config: Mapping[str, Any]) -> str:
-    """Return a declared method's name, or `name (field=value, ...)` for other settings of it."""
-    if config["method_declared"]:
-        return str(config["name"])
-    changes = ", ".join(f"{key}={value}" for key, value in config["method_changes"].items())
-    return f"{config['name']} ({changes or 'changed'})"
 
 
 def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> Callable[[str, str], Cell]:
@@ -178,7 +156,7 @@ def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> C
             kinds = {
                 (r.result.error or {}).get("type", "failed")
                 for r in failed
-                if _label(r.result.config) == method
+                if label_of(r.result.config) == method
             }
             reason = (
                 f"all its runs failed ({', '.join(sorted(kinds))})" if kinds else "it has no finished run"

@@ -151,9 +151,9 @@ def power(claim: Card) -> str:
     factor = "a factor of " if claim["kind"] == "ratio" else ""
     counted = [f"{claim['seeds']} seeds"] if claim["rule"] != "items" else []
     counted += [f"{claim['items']:,} items"] if claim["items"] else []
-    whose = "half of it" if found["target_is"] == "half" else "the paper's distance from the bound"
+    whose = {"half": ", half of it,", "reported": ", the paper's distance from the bound,", "asked": ""}
     start = f"{' × '.join(counted)} detect {factor}{number(found['detects'])}"
-    target = f"for {factor}{number(found['target'])}, {whose},"
+    target = f"for {factor}{number(found['target'])}{whose[found['target_is']]}"
     if claim["rule"] == "items":
         return f"{start}; {target} you need {found['needs_items']:,} items"
     if found["needs_seeds"] is None:
@@ -246,9 +246,9 @@ def to_terminal(cards: Sequence[Card], console: Console) -> None:
         console.print(NOTHING)
     for card in cards:
         console.print()
-        console.print(_text(f"{card['paper']}  {card['title']}", "bold"))
-        console.print(_text(setting(card), "dim"))
-        console.print(_text(f"{tally(card)}. {card['note']}"))
+        console.print(plain(f"{card['paper']}  {card['title']}", "bold"))
+        console.print(plain(setting(card), "dim"))
+        console.print(plain(f"{tally(card)}. {card['note']}"))
         claims = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 1, 0), header_style="dim")
         for title in ("claim", "the paper", "here [95 %]", "verdict", "why"):
             claims.add_column(title, overflow="fold")
@@ -256,16 +256,16 @@ def to_terminal(cards: Sequence[Card], console: Console) -> None:
             against = "\n(a claim against the paper)" if claim["counter"] else ""
             marked = "\nsurvives Holm" if claim["holm"] else ""
             claims.add_row(
-                _text(f"{claim['text']}{against}"),
-                _text(theirs(claim)),
-                _text(f"{ours(claim)}\nasked {bound(claim)}"),
-                _text(f"{SIGNS[claim['verdict']]} {said(card, claim)}{marked}", _style(claim["verdict"])),
-                _text(f"{why(claim)} {power(claim) if claim['verdict'] == 'open' else ''}".strip()),
+                plain(f"{claim['text']}{against}"),
+                plain(theirs(claim)),
+                plain(f"{ours(claim)}\nasked {bound(claim)}"),
+                plain(f"{SIGNS[claim['verdict']]} {said(card, claim)}{marked}", _style(claim["verdict"])),
+                plain(f"{why(claim)} {power(claim) if claim['verdict'] == 'open' else ''}".strip()),
             )
         console.print(claims)
         console.print(_methods(card, columns=max(1, min(6, (console.width - 35) // 20))))
         for line in troubles(card):
-            console.print(_text(line, "yellow"))
+            console.print(plain(line, "yellow"))
 
 
 def _methods(card: Card, columns: int) -> Any:
@@ -282,17 +282,17 @@ def _methods(card: Card, columns: int) -> Any:
     table.add_column("seeds", justify="right")
     for name in metrics:
         arrow = "↑" if card["metrics"][name]["better"] == "higher" else "↓"
-        table.add_column(_text(f"{name} {arrow}"), justify="right", overflow="fold")
+        table.add_column(plain(f"{name} {arrow}"), justify="right", overflow="fold")
     for method in card["methods"]:
         cells = []
         for name in metrics:
             places = re.sub("[a-z]", "", place(card, name, method["method"]))
             best = rank(card, name, method["method"]) == "best"
             shown = f"{plus_minus(method['metrics'].get(name))} {f'#{places}' if places else ''}".rstrip()
-            cells.append(_text(shown, "bold" if best else ""))
+            cells.append(plain(shown, "bold" if best else ""))
         seeds = "fixed" if method["deterministic"] else str(len(method["seeds"]))
         label = f"{method['method']}{' (baseline)' if method['baseline'] else ''}"
-        table.add_row(_text(label), seeds, *cells)
+        table.add_row(plain(label), seeds, *cells)
     return table
 
 
@@ -302,7 +302,7 @@ def claimed(card: Card) -> dict[str, None]:
     return dict.fromkeys(names or card["metrics"])
 
 
-def _text(text: str, style: str = "") -> Text:
+def plain(text: str, style: str = "") -> Text:
     """Return text for a terminal, where data can hold neither markup nor control codes."""
     from rich.text import Text
 
