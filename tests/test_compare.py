@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.paper import Items, difference
 from harness.plots import Line
 from harness.plugins import load
-from harness.results import find_runs
+from harness.results import find_runs, read_items, write_items
 from harness.select import rows_of, select
 from harness.stats import Cell, estimate
 from tests.records import PAPER, answers, write_run, write_sweep
@@ -257,3 +257,17 @@ def test_the_command_compares_refuses_and_writes_a_page(harness):
     assert "task.length: 64 and 128" in refused.stderr
     wrong = harness("compare", "alibi/alibi", "alibi/alibi", "--metric", "perplexitty", code=2)
     assert "no metric is named 'perplexitty'" in wrong.stderr
+
+
+def test_items_are_read_back_as_they_were_written(tmp_path):
+    written = {
+        "a": Items({"x": [1.0, 2.0]}, ["q1", "q2"]),
+        "none": Items({"x": []}, []),
+        "b": Items({"y": [3.0], "x": [4.0]}, ["q2"]),
+    }
+    write_items(tmp_path, written)
+    for name, items in read_items(tmp_path).items():
+        assert list(items.ids) == list(written[name].ids)
+        assert {k: list(v) for k, v in items.columns.items()} == dict(written[name].columns)
+    write_items(tmp_path, {"none": written["none"]})
+    assert list(read_items(tmp_path)["none"].ids) == []
