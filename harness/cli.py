@@ -48,7 +48,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         rich_markup_mode="rich",
         epilog="Start here: [bold]harness run -m +experiment=quickstart[/], then [bold]harness report alibi[/].",
     )
-    for command in (run, plan, report, papers, data, status, new, check, ui):
+    for command in (run, plan, report, compare, papers, data, status, new, check, ui):
         app.command()(command)
     word = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     from harness.plugins import VERBS, listed, load
@@ -110,6 +110,26 @@ def report(
     from harness.publish import show_report
 
     show_report(papers or [], results.expanduser().resolve(), from_, json_)
+
+
+def compare(
+    a: Annotated[
+        str, typer.Argument(help="Runs: paper/method, with filters as in alibi/rotary,budget=small.")
+    ],
+    b: Annotated[str, typer.Argument(help="As A; or a sweep's id, a run key's beginning, a folder.")],
+    results: Results = Path("results"),
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be repeated.")] = None,
+    detect: Annotated[float, typer.Option(help="Say how many seeds this difference needs.")] = float("nan"),
+    from_: Annotated[str, typer.Option("--from", help="Take the runs of this MLflow tracking URI.")] = "",
+    json_: Json = False,
+) -> None:
+    """Compare two sets of runs: paired by seed and item, with what differs in their settings.
+
+    Example: harness compare alibi/alibi alibi/learned
+    """
+    from harness.compare_show import show_compare
+
+    raise SystemExit(show_compare(a, b, results.expanduser().resolve(), from_, metric or [], detect, json_))
 
 
 def papers(

@@ -13,49 +13,16 @@ from dataclasses import dataclass, replace
 from html import escape
 from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.paper import Figure
+from harness.plots import COLOURS, INK, PAPER, STANDS, Line, height, plot
 from harness.report_text import number, printable
 from harness.results import Record, read_curves, write_text
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-# Okabe and Ito's colours, told apart by most colour-blind eyes, as (on light, on dark).
-COLOURS = (
-    ("#0072b2", "#56b4e9"),
-    ("#d55e00", "#f08a4b"),
-    ("#00805f", "#2fc79a"),
-    ("#a8517f", "#e59ac4"),
-    ("#8a6d00", "#e6c229"),
-    ("#4d4dc9", "#a3a3ff"),
-    ("#5f6b73", "#aab4bb"),
-    ("#b3261e", "#ff8a80"),
-)
-DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-MARKERS = "osD^vPX*"
-HATCHES = ("", "///", "...", "xx")
-INK, PAPER = "#fe0001", "#fe0002"  # stand-ins while drawing: the page's text and background
-STANDS = [f"#fd00{i:02x}" for i in range(len(COLOURS))]  # and for the methods' colours
 CURVE_POINTS = 200
 LEGEND: Any = {"ncols": 3, "frameon": False, "handlelength": 2.4}
 NO_NUMBERS = "No method has these metrics yet"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One method's points: `x` numbers or labels, `y` with the interval `low` to `high` (NaN: none).
-
-    `place` is the method's among all of the scorecard, and decides its colour in every picture.
-    """
-
-    label: str
-    place: int
-    x: Sequence[float | str]
-    y: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -146,15 +113,11 @@ def drawing(figure: Figure, drawn: Sequence[Line], name: str, titled: bool = Fal
     figure = replace(figure, title=printable(figure.title), x=printable(figure.x), y=printable(figure.y))
     with mpl.rc_context(look), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts have it
-        legend_rows = -(-len(drawn) // 3)
-        canvas = Canvas(figsize=(5, 2.9 + 0.2 * legend_rows + 0.25 * titled), layout="constrained")
-        axes = canvas.add_subplot()
-        (_bars if figure.kind == "bar" else _lines)(axes, figure, drawn)
-        axes.set(xlabel=figure.x, ylabel=figure.y)
-        axes.grid(axis="y")
+        canvas = Canvas(figsize=(5, height(figure, drawn) + 0.25 * titled), layout="constrained")
+        handles, labels = plot(canvas, figure, drawn)
         if not drawn:
-            axes.text(0.5, 0.5, NO_NUMBERS, ha="center", transform=axes.transAxes)
-        legend = canvas.legend(*axes.get_legend_handles_labels(), loc="outside upper left", **LEGEND)
+            canvas.text(0.5, 0.5, NO_NUMBERS, ha="center")
+        legend = canvas.legend(handles, labels, loc="outside upper left", **LEGEND)
         if titled:
             legend.set_title(figure.title, FontProperties(size=10, weight="bold"))
             legend.set_alignment("left")
@@ -166,70 +129,31 @@ def drawing(figure: Figure, drawn: Sequence[Line], name: str, titled: bool = Fal
 
 def describe(figure: Figure, drawn: Sequence[Line]) -> str:
     """Say what a figure shows, with its numbers; of a long curve, its ends."""
-    kind = "Bars" if figure.kind == "bar" else "Lines"
+    kind = {"line": "Lines", "bar": "Bars", "heat map": "Heat maps", "arrows": "Arrows", "scatter": "Dots"}[
+        figure.kind
+    ]
     said = []
     for line in drawn:
         pairs = [(x, y) for x, y in zip(line.x, line.y, strict=True) if isfinite(y)]
-        shown = pairs if len(pairs) <= 16 else [pairs[0], pairs[-1]]
-        points = ", ".join(f"{x if isinstance(x, str) else number(x)}: {number(y)}" for x, y in shown)
+        short = figure.kind == "heat map" or len(pairs) <= 16
+        shown = pairs if short else [pairs[0], pairs[-1]]
+        points = ", ".join(f"{_where(x)}: {number(y)}" for x, y in shown)
         said.append(f"{line.label}: {points}")
-    return f"{kind} of {figure.y} by {figure.x}. {'; '.join(said) or NO_NUMBERS}."
+    return f"{kind} of {_axes(figure)}. {'; '.join(said) or NO_NUMBERS}."
 
 
-def _lines(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    for line in drawn:
-        colour, again = STANDS[line.place % len(STANDS)], line.place // len(STANDS)
-        few = len(line.x) <= 16
-        axes.plot(
-            line.x,
-            line.y,
-            color=colour,
-            linewidth=1.5,
-            linestyle=DASHES[(again if few else line.place) % len(DASHES)],
-            marker=MARKERS[line.place % len(MARKERS)] if few else "",
-            markersize=4,
-            label=line.label,
-        )
-        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
-    plain = FuncFormatter(lambda value, _: number(value))
-    if figure.log_x:
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-        if figure.points:
-            axes.set_xticks(list(figure.points.values()))
-        axes.xaxis.set_major_formatter(plain)
-    if figure.log_y:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(plain)
+def _where(x: Any) -> str:
+    if isinstance(x, list | tuple):
+        return " and ".join(map(_where, x))
+    return printable(x) if isinstance(x, str) else number(x)
 
 
-def _bars(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
-    from matplotlib.ticker import FuncFormatter
-
-    width = 0.8 / max(1, len(drawn))
-    for i, line in enumerate(drawn):
-        places = [place - 0.4 + width * (i + 0.5) for place in range(len(line.x))]
-        axes.bar(
-            places,
-            line.y,
-            width * 0.9,
-            color=STANDS[line.place % len(STANDS)],
-            hatch=HATCHES[line.place // len(STANDS) % len(HATCHES)],
-            edgecolor=PAPER,
-            linewidth=0,
-            label=line.label,
-        )
-        known = [(p, *b) for p, *b in zip(places, line.y, line.low, line.high, strict=True) if isfinite(b[1])]
-        for place, y, low, high in known:
-            axes.errorbar(place, y, [[y - low], [high - y]], color=INK, linewidth=1, capsize=2)
-    axes.set_xticks(range(len(figure.points)), [str(label) for label in figure.points.values()])
-    if figure.log_y:
-        axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+def _axes(figure: Figure) -> str:
+    if figure.kind == "heat map":
+        return f"the values by {figure.x} and {figure.y}"
+    return (
+        f"{figure.y} (y) against {figure.x} (x)" if figure.kind == "scatter" else f"{figure.y} by {figure.x}"
+    )
 
 
 def _on_page(svg: str, name: str, title: str, alt: str) -> str:

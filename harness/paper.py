@@ -181,15 +181,44 @@ class Claim:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of the paper's metrics, as data: `points` maps a metric to its x (line) or label (bar)."""
+    """A picture of the paper's metrics, as data: every method that has one of `points` is drawn.
+
+    `points` maps a metric to where it stands, by `kind`:
+
+    - "line": its x, a number: `{"perplexity@64": 64, "perplexity@128": 128}`
+    - "bar": its label: `{"spearman@sts12": "STS12", "spearman@sts13": "STS13"}`
+    - "heat map": its column and row; a panel a method, all on one scale:
+      `{"found@512/0": ("512", "0 %"), "found@512/50": ("512", "50 %")}`
+    - "arrows": its label; a row a method, an arrow from each point to the next:
+      `{"accuracy@turn1": "turn 1", "accuracy@turn2": "turn 2"}`
+    - "scatter": which axis it is; a dot a method: `{"perplexity": "x", "accuracy": "y"}`
+
+    `x` and `y` name the axes; of arrows what the labels are, and what the values. `log_y` spreads the
+    values of any kind by their logarithm. Raises ValueError for points of another kind's shape.
+    """
 
     title: str
-    kind: Literal["line", "bar"]
-    points: Mapping[str, float | str]
+    kind: Literal["line", "bar", "heat map", "arrows", "scatter"]
+    points: Mapping[str, float | str | Sequence[float | str]]
     x: str
     y: str
     log_x: bool = False
     log_y: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse points that this kind cannot place."""
+        fits, wanted = {
+            "line": (lambda p: isinstance(p, int | float), "its x as a number"),
+            "bar": (lambda p: isinstance(p, str), "its label"),
+            "heat map": (lambda p: isinstance(p, list | tuple) and len(p) == 2, "its (column, row)"),
+            "arrows": (lambda p: isinstance(p, str), "its label"),
+            "scatter": (lambda p: p in ("x", "y"), "its axis, 'x' or 'y'"),
+        }[self.kind]
+        for metric, point in self.points.items():
+            if not fits(point):
+                raise ValueError(f"figure {self.title!r}: give {metric} {wanted}, not {point!r}")
+        if self.kind == "scatter" and sorted(map(str, self.points.values())) != ["x", "y"]:
+            raise ValueError(f"figure {self.title!r}: a scatter has one metric for x and one for y")
 
 
 @dataclass(frozen=True)

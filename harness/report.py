@@ -8,8 +8,8 @@ Everything that is shown (`report_text`, `report_html`, `figures`) is made from 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import isfinite
 from statistics import fmean
 from typing import Any
@@ -17,29 +17,18 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.figures import draw
 from harness.paper import Claim, Items, Paper, Reported, Seen
+from harness.power import answer, values
 from harness.provenance import command, date, machine, note
+from harness.ranks import ranks
 from harness.report_html import to_html
 from harness.report_text import number, to_json, to_markdown, to_terminal
 from harness.results import Record
-from harness.stats import Cell, Interval, cells_of, estimate, holm, leaders, seeds_interval, verdict
+from harness.select import Row, label_of
+from harness.stats import Cell, Interval, cells_of, estimate, holm, seeds_interval, verdict
 
 __all__ = ["draw", "judge", "to_html", "to_json", "to_markdown", "to_terminal"]
 
 BUDGETS = ("full", "small", "smoke")  # the order of scorecards; other words come between small and smoke
-
-
-@dataclass
-class Row:
-    """The finished runs of one method setting, by seed."""
-
-    label: str
-    config: Mapping[str, Any]
-    runs: dict[int, Record] = field(default_factory=dict)
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether one run is all there is: it pairs with every seed of the others."""
-        return bool(self.config["deterministic"])
 
 
 def judge(
@@ -73,6 +62,7 @@ def _scorecard(
     rows = _rows(paper, finished, stale)
     config = records[-1].result.config
     cell = _cells(paper, rows, failed)
+    places = _ranks(paper, rows, cell)
     newest = max(records, key=date)
     return {
         "paper": paper_name,
@@ -95,12 +85,15 @@ def _scorecard(
         "metrics": {
             name: {"text": m.text, "unit": m.unit, "better": m.better} for name, m in paper.metrics.items()
         },
-        "leaders": _leaders(paper, rows, cell),
-        "figures": [dataclasses.asdict(figure) for figure in paper.figures],
+        "leaders": {
+            metric: [m for m, (first, _) in found.items() if first == 1] for metric, found in places.items()
+        },
+        "ranks": {metric: {m: list(place) for m, place in found.items()} for metric, found in places.items()},
+        "figures": [json.loads(json.dumps(dataclasses.asdict(figure))) for figure in paper.figures],
         "absent": _absent(rows),
         "failures": [
             {
-                "method": _label(r.result.config),
+                "method": label_of(r.result.config),
                 "seed": r.result.config["seed"],
                 "run_key": r.result.run_key,
                 "type": (r.result.error or {}).get("type", r.result.status),
@@ -126,7 +119,7 @@ def _rows(paper: Paper, finished: Iterable[Record], stale: Callable[[Record], bo
     rows: dict[str, Row] = {}
     for record in sorted(finished, key=worth):
         config = record.result.config
-        label = _label(config)
+        label = label_of(config)
         rows.setdefault(label, Row(label, config)).runs[config["seed"]] = record
     names = list(paper.methods)
 
@@ -143,14 +136,6 @@ def _rows(paper: Paper, finished: Iterable[Record], stale: Callable[[Record], bo
         seeds = sorted(row.runs)[: 1 if row.deterministic else None]
         found[row.label] = dataclasses.replace(row, runs={seed: row.runs[seed] for seed in seeds})
     return found
-
-
-def _label(config: Mapping[str, Any]) -> str:
-    """Return a declared method's name, or `name (field=value, ...)` for other settings of it."""
-    if config["method_declared"]:
-        return str(config["name"])
-    changes = ", ".join(f"{key}={value}" for key, value in config["method_changes"].items())
-    return f"{config['name']} ({changes or 'changed'})"
 
 
 def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> Callable[[str, str], Cell]:
@@ -171,7 +156,7 @@ def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> C
             kinds = {
                 (r.result.error or {}).get("type", "failed")
                 for r in failed
-                if _label(r.result.config) == method
+                if label_of(r.result.config) == method
             }
             reason = (
                 f"all its runs failed ({', '.join(sorted(kinds))})" if kinds else "it has no finished run"
@@ -216,6 +201,7 @@ def _claims(paper: Paper, budget: str, cell: Callable[[str, str], Cell]) -> list
             "holm": mark and said != "open",
             "reason": _reason(claim, interval, said, budget),
             "reported": _reported(claim.reported),
+            **_strength(paper, claim, cell, interval),
         }
         for claim, interval, said, mark in zip(paper.claims, found, verdicts, marks, strict=True)
     ]
@@ -226,6 +212,18 @@ def _estimate(paper: Paper, claim: Claim, cell: Callable[[str, str], Cell]) -> I
         return estimate(claim.contrast, paper.metrics, [cell(*pair) for pair in cells_of(claim.contrast)])
     except HarnessError as error:  # other items: this claim cannot be judged, the others can
         return Interval(float("nan"), reason=str(error))
+
+
+def _strength(
+    paper: Paper, claim: Claim, cell: Callable[[str, str], Cell], interval: Interval
+) -> dict[str, Any]:
+    """Return a claim's effect size, and what its runs could have detected beside the paper's own distance."""
+    if not isfinite(interval.low):
+        return {"effect": None, "power": None}
+    cells = [cell(*pair) for pair in cells_of(claim.contrast)]
+    theirs = _reported(claim.reported) or {}  # what a paper says beside a level is often of another quantity
+    wanted = theirs.get("value", float("nan")) if claim.contrast.kind != "level" else float("nan")
+    return answer(claim.contrast, interval, values(claim.contrast, paper.metrics, cells), wanted)
 
 
 def _reason(claim: Claim, interval: Interval, said: str, budget: str) -> str:
@@ -292,17 +290,18 @@ def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     return {name: fmean(values) for name, values in known.items() if values}
 
 
-def _leaders(paper: Paper, rows: Mapping[str, Row], cell: Callable[[str, str], Cell]) -> dict[str, list[str]]:
-    """Return, for each claimed metric, the best method and those not separable from it by the same rule."""
+def _ranks(
+    paper: Paper, rows: Mapping[str, Row], cell: Callable[[str, str], Cell]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return, for each claimed metric, the places each method may have by the same rule as the claims."""
     claimed = dict.fromkeys(metric for claim in paper.claims for metric in claim.contrast.metrics)
     found = {}
     for metric in claimed:
-        cells = {label: cell(label, metric) for label in rows}
         try:
-            found[metric] = leaders(metric, paper.metrics, cells)
+            found[metric] = ranks(paper.metrics[metric], {label: cell(label, metric) for label in rows})
         except HarnessError:  # measured on different items: nobody is ahead
-            found[metric] = []
-    return {metric: group for metric, group in found.items() if group and len(rows) > 1}
+            continue
+    return {metric: places for metric, places in found.items() if len(places) > 1}
 
 
 def _absent(rows: Mapping[str, Row]) -> dict[str, dict[str, str]]:

@@ -14,26 +14,41 @@ from harness import figures, report_text
 from harness.paper import Figure
 from harness.results import Record
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
+FOLDER = Path(__file__).parent
 
 
 def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] = ()) -> str:
     """Return the report as one HTML page; `records` are the runs whose training curves it draws."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     phrases = (
-        "bound claimed counts number ours plus_minus quantity rank said setting tally theirs troubles why"
-    )
-    environment.globals.update({name: getattr(report_text, name) for name in phrases.split()})
-    environment.globals.update(
-        NOTHING=report_text.NOTHING, SIGNS=report_text.SIGNS, COLOURS=figures.COLOURS, strip=strip
+        "bound claimed counts number ours place plus_minus quantity rank said setting strength tally theirs "
+        "troubles why"
     )
     kept = list(records)
     parts = [_part(index, card, kept) for index, card in enumerate(scorecards)]
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(parts=parts)
+    words = {name: getattr(report_text, name) for name in phrases.split()}
+    return page(
+        "report.html.jinja",
+        parts=parts,
+        strip=strip,
+        NOTHING=report_text.NOTHING,
+        SIGNS=report_text.SIGNS,
+        **words,
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """Return a page of this folder's templates; whatever came from data is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(COLOURS=figures.COLOURS, **values)
+    return environment.get_template(template).render()
 
 
 def _part(index: int, card: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:

@@ -129,6 +129,44 @@ def why(claim: Card) -> str:
     return f"{sentence}. {basis(claim)}{'.' if basis(claim) else ''}".strip()
 
 
+def effect(claim: Card) -> str:
+    """Return the effect size as a sentence; empty where none is defined."""
+    found = claim.get("effect")
+    if not found:
+        return ""
+    if found["spread"] == "items":
+        return f"Effect size {number(found['size'])} (d over items)"
+    ahead = f"above zero with {found['ahead']} of {claim['seeds']} seeds"
+    return f"Effect size {number(found['size'])} (g over seeds), {ahead}"
+
+
+def power(claim: Card) -> str:
+    """Say what these runs detect and what a smaller distance would take; empty without an interval.
+
+    As in "3 seeds × 1,379 items detect 1.9; for 1, half of it, you need 11 seeds".
+    """
+    found = claim.get("power")
+    if not found:
+        return ""
+    factor = "a factor of " if claim["kind"] == "ratio" else ""
+    counted = [f"{claim['seeds']} seeds"] if claim["rule"] != "items" else []
+    counted += [f"{claim['items']:,} items"] if claim["items"] else []
+    whose = {"half": ", half of it,", "reported": ", the paper's distance from the bound,", "asked": ""}
+    start = f"{' × '.join(counted)} detect {factor}{number(found['detects'])}"
+    target = f"for {factor}{number(found['target'])}{whose[found['target_is']]}"
+    if claim["rule"] == "items":
+        return f"{start}; {target} you need {found['needs_items']:,} items"
+    if found["needs_seeds"] is None:
+        more = "more items, since no number of seeds would do" if claim["items"] else "more than 1,000 seeds"
+        return f"{start}; {target} you need {more}"
+    return f"{start}; {target} you need {found['needs_seeds']} seeds"
+
+
+def strength(claim: Card) -> str:
+    """Return effect size and power as sentences; empty without an interval."""
+    return " ".join(f"{sentence}." for sentence in (effect(claim), power(claim)) if sentence)
+
+
 def said(card: Card, claim: Card) -> str:
     """Return the verdict, with its scale where that is not the paper's."""
     at = "" if card["budget"] == "full" or claim["verdict"] == "open" else f" at {card['budget']} scale"
@@ -156,12 +194,25 @@ def setting(card: Card) -> str:
     return " · ".join(str(part) for part in [*parts, card["machine"], card["date"]] if part)
 
 
+def ordinal(n: int) -> str:
+    """Return 1st, 2nd, 3rd, 4th, ..."""
+    end = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{end}"
+
+
+def place(card: Card, metric: str, method: str) -> str:
+    """Return the place of a method on a metric, "1st" or "1st–3rd" where the rule cannot tell; "" if unknown."""
+    first, last = card.get("ranks", {}).get(metric, {}).get(method, (0, 0))
+    if not first:
+        return ""
+    return ordinal(first) if first == last else f"{ordinal(first)}–{ordinal(last)}"
+
+
 def rank(card: Card, metric: str, method: str) -> str:
     """Return "best" for a method the rule separates from the second, "tied" for one of the best, or ""."""
-    group = card["leaders"].get(metric, [])
-    if method not in group:
+    if method not in card["leaders"].get(metric, []):
         return ""
-    return "best" if len(group) == 1 else "tied"
+    return "best" if place(card, metric, method) in ("", "1st") else "tied"
 
 
 def troubles(card: Card) -> list[str]:
@@ -195,9 +246,9 @@ def to_terminal(cards: Sequence[Card], console: Console) -> None:
         console.print(NOTHING)
     for card in cards:
         console.print()
-        console.print(_text(f"{card['paper']}  {card['title']}", "bold"))
-        console.print(_text(setting(card), "dim"))
-        console.print(_text(f"{tally(card)}. {card['note']}"))
+        console.print(plain(f"{card['paper']}  {card['title']}", "bold"))
+        console.print(plain(setting(card), "dim"))
+        console.print(plain(f"{tally(card)}. {card['note']}"))
         claims = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 1, 0), header_style="dim")
         for title in ("claim", "the paper", "here [95 %]", "verdict", "why"):
             claims.add_column(title, overflow="fold")
@@ -205,16 +256,16 @@ def to_terminal(cards: Sequence[Card], console: Console) -> None:
             against = "\n(a claim against the paper)" if claim["counter"] else ""
             marked = "\nsurvives Holm" if claim["holm"] else ""
             claims.add_row(
-                _text(f"{claim['text']}{against}"),
-                _text(theirs(claim)),
-                _text(f"{ours(claim)}\nasked {bound(claim)}"),
-                _text(f"{SIGNS[claim['verdict']]} {said(card, claim)}{marked}", _style(claim["verdict"])),
-                _text(why(claim)),
+                plain(f"{claim['text']}{against}"),
+                plain(theirs(claim)),
+                plain(f"{ours(claim)}\nasked {bound(claim)}"),
+                plain(f"{SIGNS[claim['verdict']]} {said(card, claim)}{marked}", _style(claim["verdict"])),
+                plain(f"{why(claim)} {power(claim) if claim['verdict'] == 'open' else ''}".strip()),
             )
         console.print(claims)
-        console.print(_methods(card, columns=max(1, min(6, (console.width - 35) // 17))))
+        console.print(_methods(card, columns=max(1, min(6, (console.width - 35) // 20))))
         for line in troubles(card):
-            console.print(_text(line, "yellow"))
+            console.print(plain(line, "yellow"))
 
 
 def _methods(card: Card, columns: int) -> Any:
@@ -223,21 +274,25 @@ def _methods(card: Card, columns: int) -> Any:
 
     metrics = list(claimed(card))[:columns]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.caption = "* best by the verdict rule, = tied for best; mean over seeds ± half the 95 % interval"
+    table.caption = (
+        "mean over seeds ± half the 95 % interval; #1–3: 1st to 3rd, not separable by the verdict rule"
+    )
     table.caption_justify = "left"
     table.add_column("method", overflow="fold")
     table.add_column("seeds", justify="right")
     for name in metrics:
         arrow = "↑" if card["metrics"][name]["better"] == "higher" else "↓"
-        table.add_column(_text(f"{name} {arrow}"), justify="right", overflow="fold")
+        table.add_column(plain(f"{name} {arrow}"), justify="right", overflow="fold")
     for method in card["methods"]:
         cells = []
         for name in metrics:
-            mark = {"best": " *", "tied": " =", "": "  "}[rank(card, name, method["method"])]
-            cells.append(_text(plus_minus(method["metrics"].get(name)) + mark, "bold" if "*" in mark else ""))
+            places = re.sub("[a-z]", "", place(card, name, method["method"]))
+            best = rank(card, name, method["method"]) == "best"
+            shown = f"{plus_minus(method['metrics'].get(name))} {f'#{places}' if places else ''}".rstrip()
+            cells.append(plain(shown, "bold" if best else ""))
         seeds = "fixed" if method["deterministic"] else str(len(method["seeds"]))
         label = f"{method['method']}{' (baseline)' if method['baseline'] else ''}"
-        table.add_row(_text(label), seeds, *cells)
+        table.add_row(plain(label), seeds, *cells)
     return table
 
 
@@ -247,7 +302,7 @@ def claimed(card: Card) -> dict[str, None]:
     return dict.fromkeys(names or card["metrics"])
 
 
-def _text(text: str, style: str = "") -> Text:
+def plain(text: str, style: str = "") -> Text:
     """Return text for a terminal, where data can hold neither markup nor control codes."""
     from rich.text import Text
 
@@ -276,18 +331,18 @@ def _markdown(card: Card) -> list[str]:
             ours(claim),
             bound(claim),
             f"{SIGNS[claim['verdict']]} {said(card, claim)}" + (", survives Holm" if claim["holm"] else ""),
-            why(claim),
+            f"{why(claim)} {strength(claim)}".strip(),
         )
         for claim in card["claims"]
     ]
     metrics = list(claimed(card))
-    words = {"best": " (best)", "tied": " (tied for best)", "": ""}
     methods = [
         (
             method["method"] + (" (baseline)" if method["baseline"] else ""),
             "fixed" if method["deterministic"] else str(len(method["seeds"])),
             *(
-                plus_minus(method["metrics"].get(name)) + words[rank(card, name, method["method"])]
+                plus_minus(method["metrics"].get(name))
+                + (f" ({place(card, name, method['method'])})" if place(card, name, method["method"]) else "")
                 for name in metrics
             ),
         )

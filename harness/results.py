@@ -155,16 +155,27 @@ def write_items(folder: Path, items: Mapping[str, Items]) -> None:
 
 def read_items(folder: Path) -> dict[str, Items]:
     """Read `items.parquet` back as `{metric: Items}` with numpy columns; empty where there is none."""
-    import pyarrow.compute as pc
+    import numpy as np
     import pyarrow.parquet as pq
 
     if not (folder / ITEMS).exists():
         return {}
-    table = pq.read_table(folder / ITEMS)
+    # There is a file a run and hundreds of runs: read without threads, each name and id decoded once.
+    file = pq.ParquetFile(folder / ITEMS, pre_buffer=False, read_dictionary=["metric", "id"])
+    table = file.read(use_threads=False).unify_dictionaries().combine_chunks()
+    file.close()
+    order = json.loads(table.schema.metadata[b"columns"])
+    if not table.num_rows:
+        return {metric: Items({name: np.empty(0) for name in names}, []) for metric, names in order.items()}
+    metric_of, id_of = (table[name].chunk(0) for name in ("metric", "id"))
+    places = {name: i for i, name in enumerate(metric_of.dictionary.to_pylist())}
+    belongs, ids = metric_of.indices.to_numpy(), np.array(id_of.dictionary.to_pylist(), dtype=object)
+    known = id_of.indices.to_numpy()
+    columns = {name: table[name].to_numpy() for names in order.values() for name in names}
     found: dict[str, Items] = {}
-    for metric, names in json.loads(table.schema.metadata[b"columns"]).items():
-        part = table.filter(pc.equal(table["metric"], metric))
-        found[metric] = Items({name: part[name].to_numpy() for name in names}, part["id"].to_pylist())
+    for metric, names in order.items():
+        rows = np.flatnonzero(belongs == places.get(metric, -1))
+        found[metric] = Items({name: columns[name][rows] for name in names}, ids[known[rows]].tolist())
     return found
 
 

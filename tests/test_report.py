@@ -16,7 +16,7 @@ from rich.console import Console
 from harness import figures
 from harness.paper import Claim, Figure, Items, Metric, difference
 from harness.report import draw, judge, to_html, to_json, to_markdown, to_terminal
-from harness.report_text import bound, number, plus_minus, said, span, tally, theirs
+from harness.report_text import bound, effect, number, plus_minus, power, said, span, tally, theirs
 from harness.results import find_runs
 from tests.records import PAPER, answers, write_run, write_sweep
 
@@ -226,8 +226,26 @@ def test_the_best_is_marked_only_when_the_rule_separates_it(card):
     assert card["leaders"]["perplexity_8L"] == ["toy"]
     assert card["leaders"]["accuracy"] == ["toy", "plain"]
     page = to_html([card])
-    assert re.search(r"<b>[\d.]+</b><span class=\"hidden\"> best</span>", page)
-    assert "tied for best: the rule cannot separate them" in page
+    assert re.search(r"<b>[\d.]+</b> <span class=\"half\">[^<]+</span><span class=\"place\">1st</span>", page)
+    assert page.count('<span class="place">1st–2nd</span>') == 2
+    assert to_markdown([card]).count("(1st–2nd)") == 2
+    assert shown([card]).count("#1–2") == 2
+
+
+def test_a_claim_says_its_effect_size_and_what_the_runs_detect(card):
+    flat, _, chance, counter = card["claims"]
+    assert re.fullmatch(
+        r"5 seeds × 250 items detect [\d.]+; for [\d.]+, half of it, you need (\d+ seeds|more items.*)",
+        power(chance),
+    )
+    assert power(flat).startswith("5 seeds detect a factor of 1.0")
+    assert "the paper's distance from the bound, you need 3 seeds" in power(flat)
+    assert effect(chance).endswith("above zero with 5 of 5 seeds")
+    assert power(counter) in " ".join(to_markdown([card]).split())
+    old = {
+        key: value for key, value in flat.items() if key not in ("effect", "power")
+    }  # a scorecard of before
+    assert (effect(old), power(old)) == ("", "")
 
 
 def test_a_method_with_one_seed_is_neither_best_nor_tied(tmp_path):
