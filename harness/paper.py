@@ -48,13 +48,15 @@ class Metric:
     """A number that `evaluate` returns under this metric's name, or as `Items` to reduce.
 
     `reduce` is "mean", "exp_mean" (one column), "spearman", "pearson", "kendall" (the first two
-    columns), or a pure function of the columns, `{name: (n,) array} -> float`.
+    columns), or a pure function of the columns, `{name: (n,) array} -> float`. `exact` is a count that
+    chance does not touch (bytes of a file, parameters): judged as it is, from one seed on.
     """
 
     better: Literal["higher", "lower"]
     text: str
     unit: str = ""
     reduce: str | Callable[[Mapping[str, Any]], float] = "mean"
+    exact: bool = False
 
 
 @dataclass(frozen=True)

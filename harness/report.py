@@ -218,7 +218,7 @@ def _strength(
     paper: Paper, claim: Claim, cell: Callable[[str, str], Cell], interval: Interval
 ) -> dict[str, Any]:
     """Return a claim's effect size, and what its runs could have detected beside the paper's own distance."""
-    if not isfinite(interval.low):
+    if not isfinite(interval.low) or interval.rule == "exact":
         return {"effect": None, "power": None}
     cells = [cell(*pair) for pair in cells_of(claim.contrast)]
     theirs = _reported(claim.reported) or {}  # what a paper says beside a level is often of another quantity
@@ -236,7 +236,8 @@ def _reason(claim: Claim, interval: Interval, said: str, budget: str) -> str:
     if said == "open":
         return f"the interval includes {bound}: more seeds or items would decide"
     above = (said == "holds") == (claim.contrast.side == "above")
-    return f"the whole interval lies {'above' if above else 'below'} {bound}"
+    what = "the count" if interval.rule == "exact" else "the whole interval"
+    return f"{what} lies {'above' if above else 'below'} {bound}"
 
 
 def _reported(reported: Reported | None) -> dict[str, Any] | None:

@@ -116,6 +116,7 @@ def basis(claim: Card) -> str:
         return ""
     seeds, items = f"{claim['seeds']} paired seeds", f"{claim['items']:,} paired items"
     return {
+        "exact": "A count, the same with every seed",
         "seeds": f"{seeds} (t interval)",
         "items": f"{items} of deterministic methods (bootstrap)",
         "seeds+items": f"{seeds} and {items} (t interval)",

@@ -147,7 +147,8 @@ def combine(contrast: Contrast, better: str, cells: np.ndarray) -> np.ndarray:
 def estimate(contrast: Contrast, metrics: Mapping[str, Metric], cells: Sequence[Cell]) -> Interval:
     """Return a contrast's interval by the rule its cells allow; `cells` as `cells_of` lists them.
 
-    "items" if every method is deterministic, "seeds+items" if at least 200 items pair, else "seeds".
+    "exact" of counts that no seed changes, "items" if every method is deterministic, "seeds+items" if at least
+    200 items pair, else "seeds".
     Raises HarnessError where methods were measured on different items.
     """
     for cell in cells:
@@ -163,6 +164,9 @@ def estimate(contrast: Contrast, metrics: Mapping[str, Metric], cells: Sequence[
         return Interval(nan, seeds=len(seeds), reason=reason)
     per_seed = combine(contrast, better, values)  # (seeds,)
     ratio = contrast.kind == "ratio"
+    if all(metrics[cell.metric].exact for cell in cells) and np.ptp(per_seed) == 0:
+        value = exp(per_seed[0]) if ratio else float(per_seed[0])
+        return Interval(value, value, value, rule="exact", seeds=len(seeds))
     by = (log(contrast.by) if contrast.by > 0 else -inf) if ratio else contrast.by
 
     paired = _paired(cells, seeds) if not seeded or len(seeds) >= SEEDS else []

@@ -477,3 +477,22 @@ def test_item_resampling_is_repeatable(seed):
     cells = [cell("a", reduce(UP, items.columns), items=[items], fixed=True)]
     contrast = level("accuracy", "a", at_least=0.3)
     assert estimate(contrast, METRICS, cells) == estimate(contrast, METRICS, cells)
+
+
+def test_a_count_that_no_seed_changes_is_judged_as_it_is():
+    metrics = {"bytes": Metric("lower", "file", exact=True), "loss": Metric("lower", "loss")}
+    contrast = ratio("bytes", "lora", than="full", at_most=0.1)
+    cells = [Cell("lora", "bytes", {0: 9.0}), Cell("full", "bytes", {0: 100.0})]
+    found = estimate(contrast, metrics, cells)
+    assert (found.rule, found.low, found.high) == ("exact", pytest.approx(0.09), pytest.approx(0.09))
+    assert verdict(found, 0.1, "below") == "holds"
+    moved = [
+        Cell("lora", "bytes", {0: 9.0, 1: 8.0, 2: 9.5}),
+        Cell("full", "bytes", dict.fromkeys(range(3), 100.0)),
+    ]
+    assert estimate(contrast, metrics, moved).rule == "seeds"
+    same = [
+        Cell("lora", "loss", dict.fromkeys(range(3), 1.0)),
+        Cell("full", "loss", dict.fromkeys(range(3), 2.0)),
+    ]
+    assert "no spread" in estimate(difference("loss", "lora", "full"), metrics, same).reason
