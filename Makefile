@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test test-all lint scorecard clean
+.PHONY: demo install test test-all lint docs scorecard clean
 
 demo: $(STAMP)  ## a verdict on a published claim, on real text, in about four minutes
 	$(BIN)/harness run -m +experiment=quickstart
@@ -24,13 +24,16 @@ $(STAMP): pyproject.toml constraints.txt $(PLUGINS)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy harness $(foreach p,$(PLUGINS),$(wildcard $(dir $(p))harness_*))
+	$(BIN)/mypy harness tests/stranger/harness_mixup $(foreach p,$(PLUGINS),$(wildcard $(dir $(p))harness_*))
 
 test: lint  ## lint, types and the quick tests
 	$(BIN)/python -m pytest -m "not slow and not fault and not install" -n 2
 
 test-all: lint  ## also slow, fault and fresh-install tests
 	$(BIN)/python -m pytest -m "slow or fault or install"
+
+docs: $(STAMP)  ## the documentation site, into build/site; warnings are errors (make test-all builds it too)
+	$(BIN)/mkdocs build --strict
 
 scorecard: $(STAMP)  ## run every paper's experiment on real data and write the tracked scorecard
 	@test -n "$(HARNESS_DATA)" || { echo "make scorecard needs real data: set HARNESS_DATA to its folder"; exit 2; }
