@@ -11,12 +11,12 @@ import pytest
 from harness.publish import with_table
 
 ROOT = Path(__file__).parent.parent
+FOLLOWED = ("plugin.md", "own-data.md", "tracking.md")  # from top to bottom: test_install, test_site
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "plugins").glob("*/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name not in FOLLOWED),
 ]
-FOLLOWED = ("plugin.md", "own-data.md", "tracking.md")  # from top to bottom: test_install, test_site
 ELSEWHERE = ("ui",)  # stays in the foreground; it has a test of its own
 
 
