@@ -36,15 +36,7 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "rdass_p_sbert": "rdass/p_sbert_scratch",
 }
 TEXTS = {"lora": ("train", "general")}  # the data that a short text stands for, where it is not the corpus
-COMMANDS = sorted(
-    {
-        c
-        for page in PAGES
-        if page.name not in FOLLOWED
-        for c in commands(page)
-        if c.split()[1] not in ELSEWHERE
-    }
-)
+COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
 
 
 def smoke(words: list[str], text: Path) -> list[str]:
