@@ -215,14 +215,19 @@ def test_a_store_does_not_choose_folders_here(key, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_records_what_it_downloaded_by_version_and_hash(index, harness, text):  # noqa: F811
+def test_a_run_records_what_it_downloaded_by_version_and_hash(index, text, tmp_path):  # noqa: F811
     import hashlib
 
+    from harness.contract import smoke_spec
+    from harness.plugins import load
+    from harness.run import execute
+
     made = wheel(index, members={"tiny_words/long.txt": text.read_text(encoding="utf-8")})
-    words = ("run", *SMOKE, "tracking=off", "data.corpus=pypi:tiny-words==1.0#tiny_words/long.txt")
-    harness(*words)
-    (path,) = (harness.folder / "results" / "runs").rglob("result.json")
-    (corpus,) = json.loads(path.read_text(encoding="utf-8"))["data"].values()
+    given = {"data.corpus": "'pypi:tiny-words==1.0#tiny_words/long.txt'"}
+    plugin = load("alibi")
+    spec = smoke_spec(plugin, "alibi", tmp_path / "results", given=given)
+    execute(spec, plugin)
+    corpus = json.loads((spec.folder / "result.json").read_text(encoding="utf-8"))["data"]["corpus"]
     assert corpus["revision"] == f"1.0 sha256:{hashlib.sha256(made.read_bytes()).hexdigest()}"
     assert corpus["digest"] == hashlib.sha256(text.read_bytes()).hexdigest()
 
