@@ -277,21 +277,21 @@ def reached(tmp_path_factory, text):
     (harness.folder / "watch").mkdir()
     (harness.folder / "watch" / "sitecustomize.py").write_text(WATCH)
     journal = harness.folder / "journal"
-    ordinary = dict.fromkeys(("CI", "PYTEST_CURRENT_TEST"), "")  # where MLflow would not report home anyway
-    for name in ordinary:
-        os.environ.pop(name, None)
     environ = {"PYTHONPATH": str(harness.folder / "watch"), "HARNESS_TEST_JOURNAL": str(journal)}
-    harness("run", *SMOKE, f"data.corpus={text}", **environ)
-    harness("report", "alibi", **environ)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CI", "PYTEST_CURRENT_TEST"):  # under which MLflow would not report home anyway
+            patch.delenv(name, raising=False)
+        harness("run", *SMOKE, f"data.corpus={text}", **environ)
+        harness("report", "alibi", **environ)
     return journal.read_text().splitlines()
 
 
 @pytest.mark.slow
 def test_a_run_and_its_report_reach_and_offer_nothing_beyond_this_machine(reached):
     assert reached.count("watched") >= 2
-    near = ("127.0.0.1", "::1", "localhost", "/", "None", "b''", "")
-    far = {line for line in reached if line != "watched" and not line.split(" ", 1)[1].startswith(near[:4])}
-    assert {line for line in far if line.split(" ", 1)[1] not in near} == set()
+    near = r"127\..*|::1|localhost|None|/.*|b'.*'|"  # a bare path is a socket on this machine's disk
+    hosts = [line.split(" ", 1)[1] for line in reached if line != "watched"]
+    assert [host for host in hosts if not re.fullmatch(near, host)] == []
 
 
 # Nothing reports home
