@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.confine import Seen, confined
-from harness.errors import HarnessError, nearest
 from harness.plugins import Plugin, load
 from harness.results import Result, read_result
 from harness.run import Spec, execute, open_run
-from harness.statements import statements
+from harness.statements import composes, near, statements
 
 SMOKE_SECONDS = 10.0  # of processor time, on a slow machine
 WARM = ("accelerate", "pandas", "pyarrow.parquet", "scipy.stats", "torch._dynamo", "transformers.models.auto")
@@ -87,8 +86,8 @@ def checks(plugin: Any, folder: Path) -> Iterator[Check]:
     """Yield each check of `plugin`, running its methods at smoke budget under `folder`."""
     for name, look in statements(plugin):
         yield _check(name, look)
-    yield _check("its experiments name methods and settings that exist", lambda: _composes(plugin))
-    yield _check("smoke data are here, or made here", lambda: _near(plugin, folder))
+    yield _check("its experiments name methods and settings that exist", lambda: composes(plugin))
+    yield _check("smoke data are here, or made here", lambda: near(plugin, folder))
     _warm()
     bench = Bench(plugin, folder)
     results: dict[str, Result] = {}
@@ -153,19 +152,14 @@ def _two(bench: Bench, method: str, first: Result) -> Iterator[Check]:
 
 
 def smoke_spec(
-    plugin: Any,
-    method: str,
-    results: Path,
-    seed: int = 0,
-    given: Mapping[str, str] | None = None,
-    resolved: bool = True,
+    plugin: Any, method: str, results: Path, seed: int = 0, given: Mapping[str, str] | None = None
 ) -> Spec:
     """Return the spec of a smoke run of `method` on one CPU thread, with its results under `results`."""
     from harness.compose import compose_one
 
     words = {"method": f"{plugin.name}/{method}", "budget": "smoke", "seed": str(seed), "device": "cpu"}
     words |= {"results": str(results), "tracking": "off", "fit.checkpoint_seconds": "0", **(given or {})}
-    return compose_one([f"{key}={value}" for key, value in words.items()], [plugin], resolved)
+    return compose_one([f"{key}={value}" for key, value in words.items()], [plugin])
 
 
 def _warm() -> None:
@@ -204,44 +198,6 @@ def _quick(seen: list[Seen]) -> str:
     slowest = max((one.seconds for one in seen), default=0.0)
     said = f'one took {slowest:.0f} s of processor time: shrink the task in budgets["smoke"]'
     return said if slowest > SMOKE_SECONDS else ""
-
-
-def _composes(plugin: Any) -> str:
-    """Look at every experiment that the plugin ships: each method it names, and its first job whole."""
-    from importlib import resources
-
-    from omegaconf import OmegaConf
-
-    from harness import config
-    from harness.compose import compose
-
-    config.offer([plugin])
-    config.find_experiments([plugin])
-    known = [f"{plugin.name}/{method}" for method in plugin.paper.methods]
-    folder = resources.files(plugin.module.__name__) / "conf" / "experiment"
-    files = [f for f in folder.iterdir() if f.name.endswith(".yaml")] if folder.is_dir() else []
-    for file in sorted(files, key=lambda f: f.name):
-        swept = OmegaConf.select(OmegaConf.create(file.read_text()), "hydra.sweeper.params.method") or ""
-        methods = [name.strip() for name in swept.split(",")] if "(" not in swept else []
-        wrong = [name for name in methods if name and name not in known]
-        if wrong:
-            return f"mend conf/experiment/{file.name}: no method {wrong[0]!r}, {nearest(wrong[0], known)}"
-        words = [f"+experiment={file.name.removesuffix('.yaml')}", "budget=smoke", "seed=0"]
-        try:
-            jobs, _ = compose([*words, *(f"method={name}" for name in methods[:1] if name)], multirun=True)
-            config.to_spec(jobs[0], plugin, resolved=False)
-        except HarnessError as error:
-            return f"mend conf/experiment/{file.name}: {error}"
-    return ""
-
-
-def _near(plugin: Any, folder: Path) -> str:
-    """A smoke run's sources are files or built in: it must run where there is no network."""
-    spec = smoke_spec(plugin, next(iter(plugin.paper.methods)), folder / "results", resolved=False)
-    named = {**{f"data.{name}": value for name, value in spec.data.items()}, "model": spec.model}
-    far = [f"{name}={value}" for name, value in named.items() if value.startswith(("hub:", "pypi:"))]
-    said = f'give budgets["smoke"] data and a model of its own instead of {", ".join(far)}'
-    return said if far else ""
 
 
 def _recorded(plugin: Any, results: Mapping[str, Result]) -> str:

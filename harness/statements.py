@@ -9,8 +9,10 @@ import sys
 import time
 import typing
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError, nearest
 from harness.plugins import _problems
 
 HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "mlflow")
@@ -92,3 +94,45 @@ def _tuned_alike(paper: Any) -> str:
         return ""
     plain = [name for name, m in paper.methods.items() if m.baseline and not m.tune and not m.deterministic]
     return f"give {', '.join(plain)} a grid of the same size in tune" if plain else ""
+
+
+def composes(plugin: Any) -> str:
+    """Look at every experiment that the plugin ships: each method it names, and its first job whole."""
+    from importlib import resources
+
+    from omegaconf import OmegaConf
+
+    from harness import config
+    from harness.compose import compose
+
+    config.offer([plugin])
+    config.find_experiments([plugin])
+    known = [f"{plugin.name}/{method}" for method in plugin.paper.methods]
+    folder = resources.files(plugin.module.__name__) / "conf" / "experiment"
+    files = [f for f in folder.iterdir() if f.name.endswith(".yaml")] if folder.is_dir() else []
+    for file in sorted(files, key=lambda f: f.name):
+        swept = OmegaConf.select(OmegaConf.create(file.read_text()), "hydra.sweeper.params.method") or ""
+        methods = [name.strip() for name in swept.split(",")] if "(" not in swept else []
+        wrong = [name for name in methods if name and name not in known]
+        if wrong:
+            return f"mend conf/experiment/{file.name}: no method {wrong[0]!r}, {nearest(wrong[0], known)}"
+        words = [f"+experiment={file.name.removesuffix('.yaml')}", "budget=smoke", "seed=0"]
+        try:
+            jobs, _ = compose([*words, *(f"method={name}" for name in methods[:1] if name)], multirun=True)
+            config.to_spec(jobs[0], plugin, resolved=False)
+        except HarnessError as error:
+            return f"mend conf/experiment/{file.name}: {error}"
+    return ""
+
+
+def near(plugin: Any, folder: Path) -> str:
+    """A smoke run's sources are files or built in: it must run where there is no network."""
+    from harness.compose import compose_one
+
+    method = next(iter(plugin.paper.methods))
+    words = [f"method={plugin.name}/{method}", "budget=smoke", f"results={folder / 'results'}"]
+    spec = compose_one(words, [plugin], resolved=False)
+    named = {**{f"data.{name}": value for name, value in spec.data.items()}, "model": spec.model}
+    far = [f"{name}={value}" for name, value in named.items() if value.startswith(("hub:", "pypi:"))]
+    said = f'give budgets["smoke"] data and a model of its own instead of {", ".join(far)}'
+    return said if far else ""

@@ -11,12 +11,12 @@ import pytest
 from harness.publish import with_table
 
 ROOT = Path(__file__).parent.parent
+FOLLOWED = ("plugin.md", "own-data.md", "tracking.md")  # from top to bottom: test_install, test_site
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "plugins").glob("*/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name not in FOLLOWED),
 ]
-FOLLOWED = ("plugin.md", "own-data.md", "tracking.md")  # from top to bottom: test_install, test_site
 ELSEWHERE = ("ui",)  # stays in the foreground; it has a test of its own
 
 
@@ -38,15 +38,7 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "simcse_two_layers": "simcse/no_dropout,simcse/untuned",
 }
 TEXTS = {"lora": ("train", "general")}  # the data that a short text stands for, where it is not the corpus
-COMMANDS = sorted(
-    {
-        c
-        for page in PAGES
-        if page.name not in FOLLOWED
-        for c in commands(page)
-        if c.split()[1] not in ELSEWHERE
-    }
-)
+COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
 
 
 def smoke(words: list[str], text: Path) -> list[str]:
