@@ -27,23 +27,26 @@ from harness.results import Record, find_runs, write_json, write_text
 
 def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> None:
     """Judge the runs of `papers` (all by default) and write report files beside what is printed."""
-    cards, pictures = [], []
+    cards: list[dict[str, Any]] = []
+    every: list[Record] = []
+    names = []
+    folder = results / "reports"
     for plugin, records in _records(papers, results, uri):
         assert plugin.paper is not None
         found = report.judge(plugin.name, plugin.paper, records, stale)
         cards += found
-        folder = results / "reports"
+        every += records
+        names.append(plugin.name)
         write_json(folder / f"{plugin.name}.json", found)
         write_text(folder / f"{plugin.name}.md", report.to_markdown(found))
-        write_text(folder / f"{plugin.name}.html", report.to_html(found, records))
-        pictures.append(folder / f"{plugin.name}.html")
+    page = folder / f"{names[0] if len(names) == 1 else 'report'}.html"
+    write_text(page, report.to_html(cards, every))
     if as_json:
         print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
         return
     console = Console()
     report.to_terminal(cards, console)
-    for path in pictures:
-        console.print(f"report: {path.as_uri()}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     if not uri:
         console.print(f"MLflow: harness ui --results {results}", soft_wrap=True, highlight=False)
 
