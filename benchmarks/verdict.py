@@ -180,7 +180,7 @@ def power() -> Iterator[str]:
             found.append(one.low + distance - TRUTH > 0)  # the same draw, moved to be `distance` apart
         kind = "seeds" if of_seed > 0.1 else "items"
         rows.append((f"{seeds} seeds and 200 items, mostly {kind}", f"{distance:.2f}", percent(found)))
-    yield "**Power.** The difference said to be detected (in units of one seed's deviation, which is known here), and "
+    yield "**Power.** The difference said to be detected (in units of one seed's deviation, which is known here), and"
     yield "how often it is found, where 80 % are promised.\n"
     yield from table(("runs", "detects", "found"), *rows)
 
