@@ -116,12 +116,13 @@ def _lines(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
 
 
 def _values(axis: Any, log: bool) -> None:
-    """Let an axis of values print plain numbers; a logarithmic one at 1, 2, 5 and their tenfolds."""
+    """Let an axis of values print plain numbers; a logarithmic one at powers of ten, a short one at 2 and 5 too."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     if log:
         (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
         axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
@@ -156,7 +157,6 @@ def _arrows(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> tuple[list[Any
     labels = [str(label) for label in figure.points.values()]
     shapes = [MARKERS[i % len(MARKERS)] for i in range(len(labels))]
     fills = [*[PAPER] * (len(labels) - 1), ""]  # where the last arrow ends is filled
-    _values(axes.xaxis, figure.log_y)
     for row, line in enumerate(drawn):
         colour = STANDS[line.place % len(STANDS)]
         for i, (y, low, high) in enumerate(zip(line.y, line.low, line.high, strict=True)):
@@ -178,6 +178,7 @@ def _arrows(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> tuple[list[Any
     axes.set(xlabel=figure.y, ylim=(max(1, len(drawn)) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
+    _values(axes.xaxis, figure.log_y)
     marks = [
         Line2D([], [], color=INK, marker=shape, linestyle="", markerfacecolor=fill or INK)
         for shape, fill in zip(shapes, fills, strict=True)
