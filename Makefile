@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test test-all lint docs scorecard clean
+.PHONY: demo install test test-all lint docs scorecard bench clean
 
 demo: $(STAMP)  ## a verdict on a published claim, on real text, in about four minutes
 	$(BIN)/harness run -m +experiment=quickstart
@@ -40,6 +40,10 @@ scorecard: $(STAMP)  ## run every paper's experiment on real data and write the 
 	grep -v '^#' conf/scorecard.txt | while read -r line; do \
 	  eval "$(BIN)/harness $$line" || exit 1; done
 	$(BIN)/python -m harness.publish results/scorecard-runs
+
+bench: $(STAMP)  ## how often the verdict rule is right (into docs/verdict.md), and how long comparing 500 runs takes
+	$(BIN)/python benchmarks/verdict.py --write
+	$(BIN)/python benchmarks/compare.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.paper import Figure
-from harness.plots import COLOURS, INK, PAPER, STANDS, Line, height, plot
+from harness.plots import COLOURS, INK, PAPER, STANDS, Line, height, mark, plot
 from harness.report_text import number, printable
 from harness.results import Record, read_curves, write_text
 
@@ -118,6 +118,10 @@ def drawing(figure: Figure, drawn: Sequence[Line], name: str, titled: bool = Fal
         if not drawn:
             canvas.text(0.5, 0.5, NO_NUMBERS, ha="center")
         legend = canvas.legend(handles, labels, loc="outside upper left", **LEGEND)
+        named = {line.label: mark(line) for line in drawn}
+        for handle, words in zip(legend.legend_handles, legend.get_texts(), strict=True):
+            for artist in filter(None, (handle, words)):
+                artist.set_gid(named.get(words.get_text()))
         if titled:
             legend.set_title(figure.title, FontProperties(size=10, weight="bold"))
             legend.set_alignment("left")
@@ -138,7 +142,7 @@ def describe(figure: Figure, drawn: Sequence[Line]) -> str:
         short = figure.kind == "heat map" or len(pairs) <= 16
         shown = pairs if short else [pairs[0], pairs[-1]]
         points = ", ".join(f"{_where(x)}: {number(y)}" for x, y in shown)
-        said.append(f"{line.label}: {points}")
+        said.append(f"{line.label}: {points}{', on the front' if line.front else ''}")
     return f"{kind} of {_axes(figure)}. {'; '.join(said) or NO_NUMBERS}."
 
 
@@ -160,6 +164,7 @@ def _on_page(svg: str, name: str, title: str, alt: str) -> str:
     """Return matplotlib's SVG as a page wants it: own ids, the page's fonts and colours, words for a reader."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<style .*?</style>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="method-(\d+)"', r'data-m="\1"', svg)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'((?:xlink:)?href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", svg)

@@ -7,7 +7,7 @@ by the page's own, so that one drawing is legible in light and dark.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,17 @@ class Line:
     y: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
+    front: bool = False  # of a scatter: no other method beats it on both axes
+
+
+def mark(line: Line) -> str:
+    """Return what a method's parts of a drawing are named, so that a page can hide them."""
+    return f"method-{line.place}"
+
+
+def _marked(artists: Iterable[Any], line: Line) -> None:
+    for artist in artists:
+        artist.set_gid(mark(line))
 
 
 def height(figure: Figure, drawn: Sequence[Line]) -> float:
@@ -78,7 +89,7 @@ def plot(canvas: Canvas, figure: Figure, drawn: Sequence[Line]) -> tuple[list[An
 
 
 def _lines(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     for line in drawn:
         colour, again = STANDS[line.place % len(STANDS)], line.place // len(STANDS)
@@ -92,25 +103,31 @@ def _lines(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
             marker=MARKERS[line.place % len(MARKERS)] if few else "",
             markersize=4,
             label=line.label,
+            gid=mark(line),
         )
-        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
-    plain = FuncFormatter(lambda value, _: number(value))
+        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0, gid=mark(line))
     if figure.log_x:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
         if figure.points:
             axes.set_xticks(list(figure.points.values()))
-        axes.xaxis.set_major_formatter(plain)
-    if figure.log_y:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(plain)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    _values(axes.yaxis, figure.log_y)
+
+
+def _values(axis: Any, log: bool) -> None:
+    """Let an axis of values print plain numbers; a logarithmic one at powers of ten, a short one at 2 and 5 too."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    if log:
+        (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
 def _bars(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
-    from matplotlib.ticker import FuncFormatter
-
     width = 0.8 / max(1, len(drawn))
     for i, line in enumerate(drawn):
         places = [place - 0.4 + width * (i + 0.5) for place in range(len(line.x))]
@@ -123,46 +140,45 @@ def _bars(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
             edgecolor=PAPER,
             linewidth=0,
             label=line.label,
+            gid=mark(line),
         )
         known = [(p, *b) for p, *b in zip(places, line.y, line.low, line.high, strict=True) if isfinite(b[1])]
         for place, y, low, high in known:
-            axes.errorbar(place, y, [[y - low], [high - y]], color=INK, linewidth=1, capsize=2)
+            bar = axes.errorbar(place, y, [[y - low], [high - y]], color=INK, linewidth=1, capsize=2)
+            _marked(bar.get_children(), line)
     axes.set_xticks(range(len(figure.points)), [str(label) for label in figure.points.values()])
-    if figure.log_y:
-        axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    _values(axes.yaxis, figure.log_y)
 
 
 def _arrows(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> tuple[list[Any], list[str]]:
     """Draw a row a method: its values as marks, the way from each to the next as an arrow."""
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FuncFormatter
 
     labels = [str(label) for label in figure.points.values()]
     shapes = [MARKERS[i % len(MARKERS)] for i in range(len(labels))]
-    fills = [
-        PAPER if i < len(labels) - 1 else "" for i in range(len(labels))
-    ]  # where an arrow ends is filled
-    if figure.log_y:
-        axes.set_xscale("log")
+    fills = [*[PAPER] * (len(labels) - 1), ""]  # where the last arrow ends is filled
     for row, line in enumerate(drawn):
         colour = STANDS[line.place % len(STANDS)]
         for i, (y, low, high) in enumerate(zip(line.y, line.low, line.high, strict=True)):
             if isfinite(low) and isfinite(high):
-                axes.plot(
-                    [low, high], [row, row], color=colour, alpha=0.25, linewidth=5, solid_capstyle="butt"
-                )
+                wide: Any = {"color": colour, "alpha": 0.25, "linewidth": 5, "solid_capstyle": "butt"}
+                axes.plot([low, high], [row, row], gid=mark(line), **wide)
             face = fills[i] or colour
-            axes.plot([y], [row], shapes[i], color=colour, markerfacecolor=face, markersize=5.5)
+            axes.plot(
+                [y], [row], shapes[i], color=colour, markerfacecolor=face, markersize=5.5, gid=mark(line)
+            )
         for start, end in itertools.pairwise(line.y):
             if isfinite(start) and isfinite(end):
                 look = {"arrowstyle": "-|>", "color": colour, "shrinkA": 3, "shrinkB": 3, "linewidth": 1.2}
-                axes.annotate("", (end, row), (start, row), arrowprops=look)
+                arrow = axes.annotate("", (end, row), (start, row), arrowprops=look)
+                _marked([arrow.arrow_patch], line)
     axes.set_yticks(range(len(drawn)), [line.label for line in drawn])
+    for label, line in zip(axes.get_yticklabels(), drawn, strict=True):
+        _marked([label], line)
     axes.set(xlabel=figure.y, ylim=(max(1, len(drawn)) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    _values(axes.xaxis, figure.log_y)
     marks = [
         Line2D([], [], color=INK, marker=shape, linestyle="", markerfacecolor=fill or INK)
         for shape, fill in zip(shapes, fills, strict=True)
@@ -172,23 +188,22 @@ def _arrows(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> tuple[list[Any
 
 def _scatter(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
     """Draw a dot a method where its two values meet, with the interval of each."""
-    from matplotlib.ticker import FuncFormatter
-
-    plain = FuncFormatter(lambda value, _: number(value))
     across, up = (list(figure.points.values()).index(axis) for axis in "xy")
     for line in drawn:
         x, y = line.y[across], line.y[up]
         colour = STANDS[line.place % len(STANDS)]
         bars = [[[middle - line.low[i]], [line.high[i] - middle]] for i, middle in ((across, x), (up, y))]
-        axes.errorbar([x], [y], xerr=bars[0], yerr=bars[1], color=colour, alpha=0.5, linewidth=1, fmt="none")
-        axes.plot([x], [y], MARKERS[line.place % len(MARKERS)], color=colour, markersize=6, label=line.label)
-    for scale, axis, wanted in (
-        (axes.set_xscale, axes.xaxis, figure.log_x),
-        (axes.set_yscale, axes.yaxis, figure.log_y),
-    ):
-        if wanted:
-            scale("log")
-        axis.set_major_formatter(plain)
+        whisker = axes.errorbar(
+            [x], [y], xerr=bars[0], yerr=bars[1], color=colour, alpha=0.5, linewidth=1, fmt="none"
+        )
+        _marked(whisker.get_children(), line)
+        shape = MARKERS[line.place % len(MARKERS)]
+        axes.plot([x], [y], shape, color=colour, markersize=6, label=line.label, gid=mark(line))
+    ahead = sorted((line.y[across], line.y[up]) for line in drawn if line.front)
+    if ahead:
+        axes.plot(*zip(*ahead, strict=True), color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    _values(axes.xaxis, figure.log_x)
+    _values(axes.yaxis, figure.log_y)
 
 
 def cells(figure: Figure) -> tuple[list[Any], list[Any]]:
@@ -227,6 +242,7 @@ def _heat_maps(canvas: Canvas, figure: Figure, drawn: Sequence[Line]) -> None:
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=colours(shade), linewidth=0))
             ink = "#ffffff" if shade < 0.47 else "#000000"
             axes.text(x, y, show(value), ha="center", va="center", color=ink, fontsize=size)
+        axes.set_gid(mark(line))
         axes.set_title(line.label, fontsize=9)
         axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
         axes.set_xticks(range(len(columns)), [_name(c) for c in columns])

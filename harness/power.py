@@ -2,8 +2,8 @@
 
 `detects` is the distance from the bound that the verdict rule finds in 80 of 100 repetitions. Under the t
 interval that is a quantile of the noncentral t; items add their variance, which more seeds do not lower, so
-a difference may be out of reach of any number of seeds. The spread itself is estimated: from three seeds it
-is known to within a factor of about six (benchmarks/verdict.py measures what that does to the answer).
+a difference may be out of reach of any number of seeds. The spread itself is estimated: told from three seeds,
+the answer is between a quarter and 1.75 times the truth in 90 of 100 sweeps (benchmarks/verdict.py).
 """
 
 from __future__ import annotations

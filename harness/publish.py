@@ -22,28 +22,32 @@ from harness import report
 from harness.errors import HarnessError, UsageError, nearest
 from harness.plugins import Plugin, listed, load
 from harness.provenance import stale
+from harness.report_text import bound, counts, ours, said, setting, theirs
 from harness.results import Record, find_runs, write_json, write_text
 
 
 def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> None:
     """Judge the runs of `papers` (all by default) and write report files beside what is printed."""
-    cards, pictures = [], []
+    cards: list[dict[str, Any]] = []
+    every: list[Record] = []
+    names = []
+    folder = results / "reports"
     for plugin, records in _records(papers, results, uri):
         assert plugin.paper is not None
         found = report.judge(plugin.name, plugin.paper, records, stale)
         cards += found
-        folder = results / "reports"
+        every += records
+        names.append(plugin.name)
         write_json(folder / f"{plugin.name}.json", found)
         write_text(folder / f"{plugin.name}.md", report.to_markdown(found))
-        write_text(folder / f"{plugin.name}.html", report.to_html(found, records))
-        pictures.append(folder / f"{plugin.name}.html")
+    page = folder / f"{names[0] if len(names) == 1 else 'report'}.html"
+    write_text(page, report.to_html(cards, every))
     if as_json:
         print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
         return
     console = Console()
     report.to_terminal(cards, console)
-    for path in pictures:
-        console.print(f"report: {path.as_uri()}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     if not uri:
         console.print(f"MLflow: harness ui --results {results}", soft_wrap=True, highlight=False)
 
@@ -129,26 +133,75 @@ def portable(text: str) -> str:
 
 
 def with_table(text: str, cards: Sequence[dict[str, Any]]) -> str:
-    """Return a page with the lines between its scorecard marks replaced by the scorecard."""
-    marks = r"(<!-- scorecard -->\n).*?(<!-- /scorecard -->)"
-    return re.sub(marks, lambda m: m.group(1) + table(cards) + m.group(2), text, flags=re.S)
+    """Return a page with the lines between its scorecard marks replaced: a row a paper, or every claim."""
+    for mark, made in (("scorecard in short", short), ("scorecard", whole)):
+        marks = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
+        text = re.sub(marks, lambda m, made=made: m[1] + made(cards) + m[2], text, flags=re.S)  # type: ignore[misc]
+    return text
 
 
-def table(cards: Sequence[dict[str, Any]]) -> str:
-    """Return the scorecard as a Markdown table: a row a claim, with data, seeds, device and date."""
-    from harness.report_text import bound, ours, theirs
-
-    head = ("paper", "claim", "the paper", "here [95 %]", "asked", "verdict", "data", "seeds")
-    rows = [head, ["---"] * len(head)]
+def short(cards: Sequence[dict[str, Any]]) -> str:
+    """Return a row for each scorecard: how its claims fared, and the first of them with its interval."""
+    rows: list[tuple[Any, ...]] = [
+        (
+            "paper",
+            "data",
+            "claims held / failed / open",
+            "the first claim",
+            "the paper",
+            "here [95 %]",
+            "verdict",
+        )
+    ]
     for card in cards:
-        data = ", ".join(str(name) for name in card["data"].values() if name)
+        n = counts(card)
+        tally = f"{n['holds']} / {n['fails']} / {n['open']}"
+        first = card["claims"][0]
+        link = f"[{card['paper']}](plugins/{card['paper']}/README.md)"
+        number = "no number" if not (first["reported"] or {}).get("value") else theirs(first).split(" (")[0]
+        rows.append(
+            (link, _data(card), tally, first["text"], number, ours(first), f"**{said(card, first)}**")
+        )
+    return "\n".join([*_lines(rows), "", *_made(cards)]) + "\n"
+
+
+def whole(cards: Sequence[dict[str, Any]]) -> str:
+    """Return every claim: a table for each scorecard, under its data, machine, date and command."""
+    head = ("claim", "the paper", "here [95 %]", "asked", "verdict", "seeds × items")
+    lines: list[str] = []
+    for card in cards:
+        n = counts(card)
+        lines += [
+            f"### {card['paper']}: {card['title']}",
+            "",
+            f"{n['holds']} hold, {n['fails']} fail, {n['open']} are open. {setting(card)}.",
+            "",
+            f"    {card['command']}",
+            "",
+        ]
+        rows: list[tuple[Any, ...]] = [head]
         for claim in card["claims"]:
-            verdict = f"**{claim['verdict']}**"
+            counted = f"{claim['seeds']} × {claim['items']:,}" if claim["items"] else claim["seeds"]
             number = theirs(claim), ours(claim), bound(claim)
-            rows.append((card["paper"], claim["text"], *number, verdict, data, claim["seeds"]))
-    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+            rows.append((claim["text"], *number, f"**{said(card, claim)}**", counted))
+        lines += [*_lines(rows), ""]
+    return "\n".join([*lines, *_made(cards)]) + "\n"
+
+
+def _lines(rows: Sequence[Sequence[Any]]) -> list[str]:
+    table = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table]
+
+
+def _data(card: dict[str, Any]) -> str:
+    """Return the first data set's short name, and how many more there are."""
+    names = [re.split(r"[/:]", str(name).rstrip("/"))[-1] for name in card["data"].values() if name]
+    return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])])
+
+
+def _made(cards: Sequence[dict[str, Any]]) -> list[str]:
     made = sorted({f"{card['date']} on {card['machine']}, budget={card['budget']}" for card in cards})
-    return "\n".join([*lines, "", *(f"Runs of {line}." for line in made)]) + "\n"
+    return [f"Runs of {line}." for line in made]
 
 
 if __name__ == "__main__":

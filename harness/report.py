@@ -14,6 +14,7 @@ from math import isfinite
 from statistics import fmean
 from typing import Any
 
+from harness.costs import costs
 from harness.errors import HarnessError
 from harness.figures import draw
 from harness.paper import Claim, Items, Paper, Reported, Seen
@@ -64,6 +65,10 @@ def _scorecard(
     cell = _cells(paper, rows, failed)
     places = _ranks(paper, rows, cell)
     newest = max(records, key=date)
+    methods = [_method(paper, row) for row in rows.values()]
+    metrics = {
+        name: {"text": m.text, "unit": m.unit, "better": m.better} for name, m in paper.metrics.items()
+    }
     return {
         "paper": paper_name,
         "title": paper.title,
@@ -81,14 +86,13 @@ def _scorecard(
         "command": command(paper_name, paper, config),
         "note": note(config["budget"]),
         "claims": _claims(paper, config["budget"], cell),
-        "methods": [_method(paper, row) for row in rows.values()],
-        "metrics": {
-            name: {"text": m.text, "unit": m.unit, "better": m.better} for name, m in paper.metrics.items()
-        },
+        "methods": methods,
+        "metrics": metrics,
         "leaders": {
             metric: [m for m, (first, _) in found.items() if first == 1] for metric, found in places.items()
         },
         "ranks": {metric: {m: list(place) for m, place in found.items()} for metric, found in places.items()},
+        "costs": costs(methods, metrics, headline) if (headline := _headline(paper)) else [],
         "figures": [json.loads(json.dumps(dataclasses.asdict(figure))) for figure in paper.figures],
         "absent": _absent(rows),
         "failures": [
@@ -303,6 +307,11 @@ def _ranks(
         except HarnessError:  # measured on different items: nobody is ahead
             continue
     return {metric: places for metric, places in found.items() if len(places) > 1}
+
+
+def _headline(paper: Paper) -> str:
+    """Return the metric that quality is told by beside cost: the first claim's."""
+    return next((claim.contrast.metric for claim in paper.claims), next(iter(paper.metrics), ""))
 
 
 def _absent(rows: Mapping[str, Row]) -> dict[str, dict[str, str]]:

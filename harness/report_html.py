@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import figures, report_text
+from harness import costs, figures, report_text
 from harness.paper import Figure
 from harness.results import Record
 
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] = ()) -> str:
     """Return the report as one HTML page; `records` are the runs whose training curves it draws."""
     phrases = (
-        "bound claimed counts number ours place plus_minus quantity rank said setting strength tally theirs "
+        "bound claimed counts fronts number ours place plus_minus quantity rank said setting strength tally theirs "
         "troubles why"
     )
     kept = list(records)
@@ -29,6 +29,8 @@ def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] =
     return page(
         "report.html.jinja",
         parts=parts,
+        filters=filters(scorecards),
+        of_seed=of_seed,
         strip=strip,
         NOTHING=report_text.NOTHING,
         SIGNS=report_text.SIGNS,
@@ -51,6 +53,23 @@ def page(template: str, **values: Any) -> str:
     return environment.get_template(template).render()
 
 
+def filters(scorecards: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return what a reader may filter by; the page hides by number, so no name reaches its style sheet."""
+    seeds = {seed for card in scorecards for method in card["methods"] for seed in method["seeds"]}
+    return {
+        "paper": list(dict.fromkeys(card["paper"] for card in scorecards)),
+        "budget": list(dict.fromkeys(card["budget"] for card in scorecards)),
+        "verdict": list(report_text.SIGNS) if scorecards else [],
+        "seed": sorted(seeds),
+    }
+
+
+def of_seed(method: Mapping[str, Any], metric: str, place: int) -> float | None:
+    """Return a metric's value of one run, None where not every run has it or it was not finite."""
+    values = (method["metrics"].get(metric) or {}).get("values", [])
+    return values[place] if len(values) == len(method["seeds"]) else None
+
+
 def _part(index: int, card: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
     """Return what the template needs of one scorecard: it, its place on the page, and its drawings."""
     import markupsafe
@@ -61,12 +80,24 @@ def _part(index: int, card: Mapping[str, Any], records: Sequence[Record]) -> dic
         return [{"title": one.title, "svg": markupsafe.Markup(one.svg)} for one in found]
 
     declared = [Figure(**figure) for figure in card["figures"]]
+    scatters = ((_scatter(cost, card), costs.lines(cost, card)) for cost in card.get("costs", []))
     return {
         "id": f"s{index}",
         "card": card,
         "figures": drawn("f", ((figure, figures.lines(figure, card)) for figure in declared)),
+        "costs": drawn("p", scatters),
         "curves": drawn("c", figures.curves(card, records)),
     }
+
+
+def _scatter(cost: Mapping[str, Any], card: Mapping[str, Any]) -> Figure:
+    spent = [point["cost"] for point in cost["points"]]
+    wide = min(spent) > 0 and max(spent) > 10 * min(spent)
+    quality = card["metrics"][cost["quality"]]
+    title = f"{cost['quality']} against {cost['text']}"
+    points = {cost["cost"]: "x", cost["quality"]: "y"}
+    arrow = "more is better" if quality["better"] == "higher" else "less is better"
+    return Figure(title, "scatter", points, x=cost["text"], y=f"{cost['quality']}, {arrow}", log_x=wide)
 
 
 def strip(claim: Mapping[str, Any]) -> dict[str, float] | None:

@@ -216,6 +216,17 @@ def rank(card: Card, metric: str, method: str) -> str:
     return "best" if place(card, metric, method) in ("", "1st") else "tied"
 
 
+def fronts(card: Card) -> str:
+    """Say which methods no cheaper one equals, for each cost that was measured."""
+    said = []
+    for cost in card.get("costs", []):
+        names = [
+            point["method"] for point in sorted(cost["points"], key=lambda p: p["cost"]) if point["front"]
+        ]
+        said.append(f"by {cost['quality']} and {cost['text']}: {', '.join(names)}")
+    return "; ".join(said)
+
+
 def troubles(card: Card) -> list[str]:
     """Return what a reader must know besides the verdicts: stale, failed and missing numbers."""
     runs = sum(len(method["run_keys"]) for method in card["methods"])
@@ -226,12 +237,22 @@ def troubles(card: Card) -> list[str]:
         )
     for run in card["failures"]:
         lines.append(f"Failed: {run['method']} seed {run['seed']}: {run['type']}: {run['message']}")
-    reasons: dict[tuple[str, str], list[str]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}  # reason -> method -> metrics
     for method, absent in card["absent"].items():
         for metric, reason in absent.items():
-            reasons.setdefault((method, reason), []).append(metric)
-    for (method, reason), metrics in reasons.items():
-        lines.append(f"Not measured: {method} has no {', '.join(metrics)}: {reason}")
+            reasons.setdefault(reason, {}).setdefault(method, []).append(metric)
+    for reason, by_method in reasons.items():
+        alike: dict[str, list[str]] = {}
+        for method, metrics in by_method.items():
+            alike.setdefault(", ".join(metrics), []).append(method)
+        for metrics_said, methods in alike.items():
+            who = (
+                ", ".join(methods)
+                if len(methods) < 4
+                else f"{', '.join(methods[:2])} and {len(methods) - 2} more"
+            )
+            have = "has" if len(methods) == 1 else "have"
+            lines.append(f"Not measured: {who} {have} no {metrics_said}: {reason}")
     return lines
 
 
@@ -265,6 +286,8 @@ def to_terminal(cards: Sequence[Card], console: Console) -> None:
             )
         console.print(claims)
         console.print(_methods(card, columns=max(1, min(6, (console.width - 35) // 20))))
+        if fronts(card):
+            console.print(plain(f"Pareto front {fronts(card)}", "dim"))
         for line in troubles(card):
             console.print(plain(line, "yellow"))
 
@@ -355,6 +378,7 @@ def _markdown(card: Card) -> list[str]:
         f"{tally(card)}. {_escaped(card['note'])}\n",
         *_table(("claim", "the paper", "here, 95 % interval", "asked", "verdict", "why"), claims),
         *_table(("method", "seeds", *metrics), methods),
+        *([f"Pareto front {_escaped(fronts(card))}.\n"] if fronts(card) else []),
         *(f"- {_escaped(line)}" for line in troubles(card)),
         f"\n    {printable(card['command'])}\n",
     ]

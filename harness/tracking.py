@@ -71,10 +71,12 @@ class Mirror:
         tags = {"mlflow.runName": f"sweep {sweep}", "sweep": sweep, "command": command}
         return self.client.create_run(self.experiment(paper), tags=tags).info.run_id
 
-    def close_sweep(self, run_id: str, failed: bool, files: Iterable[Path] = ()) -> None:
-        """End a sweep's parent run in the state its runs ended in, with its summary files."""
+    def close_sweep(self, run_id: str, failed: bool, files: Iterable[Path] = (), about: str = "") -> None:
+        """End a sweep's parent run in the state its runs ended in, with its summary files and description."""
         for path in files:
             self.client.log_artifact(run_id, str(path))
+        if about:
+            self.client.set_tag(run_id, "mlflow.note.content", about)
         self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
     def copy(self, folder: Path, parent: str = "", config: dict[str, Any] | None = None) -> None:

@@ -181,7 +181,8 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
             if last:
                 for paper, parent in parents.items():
                     failed = any(x["outcome"] == "failed" for x in lines if x["paper"] == paper)
-                    store.close_sweep(parent, failed, [sweep.journal] if sweep.journal.exists() else [])
+                    files, about = _summary(sweep, paper)
+                    store.close_sweep(parent, failed, files, about)
                 return
         except Exception as error:
             reason = " ".join(str(error).split())[:400]
@@ -192,6 +193,20 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
                 print(f"harness: {reason}; the runs go on", file=sys.stderr)
             warned = True
         over.wait(2.0)
+
+
+def _summary(sweep: Sweep, paper: str) -> tuple[list[Path], str]:
+    """Return the files and the description for a sweep's parent run; a report that fails costs only itself."""
+    if not sweep.journal.exists():
+        return [], ""
+    from harness.summary import description, summary
+
+    try:
+        files = summary(sweep.journal, paper)
+    except Exception as error:
+        print(f"harness: the sweep's report of {paper} was not written: {error}", file=sys.stderr)
+        files = []
+    return [sweep.journal, *files], description(files)
 
 
 def _config_of(sweep: Sweep, folder: Path) -> dict[str, Any] | None:
