@@ -43,7 +43,8 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
             "digits": 2, "train_problems": 48, "validation_problems": 16, "test_problems": 24, "prompts": 4,
             "samples": 2, "steps": 4, "sft_steps": 3, "sft_samples": 64, "sft_batch": 8, "validate_every": 2,
             "most_drop": 1.0, "base_width": 16, "base_layers": 1, "base_heads": 2, "base_batch": 64,
-            "base_warmup": 2, "base_steps": 60, "base_learning_rate": 1e-2, "base_every": 50, "base_accuracy": 0.0, "chat_steps": 2,
+            "base_warmup": 2, "base_steps": 60, "base_learning_rate": 1e-2, "base_every": 50,
+            "base_accuracy": 0.0, "chat_steps": 2,
         },
     },
     "small": {},  # the defaults of Task: additions, a small base, 300 problems used again and again

@@ -153,7 +153,7 @@ def test_an_answer_is_one_action_and_only_its_own_tokens_count():
 
 
 def bandit(gamma, steps=600):
-    """Train two turns of a table with the plugin's credit; return P(right first), P(right | wrong), P(right | right)."""
+    """Train a table of two turns; return P(right first), P(right | wrong first), P(right | right first)."""
     generator = torch.Generator().manual_seed(0)
     first = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     second = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)  # [y1][y2]
