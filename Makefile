@@ -35,7 +35,7 @@ test-all: lint  ## also slow, fault and fresh-install tests
 scorecard: $(STAMP)  ## run every paper's experiment on real data and write the tracked scorecard
 	@test -n "$(HARNESS_DATA)" || { echo "make scorecard needs real data: set HARNESS_DATA to its folder"; exit 2; }
 	grep -v '^#' conf/scorecard.txt | while read -r line; do \
-	  eval "$(BIN)/harness run results=results/scorecard-runs $$line" || exit 1; done
+	  eval "$(BIN)/harness $$line" || exit 1; done
 	$(BIN)/python -m harness.publish results/scorecard-runs
 
 clean:

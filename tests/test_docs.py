@@ -33,6 +33,8 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "lora": "lora/lora_r8,lora/base",
     "rdass": "rdass/rdass,rdass/rouge_1_syllable",
     "rdass_p_sbert": "rdass/p_sbert_scratch",
+    "simcse": "simcse/unsupervised,simcse/untuned",
+    "simcse_two_layers": "simcse/no_dropout,simcse/untuned",
 }
 TEXTS = {"lora": ("train", "general")}  # the data that a short text stands for, where it is not the corpus
 COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
@@ -68,6 +70,7 @@ def lived_in(tmp_path_factory, text):
     for words in (
         ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
         ["method=rdass/rdass,rdass/length"],
+        ["method=simcse/untuned,simcse/whitening"],
         ["method=lora/lora_r8", "tuned=false", f"data.train={text}", f"data.general={text}"],
     ):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")

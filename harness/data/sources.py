@@ -61,7 +61,8 @@ class Source:
             for number, row in enumerate(self._rows(file)):
                 if column not in row:
                     raise _missing(self.name, file, [column], tuple(row))
-                yield Document(str(row.get("id", f"{self._label(file)}#{number}")), str(row[column]))
+                name = str(row.get("id", f"{self._label(file)}#{number}"))
+                yield Document(name, "" if row[column] is None else str(row[column]))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield a table's records; of a text file its lines that are not blank, as `{"text": line}`."""

@@ -33,7 +33,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
             "data.sentences is empty: give a text file with a sentence a line, data.sentences=wiki1m_for_simcse.txt"
         )
     skipped: Counter[str] = Counter()
-    sentences = lines(data["sentences"].rows(), skipped)
+    sentences = lines(data["sentences"].documents(), skipped)
     rows = triplets(data["triplets"].rows(), skipped) if "triplets" in data else []
     if task.made_pairs and "sts" not in data:
         sets = {"own": made_pairs(sentences, 2 * task.made_pairs)}

@@ -23,6 +23,7 @@ from harness.data import files
 from harness.errors import UsageError
 
 COLUMNS = ("sentence1", "sentence2", "score")
+STS_FILE = re.compile(r"sts-\w+\.(csv|tsv)")  # STS-B as it is handed out
 YEAR = re.compile(r"STS(1[2-6])\b.*")
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from harness.data.sources import Document
 from harness.errors import UsageError
 from harness.nn.encoder import Encoder
 from harness_simcse.settings import Augmentation
@@ -20,17 +22,42 @@ from harness_simcse.settings import Augmentation
 Row = Sequence[str]  # a sentence, or a sentence with an entailed and a contradicted one
 
 
-def lines(rows: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> list[str]:
-    """Return the lines of a source's rows, white space made single; empty ones are counted."""
+def lines(documents: Iterable[Document], skipped: Counter[str]) -> list[str]:
+    """Return the lines of a source's documents, white space made single; empty ones are counted."""
     found = []
-    for row in rows:
-        for line in str(row["text"] or "").splitlines() or [""]:
+    for document in documents:
+        for line in document.text.splitlines() or [""]:
             text = " ".join(line.split())
             if text:
                 found.append(text)
             else:
                 skipped["an empty line of data.sentences"] += 1
     return found
+
+
+def gather(file: Path) -> list[str]:
+    """Return the sentences of a text file, a line each, or both sides of an STS file's pairs.
+
+    What is not UTF-8 is read as Latin-1, which older English sets are written in.
+    Raises UsageError for a file that is not there.
+    """
+    from harness_simcse.protocol import STS_FILE, read
+
+    if not file.is_file():
+        raise UsageError(f"{file} is no file: give files with a sentence a line")
+    if STS_FILE.fullmatch(file.name):
+        return [
+            text
+            for pairs in read(file).sets.values()
+            for column in (pairs.first, pairs.second)
+            for text in column
+        ]
+    whole = file.read_bytes()
+    try:
+        text = whole.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = whole.decode("latin-1")
+    return [" ".join(line.split()) for line in text.split("\n") if line.strip()]
 
 
 def triplets(rows: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> list[list[str]]:

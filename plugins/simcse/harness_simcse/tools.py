@@ -1,4 +1,4 @@
-"""`harness simcse ...`: export a run, judge any encoder on STS, make triplets of NLI data."""
+"""`harness simcse ...`: export a run, judge any encoder on STS, gather sentences, make triplets of NLI data."""
 
 from __future__ import annotations
 
@@ -71,5 +71,24 @@ def add(app: typer.Typer) -> None:
         found = triplets(pairs)
         if not found:
             raise UsageError(f"{source} has no premise with both an entailed and a contradicted hypothesis")
+        to.parent.mkdir(parents=True, exist_ok=True)
         write(found, to)
         print(f"{to}: {len(found)} triplets of {len(pairs)} pairs")
+
+    @app.command("sentences")
+    def sentences_(
+        files: Annotated[
+            list[Path], typer.Argument(help="Text files with a sentence a line, or STS files: both sides.")
+        ],
+        to: Annotated[Path, typer.Option(help="The text file to write.")],
+    ) -> None:
+        """Gather data.sentences of several files: harness simcse sentences sts-train.csv subj.txt --to s.txt"""
+        from harness.errors import UsageError
+        from harness_simcse.sentences import gather
+
+        found = [text for file in files for text in gather(file)]
+        if not found:
+            raise UsageError(f"{', '.join(map(str, files))} hold no sentence: give a file with one a line")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text("".join(f"{text}\n" for text in found), encoding="utf-8")
+        print(f"{to}: {len(found)} sentences")
