@@ -3,12 +3,14 @@
 `0123+4567=` then five digits, `?` (the correction prompt), five digits again. Writing from the left needs the
 carries ahead of time; at the second try the first answer's digits tell them, so a second look can help. The
 base first learns to add, until validation accuracy passes `base_accuracy`. Then it learns to answer twice
-*without labels*: the second answer is a copy of the first (70 %), or a fresh, hotter sample. So it adds
-decently, and makes things worse when asked to correct: what the paper reports of large models.
+*without labels*, from its own samples before: the second answer is a copy of the first (70 %), or a fresh,
+hotter sample. So it adds decently, and makes things worse when asked to correct: what the paper reports of
+large models.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,19 +130,19 @@ def train_base(task: Task, folder: Path, device: str, precision: str, progress: 
             f"the base still adds too badly after {task.base_steps} steps: raise task.base_steps, "
             "or lower task.base_accuracy"
         )
-    model.train()
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
 
     def answer_twice(model: Any, batch: dict[str, Tensor]) -> Tensor:
         prompts = batch["input_ids"][:, :prompt]
         generator = torch.Generator(prompts.device).manual_seed(int(batch["seed"][0]))
         drawn = [
-            sample(model, prompts, digits.turns, temperature=t, generator=generator, only_first=True).tokens
+            sample(frozen, prompts, digits.turns, temperature=t, generator=generator, only_first=True).tokens
             for t in (1.0, HOT)
         ]
         copied = torch.rand(len(prompts), 1, generator=generator, device=prompts.device) < COPIED
         again = torch.where(copied, drawn[0], drawn[1])[:, prompt:]
         asked = prompts.new_tensor(digits.turns.correction).expand(len(prompts), -1)
-        return answer_loss(model, torch.cat([drawn[0], asked, again], dim=1), prompt + task.digits + 2)
+        return answer_loss(model, torch.cat([drawn[0], asked, again], dim=1), prompt)
 
     fit(model, Additions(task, digits, seed=1), answer_twice, steps=task.chat_steps, **shared)
     model.save_pretrained(folder)

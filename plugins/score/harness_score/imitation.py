@@ -50,7 +50,8 @@ class Imitate(Looks):
             self.round = step // self.each
             self.traces = self.made(inner, batch["draw"].device)
         picked = (batch["draw"] * len(self.traces[0])).long()
-        return trace_loss(model, *(part[picked] for part in self.traces), self.start)
+        tokens, seen, second = (part[picked] for part in self.traces)
+        return trace_loss(model, tokens, seen, second, self.start)
 
     def made(self, model: Any, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Return this round's traces: tokens, what is seen, the second answers' mask; from disk if they are there."""

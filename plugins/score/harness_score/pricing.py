@@ -34,7 +34,7 @@ def plan(run: Any) -> Plan:
     flops = forward * (made + read) + 3 * forward * trained + forward * trained
     updated = lora_parameters(model, task.lora_rank) if task.lora_rank else total
     memory = 4 * total + 12 * updated + (0 if task.lora_rank else 4 * total)
-    rows, columns = task.prompts * task.samples, episode(task)
+    rows, columns = (run.micro_batch or task.prompts) * task.samples, episode(task)
     cache = 8 * config.num_hidden_layers * key_width(config) * rows * columns
     each = 34 * config.num_hidden_layers * config.hidden_size + 8 * config.vocab_size * (
         3 if method.kl is Estimator.exact else 2
@@ -51,8 +51,8 @@ def plan(run: Any) -> Plan:
             f"rollouts: {made:,} tokens are sampled one after another and {read:,} read, with a cache of "
             f"{cache / 2**30:.2f} GiB; they are {forward * (made + read) / max(flops, 1):.0%} of the FLOPs, and more "
             "of the time: sampling reaches a small share of a GPU's peak",
-            f"a step holds {rows:,} episodes of up to {columns:,} tokens; fit.micro_batch={max(1, task.prompts // 16)}"
-            " (problems) divides the memory of a step, not of the weights",
+            f"{rows:,} episodes of up to {columns:,} tokens go through at once; fit.micro_batch=1 (a problem at a time) "
+            f"would take {(memory + most * task.samples / rows) / 2**30:.2f} GiB",
         ),
     )
 

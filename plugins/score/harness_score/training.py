@@ -43,6 +43,8 @@ def train(run: Any, verify: Verify | None = None) -> None:
     verify = verify or verifier(run.task)
     policy = Policy.of(run)
     seed_everything(run.seed)
+    step: Any
+    batches: Any
     if run.method.trains is Trains.policy:
         step, batches, steps = reinforcement(run, policy, verify)
     else:
@@ -222,8 +224,11 @@ class Prompts:
     def __next__(self) -> dict[str, Tensor]:
         count = len(self.problems)
         places = np.arange(self.step * self.size, (self.step + 1) * self.size)
-        orders = {n: np.random.default_rng([self.seed, n]).permutation(count) for n in set(places // count)}
-        rows = [int(orders[place // count][place % count]) for place in places]
+        orders = {
+            n: np.random.default_rng([self.seed, n]).permutation(count)
+            for n in set((places // count).tolist())
+        }
+        rows = [int(orders[place // count][place % count]) for place in places.tolist()]
         seed = self.seed * 1_000_003 + self.step * 1009
         batch = {
             "prompts": pad_left([self.problems[row]["ids"] for row in rows]),
