@@ -51,7 +51,7 @@ def plan(run: Any) -> Plan:
             f"rollouts: {made:,} tokens are sampled one after another and {read:,} read, with a cache of "
             f"{cache / 2**30:.2f} GiB; they are {forward * (made + read) / max(flops, 1):.0%} of the FLOPs, and more "
             "of the time: sampling reaches a small share of a GPU's peak",
-            f"{rows:,} episodes of up to {columns:,} tokens go through at once; fit.micro_batch=1 (a problem at a time) "
+            f"{rows:,} episodes of up to {columns:,} tokens go through at once; fit.micro_batch=1 (one problem's) "
             f"would take {(memory + most * task.samples / rows) / 2**30:.2f} GiB",
         ),
     )
