@@ -263,3 +263,30 @@ def test_train_validation_and_test_share_no_problem(opened):
 def test_exact_is_what_additions_are_judged_by(opened):
     assert opened().task.verifier.name == "exact"
     assert VERIFIERS["exact"]([{"problem": "01+02=", "answer": "003"}], ["003"]) == [1]
+
+
+SMALL = {  # additions of two digits: what four digits show, in a few seconds
+    "task__validation_problems": 200, "task__train_problems": 200, "task__base_width": 32, "task__base_layers": 2,
+    "task__base_batch": 128, "task__base_learning_rate": 4e-3, "task__base_warmup": 20, "task__base_every": 10,
+    "task__base_accuracy": 0.5, "task__base_steps": 1000, "task__chat_steps": 60, "task__prompts": 64,
+    "task__samples": 4, "task__most_drop": 0.2, "task__validate_every": 10,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_bonus_that_reaches_turn_one_teaches_to_answer_wrong_first_and_the_guard_stops_it(opened):
+    run = opened(**SMALL, task__steps=200, method__gamma=1.0, method__stage_one=0)
+    with pytest.raises(Guarded, match="sandbagging"):
+        train(run)
+    assert (run.output_dir / CHOSEN).exists()  # what was kept before
+
+
+@pytest.mark.slow
+def test_without_it_turn_one_is_kept_and_turn_two_gains(opened):
+    run = opened(**SMALL, task__steps=150)
+    train(run)
+    looks = [json.loads(line) for line in (run.folder / "metrics.jsonl").open()]
+    looks = [look for look in looks if "validation_accuracy_t2" in look]
+    chosen = json.loads((run.output_dir / CHOSEN).read_text())
+    assert chosen["accuracy_t1"] > looks[0]["validation_accuracy_t1"] - 0.1
+    assert chosen["accuracy_t2"] > looks[0]["validation_accuracy_t2"] + 0.05
