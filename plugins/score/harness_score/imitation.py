@@ -57,7 +57,7 @@ class Imitate(Looks):
         """Return this round's traces: tokens, what is seen, the second answers' mask; from disk if they are there."""
         path = self.run.folder / f"traces-{self.round}.pt"
         if not path.exists():
-            partial = path.with_suffix(".partial")
+            partial = path.with_suffix(f".{os.getpid()}")
             torch.save(tuple(part.cpu() for part in self.sampled(model, device)), partial)
             os.replace(partial, path)
         tokens, seen, second = torch.load(path, map_location=device, weights_only=True)

@@ -97,14 +97,20 @@ class Looks:
             model, self.held, self.turns, self.tokenizer, self.verify, self.task, blank=self.method.blank
         )
         first, second = found.accuracy
-        self.run.log(step, validation_accuracy_t1=first, validation_accuracy_t2=second, **self.told)
+        if main_process():
+            self.run.log(step, validation_accuracy_t1=first, validation_accuracy_t2=second, **self.told)
         self.validated(step, first)
-        if step >= self.first_kept:
+        if step >= self.first_kept and main_process():
             value = second if self.method.turns == 2 else first
             self.keeper.offer(model, step, value, accuracy_t1=first, accuracy_t2=second)
 
     def validated(self, step: int, first: float) -> None:
         """Let a guard look, where there is one."""
+
+
+def main_process() -> bool:
+    """Return whether this is the process that writes: the only one, or the first of several."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 class Reinforce(Looks):
