@@ -17,9 +17,9 @@ from torch import Tensor
 from harness.errors import HarnessError
 from harness_score.episodes import Episodes, answer_log_probs, pad_left, sample, scores
 from harness_score.judging import decode, pieces
+from harness_score.looks import Looks
 from harness_score.policies import Policy, problems_of
 from harness_score.settings import Trains
-from harness_score.training import Looks
 from harness_score.verifiers import Verify, rewards
 
 ROUNDS = {Trains.pair_sft: 1, Trains.star: 3}

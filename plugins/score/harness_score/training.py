@@ -18,13 +18,11 @@ from harness.fit import seed_everything
 from harness_score.credit import Credit, credit, kl, kl_loss, policy_loss
 from harness_score.episodes import Episodes, answer_log_probs, pad_left, sample, scores
 from harness_score.guards import Guard
-from harness_score.judging import decode, judge
-from harness_score.policies import CHOSEN, Keeper, Policy, problems_of
-from harness_score.preparation import read_turns
+from harness_score.judging import decode
+from harness_score.looks import Looks
+from harness_score.policies import CHOSEN, Policy, problems_of
 from harness_score.settings import Baseline, Per, Score, Trains
 from harness_score.verifiers import Verify, rewards, verifier
-
-LOOK_SEED = 0
 
 
 def train(run: Any, verify: Verify | None = None) -> None:
@@ -66,51 +64,6 @@ def reinforcement(run: Any, policy: Policy, verify: Verify) -> tuple[Reinforce, 
     guard = Guard(run.task)
     prompts = Prompts(problems, run.task.prompts, run.seed, guard)
     return Reinforce(run, policy, verify, problems, guard), prompts, run.task.steps
-
-
-class Looks:
-    """Look at the validation problems every so often, once a step, and offer the weights to be kept."""
-
-    first_kept = 1
-
-    def __init__(self, run: Any, verify: Verify) -> None:
-        from transformers import AutoTokenizer
-
-        self.run, self.task, self.verify = run, run.task, verify
-        self.method: Score = run.method
-        self.tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
-        self.turns = read_turns(run.data_dir)
-        self.held = problems_of(run, "validation")
-        self.keeper = Keeper(run)
-        self.looked = -1
-        self.told: dict[str, float] = {}
-
-    def due(self, model: Any, step: int) -> None:
-        """Look before `step` if it is time."""
-        if step % self.task.validate_every == 0 and step != self.looked:
-            self.look(model, step)
-
-    def look(self, model: Any, step: int) -> None:
-        """Judge the policy on validation after `step` steps, log it, and keep it if it is the best."""
-        self.looked = step
-        found = judge(
-            model, self.held, self.turns, self.tokenizer, self.verify, self.task, blank=self.method.blank
-        )
-        first, second = found.accuracy
-        if main_process():
-            self.run.log(step, validation_accuracy_t1=first, validation_accuracy_t2=second, **self.told)
-        self.validated(step, first)
-        if step >= self.first_kept and main_process():
-            value = second if self.method.turns == 2 else first
-            self.keeper.offer(model, step, value, accuracy_t1=first, accuracy_t2=second)
-
-    def validated(self, step: int, first: float) -> None:
-        """Let a guard look, where there is one."""
-
-
-def main_process() -> bool:
-    """Return whether this is the process that writes: the only one, or the first of several."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 class Reinforce(Looks):

@@ -71,7 +71,7 @@ def lines(right):
 
 
 @pytest.mark.parametrize(
-    ("method", "calls"), [("score", 5), ("score", 12), ("star", 12), ("blank_first_answer", 9)]
+    ("method", "calls"), [("score", 5), ("score", 12), ("star", 20), ("blank_first_answer", 9)]
 )
 def test_stopped_between_two_steps_it_ends_with_the_same_weights(opened, method, calls):
     whole = opened(method, "whole")
