@@ -4,12 +4,13 @@
 carries ahead of time; at the second try the first answer's digits tell them, so a second look can help. The
 base first learns to add, until validation accuracy passes `base_accuracy`. Then it learns to answer twice
 *without labels*, from its own samples before: the second answer is a copy of the first (70 %), or a fresh,
-hotter sample. So it adds decently, and makes things worse when asked to correct: what the paper reports of
-large models.
+hotter sample; that ends when as many second answers on validation are copies. So it adds decently, and makes
+things worse when asked to correct: what the paper reports of large models.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +101,7 @@ def small(task: Task, vocabulary: int) -> Decoder:
 
 
 class Reached(Exception):
-    """The base adds well enough: its training ends here."""
+    """The base does well enough what it is taught: this part of its training ends."""
 
 
 def train_base(task: Task, folder: Path, device: str, precision: str, progress: Any = None) -> None:
@@ -137,9 +138,15 @@ def train_base(task: Task, folder: Path, device: str, precision: str, progress: 
             "or lower task.base_accuracy"
         )
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    seen["step"] = 0
 
     def answer_twice(model: Any, batch: dict[str, Tensor]) -> Tensor:
         prompts = batch["input_ids"][:, :prompt]
+        if seen["step"] and seen["step"] % task.base_every == 0:
+            copies = repeated(model, held.to(prompts.device), prompt, digits.turns)
+            if copies >= COPIED:
+                raise Reached
+        seen["step"] += 1
         generator = torch.Generator(prompts.device).manual_seed(int(batch["seed"][0]))
         drawn = [
             sample(frozen, prompts, digits.turns, temperature=t, generator=generator, only_first=True).tokens
@@ -150,7 +157,9 @@ def train_base(task: Task, folder: Path, device: str, precision: str, progress: 
         asked = prompts.new_tensor(digits.turns.correction).expand(len(prompts), -1)
         return answer_loss(model, torch.cat([drawn[0], asked, again], dim=1), prompt)
 
-    fit(model, Additions(task, digits, seed=1), answer_twice, steps=task.chat_steps, **shared)
+    shared["learning_rate"] = task.chat_learning_rate
+    with contextlib.suppress(Reached):
+        fit(model, Additions(task, digits, seed=1), answer_twice, steps=task.chat_steps, **shared)
     model.save_pretrained(folder)
     numbers.save_pretrained(folder)
 
@@ -165,6 +174,13 @@ def correct(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
     """Return the share of sums that are added right, greedily."""
     made = sample(model, sums[:, :prompt], turns, temperature=0, only_first=True).tokens
     return float((made == sums).all(dim=1).float().mean())
+
+
+def repeated(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
+    """Return the share of sums whose second answer is the first one again, greedily."""
+    made = sample(model, sums[:, :prompt], turns, temperature=0).tokens
+    first, second = made[:, prompt : prompt + turns.first], made[:, -turns.second :]
+    return float((first == second).all(dim=1).float().mean())
 
 
 class Digits:

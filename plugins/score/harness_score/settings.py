@@ -103,10 +103,13 @@ class Task:
     base_batch: int = setting(256, "the small base: problems in a step")
     base_learning_rate: float = setting(1.5e-3, "the small base: AdamW's rate after warm-up")
     base_warmup: int = setting(100, "the small base: steps of linear warm-up")
-    base_accuracy: float = setting(0.5, "the small base stops when validation accuracy passes this share")
+    base_accuracy: float = setting(
+        0.6, "the small base stops adding when validation accuracy passes this share"
+    )
     base_every: int = setting(10, "the small base: steps between two looks at its accuracy")
     base_steps: int = setting(3000, "the small base: most steps")
-    chat_steps: int = setting(150, "the small base: steps that teach it to answer twice, without labels")
+    chat_steps: int = setting(400, "the small base: most steps that teach it to answer twice, without labels")
+    chat_learning_rate: float = setting(3e-4, "the small base: AdamW's rate in them")
 
 
 @dataclass
