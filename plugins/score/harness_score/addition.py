@@ -95,6 +95,7 @@ def small(task: Task, vocabulary: int) -> Decoder:
             length=3 * task.digits + 4 + task.digits + 1,
             position="learned",
             scale_embeddings=False,
+            tie_word_embeddings=False,
             initializer_range=0.08,  # about torch's own for this width: with GPT-2's 0.02 it learns to add too late
         )
     )
