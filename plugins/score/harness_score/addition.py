@@ -3,9 +3,9 @@
 `0123+4567=` then five digits, `?` (the correction prompt), five digits again. Writing from the left needs the
 carries ahead of time; at the second try the first answer's digits tell them, so a second look can help. The
 base first learns to add, until validation accuracy passes `base_accuracy`. Then it learns to answer twice
-*without labels*, from its own samples before: the second answer is a copy of the first (70 %), or a fresh,
-hotter sample; that ends when as many second answers on validation are copies. So it adds decently, and makes
-things worse when asked to correct: what the paper reports of large models.
+*without labels*, from its own samples before: the second answer is a fresh, hotter sample (or, for a share
+`chat_copies`, a copy of the first), until `chat_same` of its second answers on validation repeat the first. So
+it adds decently, and makes things worse when asked to correct: what the paper reports of large models.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from harness_score.settings import Task
 CORRECTION = "?"
 CHARACTERS = "0123456789+=?"
 PARTS = ("train", "validation", "test", "base")
-COPIED, HOT = 0.7, 1.3
+HOT = 1.3
 BASE_SEED = 0
 
 
@@ -145,7 +145,7 @@ def train_base(task: Task, folder: Path, device: str, precision: str, progress: 
         prompts = batch["input_ids"][:, :prompt]
         if seen["step"] and seen["step"] % task.base_every == 0:
             copies = repeated(model, held.to(prompts.device), prompt, digits.turns)
-            if copies >= COPIED:
+            if copies >= task.chat_same:
                 raise Reached
         seen["step"] += 1
         generator = torch.Generator(prompts.device).manual_seed(int(batch["seed"][0]))
@@ -153,7 +153,7 @@ def train_base(task: Task, folder: Path, device: str, precision: str, progress: 
             sample(frozen, prompts, digits.turns, temperature=t, generator=generator, only_first=True).tokens
             for t in (1.0, HOT)
         ]
-        copied = torch.rand(len(prompts), 1, generator=generator, device=prompts.device) < COPIED
+        copied = torch.rand(len(prompts), 1, generator=generator, device=prompts.device) < task.chat_copies
         again = torch.where(copied, drawn[0], drawn[1])[:, prompt:]
         asked = prompts.new_tensor(digits.turns.correction).expand(len(prompts), -1)
         return answer_loss(model, torch.cat([drawn[0], asked, again], dim=1), prompt)

@@ -109,7 +109,9 @@ class Task:
     base_every: int = setting(10, "the small base: steps between two looks at its accuracy")
     base_steps: int = setting(3000, "the small base: most steps")
     chat_steps: int = setting(400, "the small base: most steps that teach it to answer twice, without labels")
-    chat_learning_rate: float = setting(3e-4, "the small base: AdamW's rate in them")
+    chat_copies: float = setting(0.0, "the small base: share of copies among the second answers it is taught")
+    chat_same: float = setting(0.7, "the small base: taught until as many second answers repeat the first")
+    chat_learning_rate: float = setting(1e-3, "the small base: AdamW's rate in them")
 
 
 @dataclass
