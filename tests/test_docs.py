@@ -36,8 +36,14 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "rdass_p_sbert": "rdass/p_sbert_scratch",
     "simcse": "simcse/unsupervised,simcse/untuned",
     "simcse_two_layers": "simcse/no_dropout,simcse/untuned",
+    "score": "score/score,score/base",
+    "score_ablations": "score/star",
 }
-TEXTS = {"lora": ("train", "general")}  # the data that a short text stands for, where it is not the corpus
+TEXTS = {
+    "lora": ("train", "general"),
+    "score": (),
+    "score_ablations": (),
+}  # the data that a short text stands for, where it is not the corpus
 COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
 
 
@@ -72,6 +78,7 @@ def lived_in(tmp_path_factory, text):
         ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
         ["method=rdass/rdass,rdass/length"],
         ["method=simcse/untuned,simcse/whitening"],
+        ["method=score/base"],
         ["method=lora/lora_r8", "tuned=false", f"data.train={text}", f"data.general={text}"],
     ):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")

@@ -1,0 +1,230 @@
+"""The task two cores can learn: additions, answered twice, and a small base with the paper's weakness.
+
+`0123+4567=` then five digits, `?` (the correction prompt), five digits again. Writing from the left needs the
+carries ahead of time; at the second try the first answer's digits tell them, so a second look can help. The
+base first learns to add, until validation accuracy passes `base_accuracy`. Then it learns to answer twice
+*without labels*, from its own samples before: the second answer is a fresh, hotter sample (or, for a share
+`chat_copies`, a copy of the first), until `chat_same` of its second answers on validation repeat the first. So
+it adds decently, and makes things worse when asked to correct: what the paper reports of large models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.data.sources import Document
+from harness.data.tokens import character_tokenizer
+from harness.errors import HarnessError
+from harness.fit import fit, seed_everything
+from harness.nn.decoder import Decoder, DecoderConfig
+from harness_score.episodes import Turns, sample, scores
+from harness_score.settings import Task
+
+CORRECTION = "?"
+CHARACTERS = "0123456789+=?"
+PARTS = ("train", "validation", "test", "base")
+HOT = 1.3
+BASE_SEED = 0
+
+
+def part_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return which part an addition belongs to, as its number in `PARTS`: no problem is in two.
+
+    The numbers are mixed (SplitMix64), since any rule of their digits would leak into what can be learned.
+    """
+    mixed = first.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + second.astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return np.minimum((mixed ^ (mixed >> np.uint64(31))) % np.uint64(20), 3).astype(int)  # 5 % each of three
+
+
+def problems(task: Task, part: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `count` different pairs of numbers of a part, (count,) each."""
+    size = 10**task.digits
+    draw = np.random.default_rng([seed, PARTS.index(part)])
+    found: dict[tuple[int, int], None] = {}
+    for _ in range(1000):
+        first, second = draw.integers(size, size=(2, 30 * count))
+        mine = part_of(first, second) == PARTS.index(part)
+        pairs = zip(first[mine].tolist(), second[mine].tolist(), strict=True)
+        found.update(dict.fromkeys(pairs))
+        if len(found) >= count:
+            pairs_found = np.array(list(found)[:count])
+            return pairs_found[:, 0], pairs_found[:, 1]
+    raise HarnessError(
+        f"additions of {task.digits} digits have no {count} problems for {part}: ask for fewer or more digits"
+    )
+
+
+def rows(task: Task, part: str, count: int) -> list[dict[str, str]]:
+    """Return additions with their sums as text, zero padded."""
+    width = task.digits
+    return [
+        {"problem": f"{a:0{width}}+{b:0{width}}=", "answer": f"{a + b:0{width + 1}}"}
+        for a, b in zip(*problems(task, part, count, seed=0), strict=True)
+    ]
+
+
+def tokenizer() -> Any:
+    """Return a tokenizer with a token for each character of an addition."""
+    return character_tokenizer([Document("characters", CHARACTERS)])
+
+
+def turns(task: Task, numbers: Any) -> Turns:
+    """Return the turns of an addition: answers of a fixed length, without end tokens."""
+    return Turns((numbers.convert_tokens_to_ids(CORRECTION),), (), task.digits + 1, task.digits + 1)
+
+
+def small(task: Task, vocabulary: int) -> Decoder:
+    """Return the untrained small base."""
+    return Decoder(
+        DecoderConfig(
+            vocab_size=vocabulary,
+            width=task.base_width,
+            layers=task.base_layers,
+            heads=task.base_heads,
+            feedforward=4 * task.base_width,
+            length=3 * task.digits + 4 + task.digits + 1,
+            position="learned",
+            scale_embeddings=False,
+            tie_word_embeddings=False,
+            initializer_range=0.08,  # about torch's own for this width: with GPT-2's 0.02 it learns to add too late
+        )
+    )
+
+
+class Reached(Exception):
+    """The base does well enough what it is taught: this part of its training ends."""
+
+
+def train_base(task: Task, folder: Path, device: str, precision: str, progress: Any = None) -> None:
+    """Train the small base on additions that no part holds, and save it in `folder`."""
+    numbers = tokenizer()
+    seed_everything(BASE_SEED)
+    model = small(task, len(numbers))
+    digits = Digits(numbers, task)
+    held = digits.sums(*problems(task, "validation", task.validation_problems, seed=0))
+    shared = {"device": device, "precision": precision, "schedule": "constant", "progress": progress}
+    shared |= {"learning_rate": task.base_learning_rate, "weight_decay": 0.01}
+    prompt = 2 * task.digits + 2
+    seen = {"step": 0}
+
+    def add(model: Any, batch: dict[str, Tensor]) -> Tensor:
+        if seen["step"] and seen["step"] % task.base_every == 0:
+            where = batch["input_ids"].device
+            right = correct(model, held.to(where), prompt, digits.turns)
+            if right >= task.base_accuracy:
+                raise Reached
+        seen["step"] += 1
+        return answer_loss(model, batch["input_ids"], prompt)
+
+    try:
+        fit(
+            model, Additions(task, digits), add,
+            steps=task.base_steps, warmup=task.base_warmup, **shared,
+        )  # fmt: skip
+    except Reached:
+        pass
+    else:
+        raise HarnessError(
+            f"the base still adds too badly after {task.base_steps} steps: raise task.base_steps, "
+            "or lower task.base_accuracy"
+        )
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    seen["step"] = 0
+
+    def answer_twice(model: Any, batch: dict[str, Tensor]) -> Tensor:
+        prompts = batch["input_ids"][:, :prompt]
+        if seen["step"] and seen["step"] % task.base_every == 0:
+            copies = repeated(model, held.to(prompts.device), prompt, digits.turns)
+            if copies >= task.chat_same:
+                raise Reached
+        seen["step"] += 1
+        generator = torch.Generator(prompts.device).manual_seed(int(batch["seed"][0]))
+        drawn = [
+            sample(frozen, prompts, digits.turns, temperature=t, generator=generator, only_first=True).tokens
+            for t in (1.0, HOT)
+        ]
+        copied = torch.rand(len(prompts), 1, generator=generator, device=prompts.device) < task.chat_copies
+        again = torch.where(copied, drawn[0], drawn[1])[:, prompt:]
+        asked = prompts.new_tensor(digits.turns.correction).expand(len(prompts), -1)
+        return answer_loss(model, torch.cat([drawn[0], asked, again], dim=1), prompt)
+
+    shared["learning_rate"] = task.chat_learning_rate
+    with contextlib.suppress(Reached):
+        fit(model, Additions(task, digits, seed=1), answer_twice, steps=task.chat_steps, **shared)
+    model.save_pretrained(folder)
+    numbers.save_pretrained(folder)
+
+
+def answer_loss(model: Any, tokens: Tensor, start: int) -> Tensor:
+    """Return the mean loss of predicting the columns from `start` on."""
+    logits = scores(model, tokens, torch.ones_like(tokens, dtype=torch.bool), start)
+    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, start:].flatten())
+
+
+def correct(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
+    """Return the share of sums that are added right, greedily."""
+    made = sample(model, sums[:, :prompt], turns, temperature=0, only_first=True).tokens
+    return float((made == sums).all(dim=1).float().mean())
+
+
+def repeated(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
+    """Return the share of sums whose second answer is the first one again, greedily."""
+    made = sample(model, sums[:, :prompt], turns, temperature=0).tokens
+    first, second = made[:, prompt : prompt + turns.first], made[:, -turns.second :]
+    return float((first == second).all(dim=1).float().mean())
+
+
+class Digits:
+    """Write additions as tokens, without going through text."""
+
+    def __init__(self, numbers: Any, task: Task) -> None:
+        self.places = task.digits
+        self.digit = np.array(numbers.convert_tokens_to_ids(list("0123456789")))
+        self.plus, self.equals = numbers.convert_tokens_to_ids(["+", "="])
+        self.turns = turns(task, numbers)
+
+    def sums(self, first: np.ndarray, second: np.ndarray) -> Tensor:
+        """Return `first + second = sum` a row, (count, 3 digits + 3)."""
+        rows = len(first)
+        columns = [
+            self.written(first, self.places), np.full((rows, 1), self.plus),
+            self.written(second, self.places), np.full((rows, 1), self.equals),
+            self.written(first + second, self.places + 1),
+        ]  # fmt: skip
+        return torch.from_numpy(np.concatenate(columns, axis=1))
+
+    def written(self, numbers: np.ndarray, places: int) -> np.ndarray:
+        powers = 10 ** np.arange(places - 1, -1, -1)
+        return self.digit[numbers[:, None] // powers % 10]
+
+
+class Additions(Iterator[dict[str, Tensor]]):
+    """Endless batches of additions that belong to no part."""
+
+    def __init__(self, task: Task, digits: Digits, seed: int = 0) -> None:
+        self.task, self.digits, self.seed, self.step = task, digits, seed, 0
+
+    def __next__(self) -> dict[str, Tensor]:
+        draw = np.random.default_rng([BASE_SEED, self.seed, self.step])
+        size, count = 10**self.task.digits, self.task.base_batch
+        first, second = draw.integers(size, size=(2, 2 * count + 20))
+        own = np.flatnonzero(part_of(first, second) == PARTS.index("base"))[:count]
+        self.step += 1
+        ids = self.digits.sums(first[own], second[own])
+        return {"input_ids": ids, "seed": torch.full((len(ids),), self.seed * 1_000_000 + self.step)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]

@@ -1,0 +1,58 @@
+"""Look at the validation problems between steps: log, let a guard decide, and offer the weights to be kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from harness_score.judging import judge
+from harness_score.policies import Keeper, problems_of
+from harness_score.preparation import read_turns
+from harness_score.settings import Score
+from harness_score.verifiers import Verify
+
+
+class Looks:
+    """Look at the validation problems every so often, once a step, and offer the weights to be kept."""
+
+    first_kept = 1
+
+    def __init__(self, run: Any, verify: Verify) -> None:
+        from transformers import AutoTokenizer
+
+        self.run, self.task, self.verify = run, run.task, verify
+        self.method: Score = run.method
+        self.tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
+        self.turns = read_turns(run.data_dir)
+        self.held = problems_of(run, "validation")
+        self.keeper = Keeper(run)
+        self.looked = -1
+        self.told: dict[str, float] = {}
+
+    def due(self, model: Any, step: int) -> None:
+        """Look before `step` if it is time."""
+        if step % self.task.validate_every == 0 and step != self.looked:
+            self.look(model, step)
+
+    def look(self, model: Any, step: int) -> None:
+        """Judge the policy on validation after `step` steps, log it, and keep it if it is the best."""
+        self.looked = step
+        found = judge(
+            model, self.held, self.turns, self.tokenizer, self.verify, self.task, blank=self.method.blank
+        )
+        first, second = found.accuracy
+        if main_process():
+            self.run.log(step, validation_accuracy_t1=first, validation_accuracy_t2=second, **self.told)
+        self.validated(step, first)
+        if step >= self.first_kept and main_process():
+            value = second if self.method.turns == 2 else first
+            self.keeper.offer(model, step, value, accuracy_t1=first, accuracy_t2=second)
+
+    def validated(self, step: int, first: float) -> None:
+        """Let a guard look, where there is one."""
+
+
+def main_process() -> bool:
+    """Return whether this is the process that writes: the only one, or the first of several."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

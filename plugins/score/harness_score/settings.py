@@ -1,0 +1,132 @@
+"""What every method of this paper shares (`Task`, `Data`), and what tells one from another (`Score`)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from harness import setting, source
+
+
+class Trains(Enum):
+    """How the base is trained: not at all, by reinforcement, or on filtered traces of its own."""
+
+    nothing = "nothing"
+    policy = "policy"
+    star = "star"
+    pair_sft = "pair_sft"
+
+
+class Baseline(Enum):
+    """What is subtracted from a turn's reward: the other samples' mean, without or with y1 taken as given."""
+
+    leave_one_out = "leave_one_out"
+    conditioned = "conditioned"
+
+
+class Estimator(Enum):
+    """KL(policy || base) of a turn: the sum over the vocabulary, or from the sampled tokens alone."""
+
+    exact = "exact"
+    k1 = "k1"
+    k3 = "k3"
+
+
+class Per(Enum):
+    """What beta weighs: the nats of a whole answer, or their mean a token."""
+
+    sequence = "sequence"
+    token = "token"
+
+
+class Verifier(Enum):
+    """How an answer is judged: see `harness_score.verifiers`."""
+
+    exact = "exact"
+    number = "number"
+    math = "math"
+    command = "command"
+
+
+class Prompt(Enum):
+    """The words of both turns: of addition (none), of MATH (the paper's), or of word problems."""
+
+    addition = "addition"
+    math = "math"
+    number = "number"
+
+
+@dataclass
+class Data:
+    """Problems with answers; without any, 4-digit additions are made here."""
+
+    train: str = source("", "problems to train on: a table with problem or question, and answer", columns=())
+    validation: str = source("", "what is watched in training; by default held out of train", columns=())
+    test: str = source("", "what is judged; by default held out of train", columns=())
+
+
+@dataclass
+class Task:
+    """The problems, the sampling, the optimisation and the guards. Lengths are in tokens."""
+
+    digits: int = setting(4, "addition: digits of each number")
+    train_problems: int = setting(300, "problems trained on, again and again")
+    validation_problems: int = setting(1000, "problems that stop the base, choose weights and are guarded by")
+    test_problems: int = setting(1500, "problems judged on")
+    prompt: Prompt = setting(Prompt.addition, "words of both turns: addition, math or number")
+    verifier: Verifier = setting(Verifier.exact, "exact, number, math, or command (see verifier_command)")
+    verifier_command: str = setting("", "your own verifier: a command that reads and writes jsonl")
+    verifier_seconds: float = setting(60.0, "seconds a verifier may take for a batch")
+    answer_tokens: int = setting(512, "most tokens of an answer; addition has its own number")
+    length: int = setting(2048, "most tokens of a whole two-turn episode")
+    prompts: int = setting(64, "problems in a step")
+    samples: int = setting(4, "two-turn samples of each problem in a step")
+    steps: int = setting(400, "steps of reinforcement, both stages together")
+    learning_rate: float = setting(3e-4, "Adam's rate, constant")
+    warmup: int = setting(0, "steps of linear warm-up")
+    clip: float = setting(1.0, "gradients are clipped to this norm")
+    temperature: float = setting(1.0, "sampling temperature, in training and for the sampled metrics")
+    lora_rank: int = setting(0, "train a LoRA adapter of this rank instead of every weight")
+    sft_steps: int = setting(300, "updates of pair_sft, and of star's three rounds together")
+    sft_samples: int = setting(64, "two-turn samples of each problem that traces are chosen from")
+    sft_batch: int = setting(256, "traces in an update")
+    validate_every: int = setting(25, "steps between two looks at the validation problems")
+    judge_batch: int = setting(512, "problems answered at once when judging")
+    kl_batch: int = setting(250, "problems whose KL to the base is measured at once")
+    most_drop: float = setting(0.2, "guard: how far turn-1 accuracy may fall below the base's (a share)")
+    most_kl: float = setting(100.0, "guard: nats an answer may lie from the base")
+    most_idle: int = setting(50, "guard: steps in a row in which no group has an advantage")
+    most_truncated: float = setting(0.5, "guard: share of a step's answers that may be cut off")
+    lm_eval: list[str] = setting([], "tasks of lm-eval the policy answers, for side effects")
+    lm_eval_limit: int = setting(200, "most documents of each lm-eval task")
+    base_width: int = setting(64, "the small base: model width")
+    base_layers: int = setting(2, "the small base: layers")
+    base_heads: int = setting(4, "the small base: attention heads")
+    base_batch: int = setting(256, "the small base: problems in a step")
+    base_learning_rate: float = setting(1.5e-3, "the small base: AdamW's rate after warm-up")
+    base_warmup: int = setting(100, "the small base: steps of linear warm-up")
+    base_accuracy: float = setting(
+        0.6, "the small base stops adding when validation accuracy passes this share"
+    )
+    base_every: int = setting(10, "the small base: steps between two looks at its accuracy")
+    base_steps: int = setting(3000, "the small base: most steps")
+    chat_steps: int = setting(400, "the small base: most steps that teach it to answer twice, without labels")
+    chat_copies: float = setting(0.0, "the small base: share of copies among the second answers it is taught")
+    chat_same: float = setting(0.7, "the small base: taught until as many second answers repeat the first")
+    chat_learning_rate: float = setting(1e-3, "the small base: AdamW's rate in them")
+
+
+@dataclass
+class Score:
+    """How the two turns are rewarded and held back. Table 5: alpha = 10, beta1 = 0.01, beta2 = 0.1 (MATH)."""
+
+    trains: Trains = setting(Trains.policy, "nothing, policy, star or pair_sft")
+    turns: int = setting(2, "turns that are trained: 2, or 1 for single-turn reinforcement")
+    stage_one: float = setting(0.5, "share of the steps in stage I; the paper does not say")
+    alpha: float = setting(10.0, "weight of the bonus on progress, in stage II")
+    beta1: float = setting(0.01, "weight of the KL of both turns")
+    beta2: float = setting(0.1, "weight of turn 1's KL in stage I, on top of beta1")
+    gamma: float = setting(0.0, "share of turn 2's shaped reward that turn 1 is credited with")
+    baseline: Baseline = setting(Baseline.leave_one_out, "leave_one_out, or conditioned (on y1)")
+    kl: Estimator = setting(Estimator.exact, "exact, k1 or k3")
+    kl_per: Per = setting(Per.sequence, "sequence or token")
+    blank: bool = setting(False, "control: turn 2 sees another problem's first answer")
+    keep_right: bool = setting(True, "star and pair_sft: right-to-right traces too (D+)")

@@ -1,0 +1,231 @@
+"""Train the policy: two-stage, two-turn REINFORCE on its own samples (its baselines: `imitation`).
+
+A step draws problems, samples two-turn episodes, asks the verifier, and takes one gradient of both turns'
+log-probabilities, each weighted by its own advantage, and of their KL to the base. Between steps it looks at
+the validation problems: guards may stop the run, and the best weights by turn-2 accuracy are kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import UsageError
+from harness.fit import seed_everything
+from harness_score.credit import Credit, credit, kl, kl_loss, policy_loss
+from harness_score.episodes import Episodes, answer_log_probs, pad_left, sample, scores
+from harness_score.guards import Guard
+from harness_score.judging import decode
+from harness_score.looks import Looks
+from harness_score.policies import CHOSEN, Policy, problems_of
+from harness_score.settings import Baseline, Per, Score, Trains
+from harness_score.verifiers import Verify, rewards, verifier
+
+
+def train(run: Any, verify: Verify | None = None) -> None:
+    """Train what `run.method` trains; leave `policy-<step>/` and `chosen.json` in `run.output_dir`.
+
+    `verify` is a verifier of your own (see `verifiers`); by default the one that the task names.
+    """
+    from harness.results import write_json
+
+    if run.method.trains is Trains.nothing:
+        Policy.of(run)  # the shared base is made, or found
+        write_json(run.output_dir / CHOSEN, {"folder": "", "step": 0})
+        for name in ("train_tokens_per_second", "train_peak_memory"):
+            run.absent(name, "nothing is trained")
+        return
+    verify = verify or verifier(run.task)
+    policy = Policy.of(run)
+    seed_everything(run.seed)
+    step: Any
+    batches: Any
+    if run.method.trains is Trains.policy:
+        step, batches, steps = reinforcement(run, policy, verify)
+    else:
+        from harness_score.imitation import imitation
+
+        step, batches, steps = imitation(run, policy, verify)
+    run.fit(
+        policy.model, batches, step, steps=steps, learning_rate=run.task.learning_rate, clip=run.task.clip,
+        schedule="constant", warmup=run.task.warmup,
+    )  # fmt: skip
+    step.look(policy.model, steps)
+
+
+def reinforcement(run: Any, policy: Policy, verify: Verify) -> tuple[Reinforce, Prompts, int]:
+    """Return the step, the batches and the number of steps of SCoRe and of the other policy-gradient arms."""
+    problems = problems_of(run, "train")
+    if run.task.samples < 2:
+        raise UsageError("task.samples=1 leaves nothing to compare a sample with: use 2 or more")
+    guard = Guard(run.task)
+    prompts = Prompts(problems, run.task.prompts, run.seed, guard)
+    return Reinforce(run, policy, verify, problems, guard), prompts, run.task.steps
+
+
+class Reinforce(Looks):
+    """The step of a policy-gradient method, for `harness.fit.fit`."""
+
+    def __init__(
+        self, run: Any, policy: Policy, verify: Verify, problems: list[dict[str, Any]], guard: Guard
+    ) -> None:
+        super().__init__(run, verify)
+        self.policy, self.problems, self.guard = policy, problems, guard
+        self.stage_one = round(self.task.steps * self.method.stage_one) if self.method.turns == 2 else 0
+        self.first_kept = min(self.stage_one + 1, self.task.steps)
+
+    def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Sample, judge and return the loss of a batch of prompts."""
+        inner = getattr(model, "module", model)
+        step = int(batch["step"][0])
+        self.due(inner, step)
+        generator = torch.Generator(batch["prompts"].device).manual_seed(int(batch["seed"][0]))
+        episodes = sample(
+            inner, batch["prompts"], self.turns, samples=self.task.samples, temperature=self.task.temperature,
+            generator=generator, only_first=self.method.turns == 1, blank=self.method.blank,
+        )  # fmt: skip
+        first, second = self.rewards(batch["rows"].tolist(), episodes)
+        weights = self.credit(first, second, step)
+        loss, nats = episode_loss(
+            model, self.policy, episodes, weights, self.method, batch["prompts"].shape[1]
+        )
+        self.tell(step, first, second, weights, nats, episodes)
+        return loss
+
+    def rewards(self, rows: list[int], episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """Return the verifier's rewards of both turns, (problems, samples) each."""
+        device, samples = episodes.tokens.device, self.task.samples
+        asked = [self.problems[row] for row in rows for _ in range(samples)]
+        found = []
+        for turn in range(1, self.method.turns + 1):
+            texts = decode(self.tokenizer, episodes.answers(turn))
+            given = rewards(self.verify, asked, texts, self.task.verifier_seconds)
+            found.append(torch.tensor(given, device=device).view(-1, samples))
+        return found[0], found[-1]
+
+    def credit(self, first: Tensor, second: Tensor, step: int) -> Credit:
+        """Return who is credited with what at this step."""
+        method = self.method
+        if method.turns == 1:
+            alone = credit(first, first, stage=2, alpha=0.0, beta1=method.beta1, beta2=0.0)
+            return alone._replace(second=torch.zeros_like(first), kl_second=0.0)
+        return credit(
+            first, second, stage=1 if step < self.stage_one else 2, alpha=method.alpha, beta1=method.beta1,
+            beta2=method.beta2, gamma=method.gamma, conditioned=method.baseline is Baseline.conditioned,
+        )  # fmt: skip
+
+    def tell(
+        self,
+        step: int,
+        first: Tensor,
+        second: Tensor,
+        weights: Credit,
+        nats: tuple[float, float],
+        episodes: Episodes,
+    ) -> None:
+        """Note what the next look logs, and let the guard see it."""
+        idle = ((weights.first == 0) & (weights.second == 0)).all(dim=1).float().mean().item()
+        cut = episodes.cut[:, : self.method.turns].float().mean().item()
+        self.told = {
+            "reward_t1": first.mean().item(), "reward_t2": second.mean().item(), "kl_t1": nats[0],
+            "kl_t2": nats[1], "groups_without_advantage": idle, "answers_cut_off": cut,
+            "stage": 1.0 if step < self.stage_one else 2.0,
+        }  # fmt: skip
+        self.guard.stepped(step, max(nats), idle < 1, cut)
+
+    def validated(self, step: int, first: float) -> None:
+        self.guard.validated(step, first)
+
+
+def episode_loss(
+    model: Any, policy: Policy, episodes: Episodes, weights: Credit, method: Score, start: int
+) -> tuple[Tensor, tuple[float, float]]:
+    """Return the mean loss of the episodes, and the mean KL of both turns in nats an answer.
+
+    Column `start` is the first of y1. Where turn 2 was shown another answer, it is scored in a pass of its own.
+    """
+    estimator, per_token = method.kl.name, method.kl_per is Per.token
+    turns = [(episodes.first, weights.first, weights.kl_first)]
+    if method.turns == 2:
+        turns.append((episodes.second, weights.second, weights.kl_second))
+    passes = [(episodes.tokens, episodes.seen, turns)]
+    if episodes.shown is not None and episodes.shown_seen is not None:
+        passes = [
+            (episodes.tokens, episodes.seen, turns[:1]),
+            (episodes.shown, episodes.shown_seen, turns[1:]),
+        ]
+    losses, nats = [], []
+    for tokens, seen, own in passes:
+        logits = scores(model, tokens, seen, start).float()
+        base, as_base = policy.reference()
+        with torch.no_grad(), as_base:
+            reference = scores(base, tokens, seen, start).float()
+        answered = tokens[:, start:]
+        log_probs = answer_log_probs(logits, answered)
+        for columns, advantage, beta in own:
+            mask = columns[:, start:]
+            each = kl(logits, reference, answered, mask, estimator)
+            losses.append(policy_loss(advantage.flatten(), log_probs, mask))
+            losses.append(beta * kl_loss(each, log_probs, estimator, per_token, mask))
+            nats.append(each.detach().sum(-1).mean().item() if tokens.device.type != "meta" else 0.0)
+    return torch.stack(losses).sum(0).mean(), (nats[0], nats[-1])
+
+
+class Prompts:
+    """Endless batches of the training problems, each pass in an order of its own that follows from the seed."""
+
+    def __init__(self, problems: list[dict[str, Any]], size: int, seed: int, guard: Guard) -> None:
+        self.problems, self.size, self.seed, self.guard, self.step = problems, size, seed, guard, 0
+
+    def __next__(self) -> dict[str, Tensor]:
+        count = len(self.problems)
+        places = np.arange(self.step * self.size, (self.step + 1) * self.size)
+        orders = {
+            n: np.random.default_rng([self.seed, n]).permutation(count)
+            for n in set((places // count).tolist())
+        }
+        rows = [int(orders[place // count][place % count]) for place in places.tolist()]
+        seed = self.seed * 1_000_003 + self.step * 1009
+        batch = {
+            "prompts": pad_left([self.problems[row]["ids"] for row in rows]),
+            "rows": torch.tensor(rows),
+            "step": torch.full((len(rows),), self.step),
+            "seed": seed + torch.arange(len(rows)),
+        }
+        self.step += 1
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "guard": dict(self.guard.state)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.guard.state.update(state["guard"])
+
+
+def training_step(run: Any, device: str) -> None:
+    """Do one whole step on random episodes of the task's shape (for the contract kit)."""
+    from harness_score.addition import small
+
+    if run.method.trains is Trains.nothing:
+        return
+    vocabulary, task = 16, run.task
+    with torch.device(device):
+        model, base = small(task, vocabulary), small(task, vocabulary)
+    start, answer = 2 * task.digits + 2, task.digits + 1
+    shape = (4, start + 2 * answer + 1)
+    tokens = torch.randint(vocabulary, shape, device=device)
+    columns = torch.arange(shape[1], device=device).expand(shape)
+    first, second = (columns >= start) & (columns < start + answer), columns > start + answer
+    seen = torch.ones_like(first)
+    shown = (tokens, seen) if run.method.blank else (None, None)
+    cut = torch.zeros(shape[0], 2, dtype=torch.bool, device=device)
+    episodes = Episodes(tokens, seen, first, second, cut, *shown)
+    given = torch.rand(2, 2, device=device)
+    weights = credit(given, given, stage=2, alpha=run.method.alpha, beta1=0.01, beta2=0.1)
+    loss, _ = episode_loss(model, Policy(model, base), episodes, weights, run.method, start)
+    loss.backward()
+    torch.optim.AdamW(model.parameters(), lr=task.learning_rate).step()

@@ -1,0 +1,292 @@
+"""Training as a whole, at smoke size: resumed, guarded, held to the base, on one's own model and problems."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from harness_score.evaluation import evaluate
+from harness_score.guards import Guarded
+from harness_score.policies import CHOSEN, Keeper, Policy
+from harness_score.training import train
+from harness_score.verifiers import VERIFIERS, VerifierError
+from safetensors.torch import load_file
+
+from harness.checkpoint import checkpoint_step
+from harness.contract import smoke_spec
+from harness.data.sources import Document
+from harness.data.tokens import character_tokenizer
+from harness.errors import HarnessError, UsageError
+from harness.nn.decoder import Decoder, DecoderConfig
+from harness.plugins import load
+from harness.run import open_run, prepared
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory) -> Path:
+    """A results folder whose small base all tests share."""
+    return tmp_path_factory.mktemp("score")
+
+
+@pytest.fixture
+def opened(results, tmp_path):
+    """Open a smoke run in a folder of its own, its data prepared."""
+
+    def open_(method="score", folder="run", seed=0, **given):
+        given = {key.replace("__", "."): str(value) for key, value in given.items()}
+        spec = smoke_spec(load("score"), method, results, seed, given)
+        run = open_run(spec, load("score"))
+        run.folder = tmp_path / folder
+        run.output_dir = run.folder / "output"
+        run.output_dir.mkdir(parents=True, exist_ok=True)
+        run.data_dir = prepared(spec, load("score"), run)
+        return run
+
+    return open_
+
+
+def weights(run):
+    chosen = json.loads((run.output_dir / CHOSEN).read_text())
+    return load_file(run.output_dir / chosen["folder"] / "model.safetensors")
+
+
+def every_step(run):
+    """Write a checkpoint after each step."""
+    plain = run.fit
+    run.fit = lambda *args, **options: plain(*args, log_every=1, **options)
+    return run
+
+
+def lines(right):
+    """A verifier that finds every other answer right, so that there is something to learn."""
+
+    def verify(problems, answers):
+        verify.calls += 1
+        if verify.calls == right:
+            raise RuntimeError("the judge is ill")
+        return [float(sum(map(ord, answer)) % 2) for answer in answers]
+
+    verify.calls = 0
+    return verify
+
+
+@pytest.mark.parametrize(
+    ("method", "calls"), [("score", 5), ("score", 12), ("star", 20), ("blank_first_answer", 9)]
+)
+def test_stopped_between_two_steps_it_ends_with_the_same_weights(opened, method, calls):
+    whole = opened(method, "whole")
+    train(whole, lines(None))
+    halved = every_step(opened(method, "halved"))
+    with pytest.raises(VerifierError, match="the judge is ill"):
+        train(halved, lines(calls))
+    assert 0 < checkpoint_step(halved.checkpoint) < 4
+    train(every_step(opened(method, "halved")), lines(None))
+    one, two = weights(whole), weights(opened(method, "halved"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_what_was_kept_before_a_failure_stays(opened):
+    run = every_step(opened(task__steps=8, method__stage_one=0))
+    with pytest.raises(VerifierError):
+        train(run, lines(20))
+    chosen = json.loads((run.output_dir / CHOSEN).read_text())
+    assert chosen["step"] > 0
+    assert weights(run)
+
+
+def test_the_base_stays_as_it_was_and_the_policy_does_not(opened):
+    run = opened()
+    before = {n: p.clone() for n, p in Policy.of(run).base.state_dict().items()}
+    train(run, lines(None))
+    policy = Policy.trained(run)
+    assert all(torch.equal(before[n], p) for n, p in policy.base.state_dict().items())
+    assert any(not torch.equal(before[n], p) for n, p in policy.model.state_dict().items())
+    found = evaluate(run, "test", lines(None))
+    assert min(found["kl_t1"].columns["nats"]) >= -1e-6
+    assert sum(found["kl_t1"].columns["nats"]) > 0
+
+
+def test_the_weights_kept_are_the_best_by_accuracy_and_not_the_last(opened):
+    run = opened()
+    model = Policy.of(run).model
+    keeper = Keeper(run)
+    for step, value in ((1, 0.3), (2, 0.5), (3, 0.4), (4, 0.5)):
+        keeper.offer(model, step, value)
+    assert json.loads((run.output_dir / CHOSEN).read_text())["step"] == 2
+    assert [path.name for path in run.output_dir.glob("policy-*")] == ["policy-2"]
+    Keeper(run).offer(model, 5, 0.45)  # after a restart too
+    assert json.loads((run.output_dir / CHOSEN).read_text())["step"] == 2
+
+
+def test_the_weights_of_stage_one_are_not_the_methods_outcome(opened):
+    run = opened(task__steps=4, task__validate_every=1)
+    train(run, lambda problems, answers: [1.0 for _ in answers])
+    assert (
+        json.loads((run.output_dir / CHOSEN).read_text())["step"] == 3
+    )  # the first after two steps of stage I
+
+
+def test_the_first_answer_falling_stops_the_run_with_its_reason(opened):
+    run = opened(task__most_drop=0.1, task__steps=6)
+    calls = {"n": 0}
+
+    def sinking(problems, answers):
+        calls["n"] += 1
+        return [float(calls["n"] < 3)] * len(answers)
+
+    with pytest.raises(Guarded, match="sandbagging"):
+        train(run, sinking)
+
+
+def test_delta_is_the_items_difference_and_the_items_are_the_two_by_two(opened):
+    run = opened()
+    train(run, lines(None))
+    found = evaluate(run, "test", lines(None))
+    items = found["delta"].columns
+    assert [a - b for a, b in zip(items["second"], items["first"], strict=True)] == list(items["delta"])
+    gained, lost = (
+        sum(found[n].columns[c]) for n, c in (("wrong_to_right", "gained"), ("right_to_wrong", "lost"))
+    )
+    assert gained - lost == pytest.approx(sum(items["delta"]))
+    assert len(set(found["delta"].ids)) == 24
+
+
+# One's own model and problems
+
+CHAT = (
+    "{% for m in messages %}{{ '[' + m.role + ']' + m.content + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
+)
+DROPS = CHAT.replace("m.content", "m.content.split('</think>')[-1]")
+
+
+def model_folder(folder, chat=CHAT, length=512):
+    torch.manual_seed(0)
+    text = "".join(map(chr, range(32, 127))) + "\n"
+    tokenizer = character_tokenizer([Document("text", text)])
+    tokenizer.chat_template = chat
+    config = DecoderConfig(
+        vocab_size=len(tokenizer), width=16, layers=1, heads=2, feedforward=32, length=length, position="rotary",
+        initializer_range=0.2,
+    )  # fmt: skip
+    Decoder(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path):
+    """What a command line says of one's own model and problems."""
+    problems = tmp_path / "problems.jsonl"
+    rows = [{"question": f"{n} + {n + 1}?", "answer": f"... #### {2 * n + 1}"} for n in range(120)]
+    problems.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return {
+        "model": model_folder(tmp_path / "model"), "data__train": problems, "task__prompt": "number",
+        "task__verifier": "number", "task__answer_tokens": 6, "task__length": 512, "task__most_truncated": 1.0,
+        "task__train_problems": 40, "task__steps": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["score", "single_turn_rl", "blank_first_answer", "pair_sft"])
+@pytest.mark.parametrize("rank", [0, 2])
+def test_ones_own_model_is_trained_whole_or_by_an_adapter(opened, own, method, rank):
+    given = {"method__kl": "k3"} if method == "score" and rank else {}
+    run = opened(method, task__lora_rank=rank, **own, **given)
+    train(run, lines(None))
+    found = evaluate(run, "test", lines(None))
+    assert sum(found["kl_t1"].columns["nats"]) > 0
+    kept = json.loads((run.output_dir / CHOSEN).read_text())["folder"]
+    name = "adapter_model.safetensors" if rank else "model.safetensors"
+    assert (run.output_dir / kept / name).exists()
+    assert (run.output_dir / kept / "tokenizer.json").exists()
+
+
+def test_a_step_in_pieces_looks_and_counts_once(opened, own):
+    run = opened(**own)
+    run.micro_batch = 2
+    train(run, lines(None))
+    looks = [json.loads(line) for line in (run.folder / "metrics.jsonl").open()]
+    assert [look["step"] for look in looks if "validation_accuracy_t1" in look] == [0, 2]
+
+
+def test_a_template_that_drops_the_first_answers_thoughts_is_refused(opened, own, tmp_path):
+    own["model"] = model_folder(tmp_path / "drops", DROPS)
+    with pytest.raises(UsageError, match="drops or changes the first answer"):
+        opened(**own)
+
+
+def test_a_context_too_short_for_two_turns_is_refused(opened, own, tmp_path):
+    with pytest.raises(UsageError, match=r"two turns need \d+ tokens"):
+        opened(**(own | {"task__length": 100}))
+    own["model"] = model_folder(tmp_path / "short", length=64)
+    with pytest.raises(UsageError, match="beyond the model's 64 tokens"):
+        opened(**own)
+
+
+def test_problems_without_an_answer_are_named(opened, own, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"problem": "1+1", "answer": "2"}\n{"problem": "2+2", "answer": null}\n')
+    with pytest.raises(UsageError, match=r"row 2 of .*bad.jsonl has no problem or no answer"):
+        opened(**(own | {"data__train": bad}))
+    bad.write_text('{"problem": "1+1", "solution": "2"}\n')
+    with pytest.raises(UsageError, match=r"needs problem \(or question\) and answer"):
+        opened(**(own | {"data__train": bad}))
+
+
+def test_problems_of_ones_own_need_a_model(opened, own):
+    own.pop("model")
+    with pytest.raises(UsageError, match="add model="):
+        opened(**own)
+
+
+def test_one_sample_a_problem_is_refused(opened):
+    with pytest.raises(UsageError, match="leaves nothing to compare"):
+        train(opened(task__samples=1))
+
+
+def test_no_right_answer_at_all_leaves_pair_sft_nothing_to_glue(opened):
+    with pytest.raises(HarnessError, match="made a trace that ends right"):
+        train(opened("pair_sft"), lambda problems, answers: [0.0] * len(answers))
+
+
+def test_train_validation_and_test_share_no_problem(opened):
+    run = opened()
+    texts = [
+        {json.loads(line)["problem"] for line in (run.data_dir / f"{split}.jsonl").open()}
+        for split in ("train", "validation", "test")
+    ]
+    assert [len(part) for part in texts] == [48, 16, 24]
+    assert not texts[0] & texts[1]
+    assert not texts[2] & (texts[0] | texts[1])
+
+
+def test_exact_is_what_additions_are_judged_by(opened):
+    assert opened().task.verifier.name == "exact"
+    assert VERIFIERS["exact"]([{"problem": "01+02=", "answer": "003"}], ["003"]) == [1]
+
+
+SMALL = {  # additions of two digits: what four digits show, in a few seconds
+    "task__validation_problems": 200, "task__train_problems": 200, "task__base_width": 32, "task__base_layers": 2,
+    "task__base_batch": 128, "task__base_learning_rate": 4e-3, "task__base_warmup": 20, "task__base_every": 10,
+    "task__base_accuracy": 0.5, "task__base_steps": 1000, "task__chat_steps": 150, "task__prompts": 64,
+    "task__samples": 4, "task__most_drop": 0.2, "task__validate_every": 10,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_bonus_that_reaches_turn_one_teaches_to_answer_wrong_first_and_the_guard_stops_it(opened):
+    run = opened(**SMALL, task__steps=200, method__gamma=1.0, method__stage_one=0)
+    with pytest.raises(Guarded, match="sandbagging"):
+        train(run)
+    assert (run.output_dir / CHOSEN).exists()  # what was kept before
+
+
+@pytest.mark.slow
+def test_without_it_turn_one_is_kept_and_turn_two_gains(opened):
+    run = opened(**SMALL, task__steps=150)
+    train(run)
+    looks = [json.loads(line) for line in (run.folder / "metrics.jsonl").open()]
+    looks = [look for look in looks if "validation_accuracy_t2" in look]
+    chosen = json.loads((run.output_dir / CHOSEN).read_text())
+    assert chosen["accuracy_t1"] > looks[0]["validation_accuracy_t1"] - 0.1
+    assert chosen["accuracy_t2"] > looks[0]["validation_accuracy_t2"] + 0.05
