@@ -30,13 +30,17 @@ __getattr__ = lazy(
 
 METHODS = {
     "in_context": Method(Packing(), "related documents in a window, along one path (the paper's)"),
-    "in_context_masked": Method(Packing(masked=True), "the same windows, but documents do not see each other"),
+    "in_context_masked": Method(
+        Packing(masked=True), "the same windows, but documents do not see each other"
+    ),
     "random": Method(Packing(Order.random), "random documents in a window", baseline=True),
     "random_masked": Method(
         Packing(Order.random, masked=True), "random windows, documents masked from each other", baseline=True
     ),
     "nearest_neighbours": Method(
-        Packing(Order.nearest_neighbours), "each document with its own neighbours; repeats them", baseline=True
+        Packing(Order.nearest_neighbours),
+        "each document with its own neighbours; repeats them",
+        baseline=True,
     ),
     "clusters": Method(Packing(Order.clusters), "windows drawn inside k-means clusters", baseline=True),
     "in_context_static": Method(
@@ -48,7 +52,7 @@ METHODS = {
 BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
         "task": {
-            "documents": 240, "dimensions": 16, "length": 32, "vocabulary": 300, "width": 16, "layers": 1,
+            "documents": 240, "dimensions": 64, "length": 32, "vocabulary": 300, "width": 16, "layers": 1,
             "heads": 2, "feedforward": 32, "batch_size": 4, "steps": 4, "warmup": 1, "targets": 8, "prompts": 4,
         },
         "method": {"neighbours": 4},

@@ -37,7 +37,9 @@ METRICS = {
         "lower", "perplexity on held-out documents in shuffled windows", reduce="exp_mean"
     ),
     "loss_own_packing": Metric(
-        "lower", "loss on held-out windows packed as the method's own: easier text where related", "nats/token"
+        "lower",
+        "loss on held-out windows packed as the method's own: easier text where related",
+        "nats/token",
     ),
     "repetition": Metric("lower", "share of sampled tokens that end a run of 4 already in their text"),
     "adjacent_similarity": Metric("higher", "cosine of a training document with the next one"),
@@ -103,9 +105,7 @@ CLAIMS = [
         "The lower loss on one's own windows is small: at least 0.9 of random's on random ones",
         ratio("loss_own_packing", "in_context", than="random", at_least=0.9),
         "against the paper's training curve (about 1.5 / 2.0); issue 5 of the authors' repository",
-        Reported(
-            2.0 / 2.1, "7B, 200B tokens, training loss (2.0 / 2.1)", "issue 5", Seen.TRANSCRIPTION
-        ),
+        Reported(2.0 / 2.1, "7B, 200B tokens, training loss (2.0 / 2.1)", "issue 5", Seen.TRANSCRIPTION),
         counter=True,
     ),
     Claim(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
+from pathlib import Path
 
 from harness.data import files
 from harness.data.sources import Document, Source
@@ -25,7 +26,7 @@ def read(source: Source, limit: int = 0) -> Iterator[Document]:
     found = _rows(source)
     first = list(islice(found, FEW))
     if len(first) == FEW:
-        found = _chain(first, found)
+        found = chain(first, found)
     else:
         found = (
             Document(f"{document.id}#{number}" if number else document.id, text)
@@ -33,11 +34,6 @@ def read(source: Source, limit: int = 0) -> Iterator[Document]:
             for number, text in enumerate(paragraphs(document.text))
         )
     return islice(found, limit or None)
-
-
-def _chain(first: list[Document], rest: Iterator[Document]) -> Iterator[Document]:
-    yield from first
-    yield from rest
 
 
 def _rows(source: Source) -> Iterator[Document]:
@@ -51,17 +47,19 @@ def _rows(source: Source) -> Iterator[Document]:
                 yield Document(document.id.replace(file.name, label, 1), document.text)
 
 
-def _headless(file) -> bool:  # type: ignore[no-untyped-def]
+def _headless(file: Path) -> bool:
     with file.open(encoding="utf-8-sig", newline="") as lines:
         first = next(csv.reader(lines), [])
     return len(first) == 3 and first[0].strip().isdigit()
 
 
-def _classes(file) -> Iterator[Document]:  # type: ignore[no-untyped-def]
+def _classes(file: Path) -> Iterator[Document]:
     with file.open(encoding="utf-8-sig", newline="") as lines:
         for number, fields in enumerate(csv.reader(lines)):
             if len(fields) != 3:
-                raise UsageError(f"{file} record {number + 1} has {len(fields)} fields, not class, title, text")
+                raise UsageError(
+                    f"{file} record {number + 1} has {len(fields)} fields, not class, title, text"
+                )
             # A lone backslash stands for a line break in these files.
             yield Document(f"{file.name}#{number}", " . ".join(fields[1:]).replace("\\", " "))
 

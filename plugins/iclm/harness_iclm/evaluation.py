@@ -20,7 +20,7 @@ from harness_iclm.few_shot import scores
 from harness_iclm.names import PACKINGS, PLACES
 from harness_iclm.preparation import load_windows
 from harness_iclm.settings import Order
-from harness_iclm.training import load, rows_of
+from harness_iclm.training import load, predictions, rows_of
 
 BATCH = 8192  # tokens
 
@@ -85,10 +85,10 @@ def window_losses(
 
 def token_losses(model: Any, batch: dict[str, torch.Tensor], device: str) -> np.ndarray:
     """Return the loss of each token after the first, (rows, length - 1) float32."""
-    inputs = {name: values[:, :-1].to(device) for name, values in batch.items()}
-    answers = batch["input_ids"][:, 1:].to(device)
+    batch = {name: values.to(device) for name, values in batch.items()}
+    answers = batch["input_ids"][:, 1:]
     with inference(model):
-        logits = model(**inputs, use_cache=False).logits.float()
+        logits = predictions(model, batch)
     found = torch.nn.functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none")
     return found.view(answers.shape).cpu().numpy()
 

@@ -63,7 +63,7 @@ def scores(run: Run, model: Any) -> dict[str, float | Items]:
 
     from harness.evals import lm_eval_scores
 
-    tasks = [*(classification(name) for name in CLASSES), *READING]
+    tasks: list[Any] = [*(classification(name) for name in CLASSES), *READING]
     tokenizer = AutoTokenizer.from_pretrained(run.output_dir)
     limit = run.task.few_shot_limit or None
     found, _ = lm_eval_scores(model, tokenizer, tasks, limit=limit, max_length=run.task.length)

@@ -52,3 +52,13 @@ def measure(embeddings: np.ndarray, order: np.ndarray, packed: Windows) -> dict[
         "documents_cut": float((seen[used] > 1).mean()),
         "documents_used": float(used.mean()),
     }
+
+
+def path_weight(ids: np.ndarray, cosines: np.ndarray, order: np.ndarray) -> tuple[float, int]:
+    """Return the sum of the similarities along `order`, jumps counting nothing, and how many jumps it makes."""
+    a, b = order[:-1], order[1:]
+    forth, back = ids[a] == b[:, None], ids[b] == a[:, None]
+    weights = np.where(forth, cosines[a], -np.inf).max(axis=1, initial=-np.inf)
+    weights = np.maximum(weights, np.where(back, cosines[b], -np.inf).max(axis=1, initial=-np.inf))
+    edges = np.isfinite(weights)
+    return float(weights[edges].sum()), int((~edges).sum())

@@ -35,5 +35,6 @@ def clusters(embeddings: np.ndarray, size: int = 20, seed: int = 0) -> np.ndarra
     kmeans.train(vectors)
     nearest = kmeans.index.search(vectors, 1)[1][:, 0]
     random = np.random.default_rng(seed)
-    rank = random.permutation(len(kmeans.centroids))
-    return np.lexsort((random.random(documents), rank[nearest]))
+    rank = random.permutation(kmeans.k)[nearest]
+    found: np.ndarray = np.lexsort(np.stack([random.random(documents), rank]))
+    return found

@@ -76,12 +76,13 @@ def windows(
 
 def whole_windows(order: np.ndarray, lengths: np.ndarray, window: int) -> Windows:
     """Fill windows with whole documents in `order`, for judging; one longer than a window is cut to it."""
-    pieces, bounds, filled = [], [0], 0
+    pieces: list[tuple[int, int, int]] = []
+    bounds, filled = [0], 0
     for document in order:
         size = min(int(lengths[document]), window)
         if filled + size > window:
             bounds.append(len(pieces))
             filled = 0
-        pieces.append((document, 0, size))
+        pieces.append((int(document), 0, size))
         filled += size
     return Windows(np.array(pieces, np.int64).reshape(-1, 3), np.array([*bounds, len(pieces)], np.int64))

@@ -44,8 +44,14 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     if model is None:
         vectors = tfidf(texts, task.dimensions)
     else:
-        cut = {"max_length": task.encoder_length, "batch_size": task.encoder_batch}
-        vectors = embed(texts, model, data_dir / "vectors.npy", device=_device(), **cut)
+        vectors = embed(
+            texts,
+            model,
+            data_dir / "vectors.npy",
+            max_length=task.encoder_length,
+            batch_size=task.encoder_batch,
+            device=_device(),
+        )
     kept = deduplicate(vectors, task.threshold, task.index, task.probes)
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for number in kept:
@@ -60,7 +66,11 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         _lay_out(task, name, data_dir, tokenizer.eos_token_id)
     if model is not None:
         (data_dir / "vectors.npy").unlink()
-    counts = {"read": len(all_), "empty": len(all_) - len(documents), "duplicates": len(documents) - len(kept)}
+    counts = {
+        "read": len(all_),
+        "empty": len(all_) - len(documents),
+        "duplicates": len(documents) - len(kept),
+    }
     counts |= {name: len(numbers) for name, numbers in parts.items()}
     (data_dir / "counts.json").write_text(json.dumps(counts, indent=1), encoding="utf-8")
 
@@ -127,8 +137,13 @@ def _lay_out(task: Task, name: str, data_dir: Path, end: int) -> None:
     # Another target's context, from half the path away: the same contexts in all, but no longer its own.
     others = np.roll(contexts, len(targets) // 2, axis=0)
     chosen = np.sort(np.random.default_rng(0).permutation(len(targets))[: task.targets])
-    found = {"targets": targets[chosen], "related": contexts[chosen], "unrelated": others[chosen]}
-    np.savez(data_dir / f"{name}-contexts.npz", **found, end=np.array(end))
+    np.savez(
+        data_dir / f"{name}-contexts.npz",
+        targets=targets[chosen],
+        related=contexts[chosen],
+        unrelated=others[chosen],
+        end=np.array(end),
+    )
 
 
 def _near(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -56,6 +56,7 @@ def neighbours(
         near, found = searcher.search(vectors[rows], k + 1)[::-1]
         if "PQ" not in name:  # again, so that a's cosine with b is b's with a, whatever the threads
             found = np.einsum("rd,rkd->rk", vectors[rows], vectors[near])
+        found = np.minimum(found, 1.0)  # of copies, rounding can say more
         found = np.where((near < 0) | (near == rows[:, None]), -np.inf, found)
         order = np.lexsort((near, -found))[:, :k]
         ids[rows], cosines[rows] = (np.take_along_axis(x, order, axis=1) for x in (near, found))

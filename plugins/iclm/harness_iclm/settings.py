@@ -57,7 +57,7 @@ class Task:
     warmup: int = setting(50, "steps of linear warm-up")
     clip: float = setting(1.0, "gradients are clipped to this norm")
     batch_size: int = setting(8, "windows in a batch")
-    steps: int = setting(1000, "training steps")
+    steps: int = setting(900, "training steps")
     targets: int = setting(800, "held-out documents whose loss is asked after three contexts")
     prompts: int = setting(48, "held-out documents continued to measure repetition")
     few_shot: bool = setting(False, "ask the paper's classification and reading sets of lm-eval (network)")

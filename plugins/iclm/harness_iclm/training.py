@@ -68,10 +68,9 @@ def ordered(run: Run, embeddings: np.ndarray) -> np.ndarray:
 
 
 class WindowBatches:
-    """An endless iterator of `{"input_ids", "position_ids"}`, each (batch, length) int64: full windows.
+    """An endless iterator of `{"input_ids"}`, and `"position_ids"` where `masked`, each (batch, length) int64.
 
-    Positions count from a document's beginning in the window where `masked`, else from the window's. Pass p
-    takes the windows in an order that the seed and p decide.
+    Only full windows are taken; pass p over them in an order that the seed and p decide.
     """
 
     def __init__(
@@ -123,7 +122,10 @@ class WindowBatches:
 def rows_of(
     rows: list[np.ndarray], tokens: np.ndarray, begins: np.ndarray, masked: bool, length: int = 0
 ) -> dict[str, torch.Tensor]:
-    """Return windows as tokens and positions, (rows, length) int64; a short one is filled with token 0."""
+    """Return windows as tokens, (rows, length) int64, and where `masked` each token's position in its document.
+
+    A short one is filled with token 0, as if that were a document more.
+    """
     length = length or max(int((row[:, 2] - row[:, 1]).sum()) for row in rows)
     ids, positions = np.zeros((2, len(rows), length), np.int64)
     for i, row in enumerate(rows):
@@ -131,19 +133,31 @@ def rows_of(
         for document, first, end in row:
             part = slice(at, at + end - first)
             ids[i, part] = tokens[begins[document] + first : begins[document] + end]
-            positions[i, part] = np.arange(end - first) + (0 if masked else at)
+            positions[i, part] = np.arange(end - first)
             at += end - first
-        positions[i, at:] = np.arange(length - at) + (0 if masked else at)
-    return {"input_ids": torch.from_numpy(ids), "position_ids": torch.from_numpy(positions)}
+        positions[i, at:] = np.arange(length - at)
+    batch = {"input_ids": torch.from_numpy(ids)}
+    return batch | {"position_ids": torch.from_numpy(positions)} if masked else batch
+
+
+def predictions(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the logits for each token after the first, (rows, length - 1, vocabulary) float32.
+
+    Where the batch has positions, each 0 begins a document, and documents do not see each other.
+    """
+    inputs = {name: values[:, :-1] for name, values in batch.items()}
+    if "position_ids" in inputs:
+        document = (inputs["position_ids"] == 0).cumsum(1)  # (rows, length - 1)
+        same = document[:, :, None] == document[:, None, :]
+        inputs["attention_mask"] = same.tril()[:, None]  # (rows, 1, queries, keys)
+    logits: torch.Tensor = model(**inputs, use_cache=False).logits
+    return logits.float()
 
 
 def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the mean loss of each window's next tokens; the last of a document predicts the next one's first."""
-    inputs = {name: values[:, :-1] for name, values in batch.items()}
-    logits = model(**inputs, use_cache=False).logits
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), batch["input_ids"][:, 1:].flatten()
-    )
+    logits = predictions(model, batch)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["input_ids"][:, 1:].flatten())
 
 
 def recipe(task: Task) -> dict[str, Any]:
@@ -190,12 +204,11 @@ def training_step(run: Run, device: str) -> None:
     vocabulary = 128
     with torch.device(device):
         model = decoder(run.task, vocabulary)
-        ids = torch.randint(vocabulary, (2, run.task.length))
-        positions = torch.arange(run.task.length).expand(2, -1)
+        batch = {"input_ids": torch.randint(vocabulary, (2, run.task.length))}
         if run.method.masked:
-            positions = positions % (run.task.length // 2)
+            batch["position_ids"] = torch.arange(run.task.length).expand(2, -1) % (run.task.length // 2)
     optimizer = recipe(run.task)["optimizer"](model.parameters(), lr=run.task.learning_rate)
-    step(model, {"input_ids": ids, "position_ids": positions}).backward()
+    step(model, batch).backward()
     optimizer.step()
 
 
@@ -203,4 +216,5 @@ def load(folder: Path, device: str) -> Any:
     """Load the model that `train` left in `folder`, ready to be scored."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(folder).to(device).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    return model.to(device).eval()
