@@ -57,7 +57,7 @@ BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
         "method": {"neighbours": 4},
     },
-    "small": {},  # the defaults of Task: a check of direction, some three minutes on one core
+    "small": {},  # the defaults of Task: a check of direction, two to three minutes on one core
     "full": {  # section 3.1: 306B tokens, batches of 4M; model sizes between its 0.3B and 0.7B
         "task": {
             "length": 8192, "vocabulary": 32_000, "width": 1024, "layers": 24, "heads": 16,
