@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
 from harness_iclm.claims import CLAIMS, FIGURES, METRICS
-from harness_iclm.settings import Data, Order, Packing, Restart, Task
+from harness_iclm.settings import Data, Order, Packing, Task
 
 if TYPE_CHECKING:
     import typer
@@ -43,10 +43,6 @@ METHODS = {
         baseline=True,
     ),
     "clusters": Method(Packing(Order.clusters), "windows drawn inside k-means clusters", baseline=True),
-    "in_context_static": Method(
-        Packing(restart=Restart.static), "jumps to the minimum degree of the whole graph"
-    ),
-    "in_context_unshuffled": Method(Packing(shuffled=False), "windows left in the path's order"),
 }
 
 BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {

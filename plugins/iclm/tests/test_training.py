@@ -186,6 +186,7 @@ def metrics(results: Path, method: str) -> dict[str, float]:
     return json.loads(path.read_text())["metrics"]
 
 
+@pytest.mark.slow
 def test_prepared_data_count_what_was_left_out_and_hold_documents_out(runs):
     (folder,) = runs.glob("stages/iclm-data-*[0-9a-f]")
     counts = json.loads((folder / "counts.json").read_text())
@@ -205,6 +206,7 @@ def test_prepared_data_count_what_was_left_out_and_hold_documents_out(runs):
             assert own[-len(text) :].tolist() != text
 
 
+@pytest.mark.slow
 def test_methods_differ_in_order_alone(runs):
     found = {m: metrics(runs, m) for m in ("random", "in_context", "in_context_masked", "nearest_neighbours")}
     assert found["in_context"]["adjacent_similarity"] > found["random"]["adjacent_similarity"] + 0.2
@@ -218,11 +220,13 @@ def test_methods_differ_in_order_alone(runs):
     assert found["in_context"]["loss_own_packing"] == found["in_context"]["loss_related"]
 
 
+@pytest.mark.slow
 def test_a_masked_model_finds_both_packings_equal(runs):
     found = metrics(runs, "in_context_masked")
     assert found["loss_related"] == pytest.approx(found["loss_shuffled"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_context_gain_is_paired_over_the_same_targets(runs):
     import pandas as pd
 
