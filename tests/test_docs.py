@@ -31,6 +31,7 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "alibi": "alibi/alibi,alibi/learned",
     "alibi_ablations": "alibi/alibi_half_heads,alibi/alibi_interpolated",
     "quickstart": "alibi/alibi,alibi/learned",
+    "iclm": "iclm/in_context,iclm/random",
     "lora": "lora/lora_r8,lora/base",
     "rdass": "rdass/rdass,rdass/rouge_1_syllable",
     "rdass_p_sbert": "rdass/p_sbert_scratch",
@@ -79,6 +80,7 @@ def lived_in(tmp_path_factory, text):
         ["method=rdass/rdass,rdass/length"],
         ["method=simcse/untuned,simcse/whitening"],
         ["method=score/base"],
+        ["method=iclm/random,iclm/in_context", f"data.corpus={text}"],
         ["method=lora/lora_r8", "tuned=false", f"data.train={text}", f"data.general={text}"],
     ):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")

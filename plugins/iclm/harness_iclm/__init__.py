@@ -1,0 +1,128 @@
+"""ICLM: in-context pretraining, so that what stands in one window belongs together.
+
+Shi, Min, Lomeli, Zhou, Li and others (ICLR 2024). Only the order of the documents changes: nearest neighbours make
+a graph, near duplicates leave it, and a greedy path from document to most similar document left is cut into
+windows, which are shuffled. Model and loss stay. The paper reports better use of context; a public
+reproduction found little, and masking documents from each other is the modern counterpoint: both are here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
+from harness_iclm.claims import CLAIMS, FIGURES, METRICS
+from harness_iclm.settings import Data, Order, Packing, Task
+
+if TYPE_CHECKING:
+    import typer
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "neighbours": "search",
+        "deduplicate": "duplicates",
+        "path": "walk",
+        "windows": "packing",
+        "Windows": "packing",
+    },
+)
+
+METHODS = {
+    "in_context": Method(Packing(), "related documents in a window, along one path (the paper's)"),
+    "in_context_masked": Method(
+        Packing(masked=True), "the same windows, but documents do not see each other"
+    ),
+    "random": Method(Packing(Order.random), "random documents in a window", baseline=True),
+    "random_masked": Method(
+        Packing(Order.random, masked=True), "random windows, documents masked from each other", baseline=True
+    ),
+    "nearest_neighbours": Method(
+        Packing(Order.nearest_neighbours),
+        "each document with its own neighbours; repeats them",
+        baseline=True,
+    ),
+    "clusters": Method(Packing(Order.clusters), "windows drawn inside k-means clusters", baseline=True),
+}
+
+BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "smoke": {
+        "task": {
+            "documents": 240, "dimensions": 64, "length": 32, "vocabulary": 300, "width": 16, "layers": 1,
+            "heads": 2, "feedforward": 32, "batch_size": 4, "steps": 4, "warmup": 1, "targets": 8, "prompts": 4,
+        },
+        "method": {"neighbours": 4},
+    },
+    "small": {},  # the defaults of Task: a check of direction, two to three minutes on one core
+    "full": {  # section 3.1: 306B tokens, batches of 4M; model sizes between its 0.3B and 0.7B
+        "task": {
+            "length": 8192, "vocabulary": 32_000, "width": 1024, "layers": 24, "heads": 16,
+            "feedforward": 4096, "learning_rate": 3e-4, "warmup": 2000, "batch_size": 512, "steps": 73_000,
+            "targets": 4000, "prompts": 200, "few_shot": True,
+        },
+        "method": {"neighbours": 9},  # the paper's code retrieves 50 and reads ranks 1 to 9
+        "data": {
+            "corpus": "hub:HuggingFaceFW/fineweb#sample-10BT/train",
+            "test": "hub:Salesforce/wikitext#wikitext-103-raw-v1/validation",
+        },
+    },
+}  # fmt: skip
+
+
+@hookimpl
+def paper() -> Paper:
+    return Paper(
+        title="In-Context Pretraining: Language Modeling Beyond Document Boundaries",
+        authors="Weijia Shi, Sewon Min, Maria Lomeli, Chunting Zhou, Margaret Li, and others",
+        year=2024,
+        url="https://arxiv.org/abs/2310.10638",
+        task=Task,
+        data=Data,
+        methods=METHODS,
+        metrics=METRICS,
+        claims=CLAIMS,
+        figures=FIGURES,
+        budgets=BUDGETS,
+    )
+
+
+@hookimpl
+def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
+    from harness_iclm.preparation import prepare
+
+    prepare(task, data, model, data_dir)
+
+
+@hookimpl
+def train(run: Run) -> None:
+    from harness_iclm.training import train
+
+    train(run)
+
+
+@hookimpl
+def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
+    from harness_iclm.evaluation import evaluate
+
+    return evaluate(run, split)
+
+
+@hookimpl
+def plan(run: Run) -> Plan:
+    from harness_iclm.pricing import plan
+
+    return plan(run)
+
+
+@hookimpl
+def training_step(run: Run, device: str) -> None:
+    from harness_iclm.training import training_step
+
+    training_step(run, device)
+
+
+@hookimpl
+def tools(app: "typer.Typer") -> None:
+    from harness_iclm.commands import add
+
+    add(app)

