@@ -15,6 +15,7 @@ import torch
 
 from harness import Items
 from harness.errors import UsageError
+from harness.fit import pick_precision
 from harness_magpie.claims import METRICS, over_valid
 from harness_magpie.diversity import distinct, seed_similarity
 from harness_magpie.filters import select
@@ -151,17 +152,24 @@ def own_and_other(
     shift = SHIFT if SHIFT % n else 1
     mixed = [Pair(pairs[(i + shift) % n].question, p.answer, p.finished) for i, p in enumerate(pairs)]
     return tuple(  # type: ignore[return-value]
-        losses(model, renamed([form.encode(p, run.task.answer_tokens) for p in some], vocabulary), run.device)
+        losses(
+            model,
+            renamed([form.encode(p, run.task.answer_tokens) for p in some], vocabulary),
+            run.device,
+            pick_precision(run.precision, torch.device(run.device)),
+        )
         for some in (pairs, mixed)
     )
 
 
-def losses(model: Any, pairs: Sequence[Encoded], device: str) -> np.ndarray:
-    """Return the mean loss of each pair's answer tokens, (n,)."""
-    found: list[float] = []
-    for start in range(0, len(pairs), ROWS):
-        part = pairs[start : start + ROWS]
-        each = [as_rows([pair], len(pair.ids)) for pair in part]  # a row a pair: nothing is packed
+def losses(model: Any, pairs: Sequence[Encoded], device: str, precision: str = "float32") -> np.ndarray:
+    """Return the mean loss of each pair's answer tokens, (n,); pairs of like length are scored together."""
+    found = np.zeros(len(pairs))
+    order = sorted(range(len(pairs)), key=lambda i: (len(pairs[i].ids), i))
+    kind = torch.device(device).type
+    for start in range(0, len(order), ROWS):
+        part = order[start : start + ROWS]
+        each = [as_rows([pairs[i]], len(pairs[i].ids)) for i in part]  # a row a pair: nothing is packed
         width = max(row["input_ids"].shape[1] for row in each)
         batch = {
             name: torch.cat(
@@ -173,10 +181,10 @@ def losses(model: Any, pairs: Sequence[Encoded], device: str) -> np.ndarray:
             for name, fill in (("input_ids", 0), ("labels", -100))
         }
         batch["position_ids"] = torch.arange(width, device=device).expand(len(part), -1)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
             sums = token_losses(model, batch).sum(dim=1)
-        found += (sums / (batch["labels"] != -100).sum(dim=1).clamp(min=1)).tolist()
-    return np.array(found)
+        found[part] = (sums / (batch["labels"] != -100).sum(dim=1).clamp(min=1)).float().cpu().numpy()
+    return found
 
 
 def accuracy(run: Any, model: Any, form: Any) -> Items:

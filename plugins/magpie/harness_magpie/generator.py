@@ -134,12 +134,6 @@ def answers(
         ]
 
 
-def numbered_list(seeds: Sequence[str]) -> str:
-    """Return Self-Instruct's prompt: seed tasks as a numbered list that goes on."""
-    lines = [f"{i}. {' '.join(seed.split())}" for i, seed in enumerate(seeds, 1)]
-    return "\n".join(["Come up with a series of tasks:", "", *lines, f"{len(seeds) + 1}."])
-
-
 def described(sampling: Sampling) -> dict[str, Any]:
     """Return a sampling as plain values for a row's provenance; top_k 0 says that it is not used."""
     return {**asdict(sampling), "top_k": 0}

@@ -14,23 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError
 from harness_magpie.filters import select
 from harness_magpie.generator import (
     answers,
     described,
     instructions,
     load_generator,
-    numbered_list,
-    template_prompt,
 )
 from harness_magpie.neighbours import hashed_vectors, neighbours
 from harness_magpie.preparation import read
+from harness_magpie.prompting import human, prompts_for
 from harness_magpie.sampling import Sampling
 from harness_magpie.settings import Magpie, Prompt
 
-EXAMPLES, ROWS_A_PROMPT = 6, 8  # seed tasks in Self-Instruct's list; rows that continue one list
-WRITERS = ("cleaning", "generator", "sampling", "template")  # the code that decides what is written
+WRITERS = (
+    "cleaning",
+    "generator",
+    "prompting",
+    "sampling",
+    "template",
+)  # the code that decides what is written
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def generator_folder(run: Any) -> Path:
     return Path(run.model.path)
 
 
-def the_paper_s(method: Magpie) -> Magpie:
+def reference(method: Magpie) -> Magpie:
     """Return the method whose pairs are held out: Magpie's own, whatever `method` is."""
     plain = Magpie()
     return replace(
@@ -111,49 +115,10 @@ def tagged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def prompts_for(run: Any, method: Magpie, tokenizer: Any) -> list[list[int]]:
-    """Return the tokens that each sample continues."""
-    task = run.task
-    if method.prompt is not Prompt.examples:
-        ids = template_prompt(tokenizer, task.system or None, method.prompt is Prompt.bare)
-        return [ids] * task.samples
-    seeds = [seed["instruction"] for seed in read(run.data_dir, "seeds")]
-    if len(seeds) < EXAMPLES:
-        raise UsageError("self_instruct needs six seed tasks: give data.seeds=seed_tasks.jsonl")
-    found = []
-    for group in range(-(-task.samples // ROWS_A_PROMPT)):
-        chosen = np.random.default_rng([run.seed, group]).choice(len(seeds), EXAMPLES, replace=False)
-        text = numbered_list([seeds[int(i)] for i in chosen])
-        found.append(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return [found[row // ROWS_A_PROMPT] for row in range(task.samples)]
-
-
-def human(run: Any) -> list[dict[str, Any]]:
-    """Return seed tasks in an order of the seed's own, as rows like those that are sampled."""
-    seeds = read(run.data_dir, "seeds")
-    if not seeds:
-        raise UsageError("human_written needs seed tasks: give data.seeds=seed_tasks.jsonl")
-    from harness_magpie.cleaning import is_valid
-
-    order = np.random.default_rng([run.seed, 7]).permutation(len(seeds))[: run.task.samples]
-    return [
-        {
-            "id": number,
-            "instruction": seed["question"],
-            "cut": "",
-            "ended": True,
-            "valid": is_valid(seed["instruction"]),
-            "answer": seed["output"],
-            "finished": True,
-        }
-        for number, seed in enumerate(seeds[int(i)] for i in order)
-    ]
-
-
 def held_out(run: Any) -> dict[str, list[Pair]]:
     """Return the pairs of `validation` and `test`, and as `rest` the others that were answered."""
     task = run.task
-    method = the_paper_s(run.method)
+    method = reference(run.method)
     rows = select(sampled(run, method), method.filter, when="before")
     need = task.train_pairs + task.validation_pairs + task.test_pairs
     pairs = answered(run, [row["instruction"] for row in rows[: need + need // 20]], "kept")
@@ -177,7 +142,7 @@ def training_pairs(run: Any) -> list[Pair]:
     ours = held_out(run)
     rest = {pair.question: pair for pair in ours["rest"]}
     taken = {pair.question for split in ("validation", "test") for pair in ours[split]}
-    if method.prompt is Prompt.template and replace(method, shuffled=False) == the_paper_s(method):
+    if method.prompt is Prompt.template and replace(method, shuffled=False) == reference(method):
         pairs = ours["rest"]
     else:
         rows = select(sampled(run, method), method.filter if method.prompt is not Prompt.human else "none")

@@ -50,16 +50,16 @@ class Task:
     system: str = setting(
         "", "a system message that asks for a domain or language; empty: the template's own"
     )
-    samples: int = setting(160, "instructions that are sampled")
+    samples: int = setting(176, "instructions that are sampled")
     mode: Mode = setting(Mode.official, "how instructions are cut: official (one line) or whole")
     instruction_tokens: int = setting(48, "most tokens of an instruction")
     answer_tokens: int = setting(64, "most tokens of an answer; answers are greedy")
-    generation_batch: int = setting(160, "rows the generator continues at once")
+    generation_batch: int = setting(176, "rows the generator continues at once")
     generator_precision: Precision = setting(Precision.bfloat16, "bfloat16 or float32 while generating")
     train_pairs: int = setting(80, "pairs each student learns from")
     validation_pairs: int = setting(10, "pairs held out for validation")
     test_pairs: int = setting(20, "pairs held out for test")
-    questions: int = setting(40, "most of data.questions that are used")
+    questions: int = setting(24, "most of data.questions that are used")
     student: str = setting(
         "", "base model to tune: a hub id or folder; empty: a pruned copy of the generator"
     )

@@ -66,7 +66,7 @@ def kept_layers(words: str, layers: int) -> list[int]:
     found: list[int] = []
     for part in filter(None, words.replace(" ", "").split(",")):
         first, _, last = part.partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
+        if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
             raise UsageError(f"task.keep_layers={words} is no list of layers: write 0-9,20-29")
         found += range(int(first), int(last or first) + 1)
     found = found or list(range(layers))
