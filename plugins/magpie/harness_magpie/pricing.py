@@ -10,15 +10,16 @@ from harness import Plan
 from harness_magpie.settings import Prompt
 
 FORMULA = (
-    "training tokens = steps x pairs a batch x tokens a pair (half the question limit's 256 at most, and all of the "
-    "answer's 512 at most), FLOPs = 6 x the student's parameters without embeddings x tokens; generating = 2 x the "
-    "generator's parameters x (instruction and answer tokens), at a tenth of the speed of training a token for "
-    "reading weights at every one; memory = the student's 16 bytes a parameter + activations of 34 x layers x "
-    "width bytes a token"
+    "training: tokens = steps x pairs in a batch x tokens of a pair (a question of at most 30, an answer of at most "
+    "430: the paper's averages), FLOPs = 2 x all + 4 x tuned parameters of the body x tokens, memory = 4 bytes a "
+    "parameter + 12 a tuned one + activations of 34 x layers x width bytes a token of 8 pairs; generating: 2 x the "
+    "generator's parameters x tokens read and written, at 9 % of the peak"
 )
 A100 = 312e12
+BUSY = 0.09  # of the peak: at this share the paper's answers take the 600 GPU-hours it tells
 MEAN_QUESTION, MEAN_ANSWER = 30, 430  # tokens: section 3, Table 4 (478 a turn)
-YIELD = 0.79  # share of the samples that the valid filter keeps, measured with the small generator
+YIELD = 0.76  # share of the samples that the valid filter keeps, seen with the small generator
+BY_BUDGET = {"full": "meta-llama/Meta-Llama-3-70B-Instruct", "small": "smollm2", "smoke": "tiny"}
 
 SHAPES: dict[str, dict[str, Any]] = {  # of models that may not be at hand: the meta device needs no weights
     "meta-llama/Meta-Llama-3-70B-Instruct": {
@@ -28,6 +29,10 @@ SHAPES: dict[str, dict[str, Any]] = {  # of models that may not be at hand: the 
     "meta-llama/Meta-Llama-3-8B": {
         "vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32,
         "num_attention_heads": 32, "num_key_value_heads": 8, "tie_word_embeddings": False,
+    },
+    "tiny": {
+        "vocab_size": 54, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": False,
     },
     "smollm2": {
         "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
@@ -39,7 +44,8 @@ SHAPES: dict[str, dict[str, Any]] = {  # of models that may not be at hand: the 
 def plan(run: Any) -> Plan:
     """Price the student's training, and in a note the GPU-hours of the generation before it."""
     task = run.task
-    writer = shape_of(run.model, task) if run.model else SHAPES["smollm2"]
+    name = run.model.name.removeprefix("hub:").partition("@")[0] if run.model else BY_BUDGET[run.budget]
+    writer = SHAPES.get(name) or (SHAPES["smollm2"] if "SmolLM2-135M" in name else shape_of(run.model.path))
     learner = SHAPES.get(task.student, writer)
     kept = kept_count(task, learner)
     total, body = parameters({**learner, "num_hidden_layers": kept})
@@ -77,13 +83,13 @@ def generation_notes(run: Any, writer: dict[str, Any]) -> list[str]:
         "answers to all": task.samples * (question + answer),
         f"answers to the filtered {YIELD:.0%}": YIELD * task.samples * (question + answer),
     }
-    hours = {name: 2 * body * n / (0.04 * A100) / 3600 for name, n in steps.items()}
+    hours = {name: 2 * body * n / (BUSY * A100) / 3600 for name, n in steps.items()}
     told = ", ".join(f"{name} {value:,.2f}" for name, value in hours.items())
-    notes = [f"generating on A100s at 4 % of their peak, hours of one: {told}"]
+    notes = [f"generating before that, in hours of one A100: {told}"]
     if run.budget == "full":
         notes.append(
-            "the paper: 3.5 h and 150 h on 4 A100-80G for the instructions and answers of Magpie-Pro's 1M "
-            "(14 and 600 GPU-hours with vLLM): filter before answering where the filter allows it"
+            "the paper tells 3.5 and 150 hours of 4 A100-80G for the instructions and answers of Magpie-Pro's 1M "
+            "(14 and 600 GPU-hours): filter before answering where the filter allows it"
         )
     return notes
 
@@ -101,16 +107,11 @@ def kept_count(task: Any, shape: dict[str, Any]) -> int:
     return layers if task.student else len(kept_layers(task.keep_layers, layers))
 
 
-def shape_of(model: Any, task: Any) -> dict[str, Any]:
-    """Return a model's shape: known by name, or from its config."""
+def shape_of(folder: Any) -> dict[str, Any]:
+    """Return a model's shape from its config."""
     from transformers import AutoConfig
 
-    name = model.name.removeprefix("hub:").partition("@")[0]
-    if name in SHAPES:
-        return SHAPES[name]
-    if "smollm2" in name.lower() and "135M" in name:
-        return SHAPES["smollm2"]
-    return dict(AutoConfig.from_pretrained(model.path).to_dict())
+    return dict(AutoConfig.from_pretrained(folder).to_dict())
 
 
 def parameters(shape: dict[str, Any]) -> tuple[int, int]:
