@@ -31,10 +31,16 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "alibi_ablations": "alibi/alibi_half_heads,alibi/alibi_interpolated",
     "quickstart": "alibi/alibi,alibi/learned",
     "lora": "lora/lora_r8,lora/base",
+    "magpie": "magpie/magpie,magpie/magpie_bare_template",
+    "magpie_temperature": "magpie/magpie_hot",
     "rdass": "rdass/rdass,rdass/rouge_1_syllable",
     "rdass_p_sbert": "rdass/p_sbert_scratch",
 }
-TEXTS = {"lora": ("train", "general")}  # the data that a short text stands for, where it is not the corpus
+TEXTS = {
+    "lora": ("train", "general"),
+    "magpie": (),
+    "magpie_temperature": (),
+}  # the data that a short text stands for, where it is not the corpus
 COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
 
 
@@ -68,6 +74,7 @@ def lived_in(tmp_path_factory, text):
     for words in (
         ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
         ["method=rdass/rdass,rdass/length"],
+        ["method=magpie/magpie,magpie/magpie_bare_template"],
         ["method=lora/lora_r8", "tuned=false", f"data.train={text}", f"data.general={text}"],
     ):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")

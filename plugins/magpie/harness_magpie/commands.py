@@ -223,7 +223,7 @@ def tools_for(recipe: Any, generator: Any, folder: Path, results: Path, device: 
 
     tools = Tools(languages=languages)
     if recipe.encoder:
-        from harness_magpie.evaluation import encoded_vectors
+        from harness_magpie.neighbours import encoded_vectors
 
         cache = results / "stages" / "sources"
         tools.vectors = lambda texts: encoded_vectors(recipe.encoder, texts, cache, device)

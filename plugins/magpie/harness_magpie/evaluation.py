@@ -19,10 +19,10 @@ from harness.fit import pick_precision
 from harness_magpie.claims import METRICS, over_valid
 from harness_magpie.diversity import distinct, seed_similarity
 from harness_magpie.filters import select
-from harness_magpie.neighbours import hashed_vectors, neighbour_distances
+from harness_magpie.neighbours import neighbour_distances
 from harness_magpie.packing import Encoded, as_rows, token_losses
 from harness_magpie.preparation import read
-from harness_magpie.sets import Pair, held_out, sampled, unseen
+from harness_magpie.sets import Pair, held_out, sampled, unseen, vectors
 from harness_magpie.settings import Prompt
 from harness_magpie.student import format_of, renamed, student_folder, vocabulary_of
 from harness_magpie.training import NO_STUDENT, cut_vocabulary, encodings, load
@@ -99,23 +99,6 @@ def of_the_set(run: Any) -> dict[str, float | Items]:
 
 def _reduced(name: str, column: dict[str, Any]) -> float:
     return over_valid(column) if METRICS[name].reduce is over_valid else float(column["value"].mean())
-
-
-def vectors(run: Any, texts: list[str]) -> np.ndarray:
-    """Return the texts' unit vectors, by the task's encoder or hashed TF-IDF."""
-    if not run.task.encoder:
-        return hashed_vectors(texts)
-    return encoded_vectors(run.task.encoder, texts, run.stages_dir / "sources", run.device)
-
-
-def encoded_vectors(encoder: str, texts: list[str], cache: Any, device: str) -> np.ndarray:
-    """Return unit vectors of a sentence encoder, (n, d) float32."""
-    from harness.data.sources import resolve_model
-    from harness.nn.encoder import load_encoder
-
-    found = load_encoder(resolve_model(encoder, cache=cache).path, device=device)
-    made = np.asarray(found.encode(texts), dtype=np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12)
 
 
 def of_the_student(run: Any, split: str) -> dict[str, float | Items]:

@@ -134,3 +134,13 @@ def hashed_vectors(texts: list[str]) -> np.ndarray:
         n_features=4096, ngram_range=(1, 2), norm=None, alternate_sign=False
     ).transform(texts)
     return np.asarray(TfidfTransformer().fit_transform(counts).toarray(), dtype=np.float32)
+
+
+def encoded_vectors(encoder: str, texts: list[str], cache: Any, device: str) -> np.ndarray:
+    """Return unit vectors of a sentence encoder, (n, d) float32."""
+    from harness.data.sources import resolve_model
+    from harness.nn.encoder import load_encoder
+
+    found = load_encoder(resolve_model(encoder, cache=cache).path, device=device)
+    made = np.asarray(found.encode(texts), dtype=np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12)

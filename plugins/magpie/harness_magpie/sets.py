@@ -22,7 +22,7 @@ from harness_magpie.generator import (
     instructions,
     load_generator,
 )
-from harness_magpie.neighbours import hashed_vectors, neighbours
+from harness_magpie.neighbours import encoded_vectors, hashed_vectors, neighbours
 from harness_magpie.preparation import read
 from harness_magpie.prompting import human, prompts_for
 from harness_magpie.sampling import Sampling
@@ -101,18 +101,25 @@ def sampled(run: Any, method: Magpie) -> list[dict[str, Any]]:
             _write(folder / "rows.json", [row for batch in made for row in batch])
 
         rows = _read(run.stage("instructions", inputs, make) / "rows.json")
-    return tagged(rows)
+    return tagged(run, rows)
 
 
-def tagged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def tagged(run: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows that say anything, with `distance` to the nearest other one and `first` of their group."""
     told = [row for row in rows if row["instruction"]]
-    near = neighbours(hashed_vectors([row["instruction"] for row in told])) if told else None
+    near = neighbours(vectors(run, [row["instruction"] for row in told])) if told else None
     return [
         {**row, "distance": float(near.distance[i]), "first": told[int(near.first[i])]["id"]}
         for i, row in enumerate(told)
         if near is not None
     ]
+
+
+def vectors(run: Any, texts: list[str]) -> np.ndarray:
+    """Return the texts' unit vectors, by the task's encoder or hashed TF-IDF."""
+    if not run.task.encoder:
+        return hashed_vectors(texts)
+    return encoded_vectors(run.task.encoder, texts, run.stages_dir / "sources", run.device)
 
 
 def held_out(run: Any) -> dict[str, list[Pair]]:

@@ -35,7 +35,7 @@ def test_a_seed_itself_is_not_new_and_another_script_counts_too():
 
 
 def test_seed_tasks_bring_their_input_and_output():
-    rows = [
+    tasks = [
         {
             "instruction": "Sort it. ",
             "instances": [{"input": "3 1", "output": "1 3"}, {"input": "", "output": ""}],
