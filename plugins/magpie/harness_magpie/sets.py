@@ -16,25 +16,15 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness_magpie.filters import select
-from harness_magpie.generator import (
-    answers,
-    described,
-    instructions,
-    load_generator,
-)
+from harness_magpie.generator import answers, described, instructions, load_generator
 from harness_magpie.neighbours import encoded_vectors, hashed_vectors, neighbours
 from harness_magpie.preparation import read
 from harness_magpie.prompting import human, prompts_for
 from harness_magpie.sampling import Sampling
 from harness_magpie.settings import Magpie, Prompt
 
-WRITERS = (
-    "cleaning",
-    "generator",
-    "prompting",
-    "sampling",
-    "template",
-)  # the code that decides what is written
+# The modules that decide what is written: another version of them makes another stage.
+WRITERS = ("cleaning", "generator", "prompting", "sampling", "template")
 
 
 @dataclass(frozen=True)
