@@ -63,7 +63,7 @@ def test_the_loss_is_of_answers_alone_and_of_all_their_tokens_alike():
     targets = sorted(batch["labels"][batch["labels"] != -100].tolist())
     assert targets == sorted(token for pair in PAIRS for token in pair.ids[pair.given :])
     each = [token_losses(student, as_rows([pair], 32)) for pair in PAIRS]
-    mean = float(sum(a.sum() for a in each)) / len(targets)
+    mean = float(sum(a.sum() for a in each).detach()) / len(targets)
     assert float(answer_loss(student, batch)) == pytest.approx(mean, rel=1e-5)
 
 

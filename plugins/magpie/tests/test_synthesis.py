@@ -267,3 +267,10 @@ def test_alpaca_eval_s_file_goes_in_and_out(tmp_path, monkeypatch):
     assert [row["instruction"] for row in found] == [row["instruction"] for row in asked]
     assert all(row["generator"] == "tiny" and isinstance(row["output"], str) for row in found)
     assert found[0]["dataset"] == "own"
+
+
+def test_languages_are_told_from_short_questions():
+    from harness_magpie.commands import languages
+
+    assert languages(["오늘 서울 날씨는 어때요?", "What is the capital of France?"]) == ["ko", "en"]
+    assert languages([]) == []
