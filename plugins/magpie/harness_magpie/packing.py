@@ -72,11 +72,21 @@ def as_rows(pairs: Sequence[Encoded], room: int) -> dict[str, Tensor]:
 def token_losses(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """Return the loss of each label, (rows, width) float32; 0 where there is none."""
     logits = model(
-        input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
+        input_ids=batch["input_ids"],
+        attention_mask=batch.get("attention_mask"),  # None: transformers makes it from the positions
+        position_ids=batch["position_ids"],
+        use_cache=False,
     ).logits.float()
     return torch.nn.functional.cross_entropy(
         logits.transpose(1, 2), batch["labels"], reduction="none", ignore_index=-100
     )
+
+
+def own_mask(position_ids: Tensor) -> Tensor:
+    """Return which tokens see which, (rows, 1, width, width) bool: earlier ones of the same pair and themselves."""
+    pair = (position_ids == 0).cumsum(dim=1)  # (rows, width)
+    same = pair[:, :, None] == pair[:, None, :]
+    return (same & torch.ones_like(same).tril())[:, None]
 
 
 def answer_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from harness.fit import seed_everything
-from harness_magpie.packing import Encoded, PairBatches, answer_loss, as_rows
+from harness_magpie.packing import Encoded, PairBatches, answer_loss, as_rows, own_mask
 from harness_magpie.preparation import tiny_config
 from harness_magpie.sets import Pair, held_out, sampled, training_pairs, unseen
 from harness_magpie.student import (
@@ -130,6 +130,8 @@ def training_step(run: Any, device: str) -> None:
     set_trained(model, run.task, True)
     batch = as_rows([Encoded([1, 2, 3, 4, 5], 2), Encoded([6, 7, 8], 1)], 16)
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    # transformers looks at the positions to make this mask, and nothing can be looked at on the meta device.
+    batch["attention_mask"] = own_mask(batch["position_ids"])
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=run.task.learning_rate
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from harness_magpie.evaluation import losses
-from harness_magpie.packing import Encoded, PairBatches, answer_loss, as_rows, pack, token_losses
+from harness_magpie.packing import Encoded, PairBatches, answer_loss, as_rows, own_mask, pack, token_losses
 from harness_magpie.preparation import tiny_config
 from harness_magpie.sets import Pair, shuffled
 from harness_magpie.student import Format, kept_layers, prune, renamed, set_trained, vocabulary_of
@@ -54,6 +54,18 @@ def test_a_packed_pair_has_the_loss_it_has_alone():
     assert float(packed.sum().detach()) == pytest.approx(
         float(sum(a.sum() for a in alone).detach()), rel=1e-5
     )
+
+
+def test_the_mask_of_packed_pairs_is_the_one_transformers_makes():
+    student, batch = model(), as_rows(PAIRS, 16)
+    with torch.inference_mode():
+        own = token_losses(student, {**batch, "attention_mask": own_mask(batch["position_ids"])})
+        assert torch.allclose(own, token_losses(student, batch), atol=1e-6)
+    assert own_mask(torch.tensor([[0, 1, 0]]))[0, 0].tolist() == [
+        [True, False, False],
+        [True, True, False],
+        [False, False, True],
+    ]
 
 
 def test_the_loss_is_of_answers_alone_and_of_all_their_tokens_alike():
