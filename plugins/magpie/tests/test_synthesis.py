@@ -274,3 +274,32 @@ def test_languages_are_told_from_short_questions():
 
     assert languages(["오늘 서울 날씨는 어때요?", "What is the capital of France?"]) == ["ko", "en"]
     assert languages([]) == []
+
+
+def test_scorers_from_the_command_line_reach_the_rows(tmp_path, monkeypatch):
+    from harness_magpie.preparation import tiny_config, tiny_tokenizer
+    from transformers import LlamaForSequenceClassification
+
+    made = tiny_tokenizer()
+    config = tiny_config(len(made))
+    config.num_labels = 1
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path / "judge-of-answers")
+    made.save_pretrained(tmp_path / "judge-of-answers")
+    monkeypatch.chdir(tmp_path)
+    words = ["--count", "16", "--filter", "none", "--base", "tiny", "--reward", "judge-of-answers"]
+    with pytest.raises(SystemExit) as left:
+        main([*WORDS, *words])
+    assert not left.value.code
+    rows = [json.loads(line) for line in (tmp_path / "magpie-set" / "train.jsonl").read_text().splitlines()]
+    assert rows
+    assert all(row["reward_difference"] == 0 for row in rows)  # a model beside itself
+    assert len({row["reward"] for row in rows}) > 1
+
+
+def test_a_judge_that_only_babbles_is_named_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main([*WORDS, "--count", "8", "--judge", "self", "--filter", "none"])
+    assert left.value.code == 1
+    assert "the judge wrote no label in JSON" in capsys.readouterr().err
+    assert (tmp_path / "magpie-set" / "stages" / "instructions.jsonl").read_text().count("\n") == 8
