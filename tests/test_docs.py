@@ -33,6 +33,8 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "quickstart": "alibi/alibi,alibi/learned",
     "iclm": "iclm/in_context,iclm/random",
     "lora": "lora/lora_r8,lora/base",
+    "magpie": "magpie/magpie,magpie/magpie_bare_template",
+    "magpie_temperature": "magpie/magpie_hot",
     "rdass": "rdass/rdass,rdass/rouge_1_syllable",
     "rdass_p_sbert": "rdass/p_sbert_scratch",
     "simcse": "simcse/unsupervised,simcse/untuned",
@@ -44,6 +46,8 @@ TEXTS = {
     "lora": ("train", "general"),
     "score": (),
     "score_ablations": (),
+    "magpie": (),
+    "magpie_temperature": (),
 }  # the data that a short text stands for, where it is not the corpus
 COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] not in ELSEWHERE})
 
@@ -81,6 +85,7 @@ def lived_in(tmp_path_factory, text):
         ["method=simcse/untuned,simcse/whitening"],
         ["method=score/base"],
         ["method=iclm/random,iclm/in_context", f"data.corpus={text}"],
+        ["method=magpie/magpie,magpie/magpie_bare_template"],
         ["method=lora/lora_r8", "tuned=false", f"data.train={text}", f"data.general={text}"],
     ):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")

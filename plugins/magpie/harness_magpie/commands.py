@@ -1,0 +1,288 @@
+"""`harness magpie`: make a set with any chat model, answer questions, show templates and filters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Results = Annotated[Path, typer.Option(help="The results folder, where fetched models are kept.")]
+Model = Annotated[
+    str, typer.Option(help="A hub id, a folder, or pypi:. Default: the paper's small one; tiny: random.")
+]
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
+Precision = Annotated[str, typer.Option(help="bfloat16 or float32.")]
+Batch = Annotated[int, typer.Option(help="Rows continued at once.")]
+
+
+def synthesize(
+    model: Model = "",
+    count: Annotated[int, typer.Option(help="Instructions to sample; fewer pairs are left.")] = 1000,
+    out: Annotated[Path, typer.Option(help="The folder of the set; a killed command goes on in it.")] = Path(
+        "magpie-set"
+    ),
+    filter: Annotated[str, typer.Option(help="A preset: harness magpie presets.")] = "valid",
+    mode: Annotated[
+        str, typer.Option(help="whole, or official: one line, and no word 'assistant'.")
+    ] = "whole",
+    system: Annotated[str, typer.Option(help="A system message that asks for a domain or language.")] = "",
+    domain: Annotated[
+        str, typer.Option(help="A system message of ours: math, code, translation, korean, japanese.")
+    ] = "",
+    temperature: Annotated[float, typer.Option(help="Of the instructions.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Of the instructions.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same set.")] = 0,
+    max_instruction_tokens: Annotated[
+        int, typer.Option(help="Longer ones are unfinished and dropped.")
+    ] = 256,
+    max_answer_tokens: Annotated[int, typer.Option(help="Longer answers are cut.")] = 1024,
+    batch_size: Batch = 64,
+    judge: Annotated[
+        str, typer.Option(help="A chat model that labels category, difficulty, quality; self: the generator.")
+    ] = "",
+    base: Annotated[str, typer.Option(help="The base model, for the reward difference.")] = "",
+    reward: Annotated[str, typer.Option(help="A reward model (a sequence classifier).")] = "",
+    encoder: Annotated[str, typer.Option(help="A sentence encoder; default: hashed TF-IDF.")] = "",
+    precision: Precision = "bfloat16",
+    device: Device = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Make instruction data: harness magpie synthesize --model my-chat-model --count 1000 --out my-set"""
+    from harness.isolate import quiet_libraries
+    from harness_magpie.export import export
+    from harness_magpie.filters import PRESETS, preset_of
+    from harness_magpie.generator import load_generator
+    from harness_magpie.sampling import Sampling
+    from harness_magpie.synthesis import Recipe, asks_for
+    from harness_magpie.synthesis import synthesize as make
+
+    quiet_libraries()
+    preset_of(filter)
+    folder, source = chat_model(model, results)
+    recipe = Recipe(
+        model=source["name"],
+        revision=source["revision"],
+        licence=source["licence"],
+        count=count,
+        system=told(system, domain),
+        sampling=Sampling(temperature, top_p, max_instruction_tokens, seed),
+        mode=mode,
+        answer_tokens=max_answer_tokens,
+        preset=filter,
+        batch_size=batch_size,
+        precision=precision,
+        encoder=encoder,
+        judge=judge,
+        base=base,
+        reward=reward,
+    )
+    missing = missing_tools(list(asks_for(filter)), bool(judge), bool(base), bool(reward))
+    if missing:
+        from harness.errors import UsageError
+
+        raise UsageError(f"the filter {filter} ({PRESETS[filter].text}) needs {missing}")
+    place = picked(device)
+    generator = load_generator(folder, precision, place)
+    tools = tools_for(recipe, generator, folder, results, place)
+    with Bars() as bars:
+        made = make(recipe, generator, tools, out, bars)
+    for path in export(recipe, made, out):
+        print(path)
+    print(", ".join(f"{name} {number}" for name, number in made.yields.items()))
+
+
+def answer(
+    questions: Annotated[Path, typer.Argument(help="AlpacaEval's form: a list with instruction; or jsonl.")],
+    out: Annotated[Path, typer.Option(help="The list with output and generator.")] = Path("outputs.json"),
+    model: Model = "",
+    max_tokens: Annotated[int, typer.Option(help="Longer answers are cut.")] = 2048,
+    batch_size: Batch = 32,
+    precision: Precision = "bfloat16",
+    device: Device = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Answer questions greedily, for AlpacaEval: harness magpie answer questions.json --model my-student"""
+    from harness.data import files
+    from harness.isolate import quiet_libraries
+    from harness_magpie.generator import answers, load_generator
+    from harness_magpie.preparation import asked
+
+    quiet_libraries()
+    rows = list(files.rows(questions))
+    texts = asked(rows)
+    folder, source = chat_model(model, results)
+    generator = load_generator(folder, precision, picked(device))
+    found: list[dict[str, Any]] = []
+    with Bars() as bars:
+        for batch in answers(
+            generator,
+            texts,
+            max_tokens,
+            batch_size=batch_size,
+            tell=lambda done, total, **more: bars("answers", done, total, **more),
+        ):
+            found += batch
+    written = [
+        {**row, "instruction": text, "output": one["answer"], "generator": source["name"]}
+        for row, text, one in zip(rows, texts, found, strict=True)
+    ]
+    out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{out}: {len(written)} answers, {sum(one['finished'] for one in found)} came to their end")
+
+
+def template(
+    model: Model = "",
+    system: Annotated[str, typer.Option(help="A system message instead of the template's own.")] = "",
+    results: Results = Path("results"),
+) -> None:
+    """Show a model's pre-query template, its tokens, and what ends a turn."""
+    from transformers import AutoTokenizer
+
+    from harness_magpie.generator import template_prompt
+    from harness_magpie.template import bare_template, pre_query_template, stops
+
+    folder, _ = chat_model(model, results)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids, texts = stops(tokenizer)
+    print("template ", json.dumps(pre_query_template(tokenizer, system or None), ensure_ascii=False))
+    print("bare     ", json.dumps(bare_template(tokenizer), ensure_ascii=False))
+    print("tokens   ", template_prompt(tokenizer, system or None))
+    print("ended by ", ", ".join([*tokenizer.convert_ids_to_tokens(ids), *texts]))
+
+
+def presets() -> None:
+    """List the filters."""
+    from dataclasses import asdict
+
+    from harness_magpie.filters import PRESETS
+
+    for name, preset in PRESETS.items():
+        asked = {k: v for k, v in asdict(preset).items() if k != "text" and v is not None and v is not False}
+        print(f"{name:8} {preset.text}: {', '.join(f'{k} {v}' for k, v in asked.items()) or 'no rule'}")
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    for command in (synthesize, answer, template, presets):
+        app.command()(command)
+
+
+def told(system: str, domain: str) -> str | None:
+    """Return the system message; UsageError for an unknown domain."""
+    from harness.errors import UsageError, nearest
+    from harness_magpie.synthesis import DOMAINS
+
+    if domain and domain not in DOMAINS:
+        raise UsageError(f"--domain {domain} is not known: {nearest(domain, DOMAINS)}")
+    return system or DOMAINS.get(domain)
+
+
+def missing_tools(tags: list[str], judge: bool, base: bool, reward: bool) -> str:
+    """Return what a filter needs and was not given, in words."""
+    needs = {
+        "--judge": not judge and bool({"quality", "difficulty"} & set(tags)),
+        "--reward": not reward and "reward" in tags,
+        "--base": not base and "reward_difference" in tags,
+    }
+    return " and ".join(name for name, lacks in needs.items() if lacks)
+
+
+def picked(device: str) -> str:
+    """Return the device that a word means."""
+    from harness.fit import pick_device
+
+    return str(pick_device(device))
+
+
+def chat_model(model: str, results: Path) -> tuple[Path, dict[str, str]]:
+    """Return a model's folder, with GGUF unpacked once, and its name, revision and licence."""
+    from harness.data.sources import resolve_model
+    from harness.run import stage
+    from harness_magpie import paper
+
+    stages = results / "stages"
+    if model == "tiny":
+        from harness_magpie.preparation import tiny_chat_model
+
+        folder = stage(stages, "magpie-tiny", {"tiny": 1}, tiny_chat_model)
+        return folder, {"name": "tiny", "revision": "", "licence": "Apache-2.0"}
+    source = resolve_model(model or paper().model, cache=stages / "sources")
+    folder = source.path
+    if folder.suffix == ".gguf":
+        from harness.nn.gguf import unpack
+
+        folder = stage(stages, "magpie-unpacked", {"gguf": source.digest}, lambda to: unpack(source.path, to))
+    return folder, {"name": source.name, "revision": source.revision, "licence": source.licence}
+
+
+def tools_for(recipe: Any, generator: Any, folder: Path, results: Path, device: str) -> Any:
+    """Return the functions that tag rows, as the command line asks for them."""
+    from harness_magpie.synthesis import Tools
+
+    tools = Tools(languages=languages)
+    if recipe.encoder:
+        from harness_magpie.neighbours import encoded_vectors
+
+        cache = results / "stages" / "sources"
+        tools.vectors = lambda texts: encoded_vectors(recipe.encoder, texts, cache, device)
+    if recipe.judge:
+        from harness_magpie.generator import load_generator
+        from harness_magpie.judging import ask_model
+
+        own = recipe.judge == "self"
+        asked = (
+            generator
+            if own
+            else load_generator(chat_model(recipe.judge, results)[0], recipe.precision, device)
+        )
+        tools.judge = ask_model(asked, recipe.batch_size)
+    if recipe.reward:
+        from harness_magpie.rewards import reward_model
+
+        tools.reward = reward_model(chat_model(recipe.reward, results)[0], device)
+    if recipe.base:
+        from harness_magpie.rewards import log_likelihood, reward_differences
+
+        scorers = [
+            log_likelihood(f, recipe.precision, device) for f in (folder, chat_model(recipe.base, results)[0])
+        ]
+        tools.reward_difference = lambda questions, given: reward_differences(questions, given, *scorers)
+    return tools
+
+
+def languages(texts: list[str]) -> list[str]:
+    """Return the language of each text as a two-letter code."""
+    import py3langid
+
+    return [str(py3langid.classify(text)[0]) for text in texts]
+
+
+class Bars:
+    """A progress bar a step, with tokens a second; on stderr, and silent where that is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(
+            *columns, TextColumn("{task.fields[rate]}"), console=console, disable=not console.is_terminal
+        )
+        self.steps: dict[str, Any] = {}
+
+    def __enter__(self) -> Bars:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, step: str, done: int, total: int, tokens_per_second: float = 0.0) -> None:
+        """Show how far a step is."""
+        if step not in self.steps:
+            self.steps[step] = self.progress.add_task(step, total=total, rate="")
+        rate = f"{tokens_per_second:,.0f} tokens/s" if tokens_per_second else ""
+        self.progress.update(self.steps[step], completed=done, total=total, rate=rate)

@@ -1,0 +1,146 @@
+"""How near each instruction is to its nearest neighbour, and which ones say again what was said before.
+
+Distances are squared (0 to 4 between unit vectors), as faiss reports them and as the paper's threshold of
+0.05 is meant. Everything is exact, in blocks; faiss does the same for large sets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+
+REPEAT = 0.05  # squared: a cosine of 0.975
+LARGE = 50_000
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What is near each of n rows.
+
+    `distance` (n,) squared, to the nearest other row (inf where there is none); `nearest` (n,) which row
+    that is, -1 for none; `repeats` (n,) how many others lie within the threshold; `first` (n,) the earliest
+    row of those and itself: a row is the first of its group when that is itself.
+    """
+
+    distance: np.ndarray
+    nearest: np.ndarray
+    repeats: np.ndarray
+    first: np.ndarray
+
+
+def neighbour_distances(vectors: Any) -> np.ndarray:
+    """Return the squared distance of each row of (n, d) to the nearest other row, (n,); 0 for an exact copy."""
+    return neighbours(vectors).distance
+
+
+def neighbours(vectors: Any, repeat: float = REPEAT, engine: str = "auto") -> Neighbours:
+    """Return the neighbours of each row of (n, d); `engine` is "blocks", "faiss", or "auto" by size."""
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    if not np.isfinite(rows).all():
+        raise HarnessError("a vector has an entry that is not a number: the encoder failed on some text")
+    n = len(rows)
+    if engine == "auto":
+        engine = "faiss" if n > LARGE and _faiss() else "blocks"
+    distance, nearest = np.full(n, np.inf), np.full(n, -1)
+    repeats, first = np.zeros(n, dtype=np.int64), np.arange(n)
+    if n > 1:
+        (_by_faiss if engine == "faiss" else _by_blocks)(rows, repeat, distance, nearest, repeats, first)
+    return Neighbours(distance, nearest, repeats, first)
+
+
+def _by_blocks(
+    rows: np.ndarray,
+    repeat: float,
+    distance: np.ndarray,
+    nearest: np.ndarray,
+    repeats: np.ndarray,
+    first: np.ndarray,
+) -> None:
+    squares = (rows**2).sum(axis=1)
+    scale = max(float(squares.max()), 1e-30)
+    for start in range(0, len(rows), BLOCK):
+        own = np.arange(start, min(start + BLOCK, len(rows)))
+        rough = squares[own, None] + squares - 2 * rows[own] @ rows.T  # (block, n)
+        # Its rounding hides exact copies: whatever lies near a bound is computed again from differences.
+        rough[np.arange(len(own)), own] = np.inf
+        close = rough < max(repeat, 0.0) + 1e-4 * scale
+        close |= rough <= rough.min(axis=1, keepdims=True) + 1e-4 * scale
+        block, other = np.nonzero(close)
+        exact = ((rows[own[block]] - rows[other]) ** 2).sum(axis=1)
+        for i, j, d in zip(own[block], other, exact, strict=True):
+            _note(int(i), int(j), float(d), repeat, distance, nearest, repeats, first)
+
+
+def _by_faiss(
+    rows: np.ndarray,
+    repeat: float,
+    distance: np.ndarray,
+    nearest: np.ndarray,
+    repeats: np.ndarray,
+    first: np.ndarray,
+) -> None:
+    faiss = _faiss()
+    if faiss is None:
+        raise HarnessError("faiss is not installed: pip install faiss-cpu, or use the exact blocks")
+    index = faiss.IndexFlatL2(rows.shape[1])
+    index.add(rows)
+    _, found = index.search(rows, min(3, len(rows)))  # among exact copies, rank 1 may be the row itself
+    bounds, _, near = index.range_search(rows, repeat + 1e-4)
+    for i in range(len(rows)):
+        others = set(near[bounds[i] : bounds[i + 1]].tolist()) | set(found[i].tolist())
+        for j in sorted(others - {i, -1}):
+            d = float(((rows[i] - rows[j]) ** 2).sum())
+            _note(i, int(j), d, repeat, distance, nearest, repeats, first)
+
+
+def _note(
+    i: int,
+    j: int,
+    d: float,
+    repeat: float,
+    distance: np.ndarray,
+    nearest: np.ndarray,
+    repeats: np.ndarray,
+    first: np.ndarray,
+) -> None:
+    if d < distance[i]:
+        distance[i], nearest[i] = d, j
+    if d < repeat:
+        repeats[i] += 1
+        first[i] = min(first[i], j)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
+def hashed_vectors(texts: list[str]) -> np.ndarray:
+    """Return unit TF-IDF vectors of words and word pairs, hashed to 4,096 places, (n, 4096) float32.
+
+    For machines without a sentence encoder; the same text always gets the same vector within a set.
+    """
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+    counts = HashingVectorizer(
+        n_features=4096, ngram_range=(1, 2), norm=None, alternate_sign=False
+    ).transform(texts)
+    return np.asarray(TfidfTransformer().fit_transform(counts).toarray(), dtype=np.float32)
+
+
+def encoded_vectors(encoder: str, texts: list[str], cache: Any, device: str) -> np.ndarray:
+    """Return unit vectors of a sentence encoder, (n, d) float32."""
+    from harness.data.sources import resolve_model
+    from harness.nn.encoder import load_encoder
+
+    found = load_encoder(resolve_model(encoder, cache=cache).path, device=device)
+    made = np.asarray(found.encode(texts), dtype=np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12)

@@ -1,0 +1,122 @@
+"""Pairs of question and answer as tokens, packed into rows; the loss is on answers alone.
+
+Positions begin anew with each pair, and from that transformers builds a mask under which pairs of a row do
+not see each other. So a packed pair has the loss it has alone; only padding is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A pair's tokens, of which the first `given` are the question's and no target."""
+
+    ids: list[int]
+    given: int
+
+
+def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Return which items lie in which row of `room` tokens: each in the first row that still has room.
+
+    Raises ValueError for an item longer than a row.
+    """
+    rows: list[list[int]] = []
+    left: list[int] = []
+    for item, length in enumerate(lengths):
+        if length > room:
+            raise ValueError(f"item {item} has {length} tokens and a row has room for {room}")
+        row = next((i for i, free in enumerate(left) if free >= length), None)
+        if row is None:
+            rows.append([])
+            left.append(room)
+            row = len(rows) - 1
+        rows[row].append(item)
+        left[row] -= length
+    return rows
+
+
+def as_rows(pairs: Sequence[Encoded], room: int) -> dict[str, Tensor]:
+    """Return `input_ids`, `labels`, `position_ids` (rows, width) and `share` (rows,) of packed pairs.
+
+    `labels[:, t]` is the token after `input_ids[:, t]` where it is an answer's, else -100. `share` makes the
+    mean over rows of (a row's loss summed, times its share) the mean over all answer tokens, so a batch may
+    be cut into pieces.
+    """
+    rows = pack([len(pair.ids) - 1 for pair in pairs], room)
+    width = max(sum(len(pairs[i].ids) - 1 for i in row) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    labels = torch.full_like(ids, -100)
+    positions = torch.zeros_like(ids)
+    for r, row in enumerate(rows):
+        at = 0
+        for i in row:
+            pair, length = pairs[i], len(pairs[i].ids) - 1
+            ids[r, at : at + length] = torch.tensor(pair.ids[:-1])
+            labels[r, at + pair.given - 1 : at + length] = torch.tensor(pair.ids[pair.given :])
+            positions[r, at : at + length] = torch.arange(length)
+            at += length
+        positions[r, at:] = torch.arange(width - at)  # the padding is a segment of its own
+    targets = (labels != -100).sum()
+    share = torch.full((len(rows),), len(rows) / float(targets.clamp(min=1)))
+    return {"input_ids": ids, "labels": labels, "position_ids": positions, "share": share}
+
+
+def token_losses(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Return the loss of each label, (rows, width) float32; 0 where there is none."""
+    logits = model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch.get("attention_mask"),  # None: transformers makes it from the positions
+        position_ids=batch["position_ids"],
+        use_cache=False,
+    ).logits.float()
+    return torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), batch["labels"], reduction="none", ignore_index=-100
+    )
+
+
+def own_mask(position_ids: Tensor) -> Tensor:
+    """Return which tokens see which, (rows, 1, width, width) bool: earlier ones of the same pair and themselves."""
+    pair = (position_ids == 0).cumsum(dim=1)  # (rows, width)
+    same = pair[:, :, None] == pair[:, None, :]
+    return (same & torch.ones_like(same).tril())[:, None]
+
+
+def answer_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Return the mean loss of the batch's answer tokens."""
+    return (token_losses(model, batch).sum(dim=1) * batch["share"]).mean()
+
+
+class PairBatches:
+    """Endless batches of packed pairs, each pass in an order of its own; batch n follows from seed and n."""
+
+    def __init__(self, pairs: Sequence[Encoded], batch_size: int, room: int, seed: int) -> None:
+        self.pairs, self.batch_size, self.room, self.seed = list(pairs), batch_size, room, seed
+        self.drawn = 0
+
+    def __iter__(self) -> PairBatches:
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        places = range(self.drawn * self.batch_size, (self.drawn + 1) * self.batch_size)
+        self.drawn += 1
+        return as_rows([self.pairs[self._at(place)] for place in places], self.room)
+
+    def _at(self, place: int) -> int:
+        passed, within = divmod(place, len(self.pairs))
+        return int(np.random.default_rng([self.seed, passed]).permutation(len(self.pairs))[within])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the iterator is."""
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where another iterator of the same seed was."""
+        self.drawn = state["drawn"]

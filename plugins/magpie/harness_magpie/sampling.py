@@ -1,0 +1,171 @@
+"""Continue many prompts at once: what they share is read once, and rows that have ended leave the batch.
+
+All instructions of a set continue one and the same template, so its keys and values are computed for one
+row and copied to the others. A row's random numbers depend on the seed and its own number alone; on a CPU
+the same rows in the same batch give the same tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.errors import UsageError
+from harness.generate import choose, inference
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn: greedy at temperature 0; top_k is never used (0), unlike many defaults."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 48
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Continued:
+    """The tokens that came, with the one that ended them unless it is an end token; whether they ended."""
+
+    tokens: list[int]
+    ended: bool
+
+
+def continue_rows(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    numbers: Sequence[int],
+    sampling: Sampling,
+    ends: Collection[int],
+    breaks: Collection[int] = (),
+) -> list[Continued]:
+    """Continue each prompt until a token of `ends` (not kept) or `breaks` (kept), or `sampling.max_tokens`.
+
+    `numbers` are the rows' own, and with the seed decide their draws. `model` is a causal language model of
+    transformers. Raises UsageError for an empty prompt.
+    """
+    if not all(prompts):
+        raise UsageError("a prompt without tokens cannot be continued: give each at least one token")
+    if not prompts:
+        return []
+    draws = np.stack([np.random.default_rng([sampling.seed, n]).random(sampling.max_tokens) for n in numbers])
+    made: list[list[int]] = [[] for _ in prompts]
+    ended = [False] * len(prompts)
+    with inference(model):
+        logits, cache, mask = prefill(model, prompts)
+        alive = list(range(len(prompts)))
+        positions = mask.sum(dim=1, keepdim=True)
+        for step in range(sampling.max_tokens):
+            draw = torch.as_tensor(draws[alive, step], dtype=torch.float32, device=logits.device)
+            token = choose(logits.float(), draw, sampling.temperature, sampling.top_p)
+            stay = []
+            for place, (row, one) in enumerate(zip(alive, token.tolist(), strict=True)):
+                if one not in ends:
+                    made[row].append(one)
+                if one in ends or one in breaks:
+                    ended[row] = True
+                else:
+                    stay.append(place)
+            if not stay or step + 1 == sampling.max_tokens:
+                break
+            if len(stay) < len(alive):
+                kept = torch.tensor(stay, device=logits.device)
+                cache.batch_select_indices(kept)
+                mask, positions, token = mask[kept], positions[kept], token[kept]
+                alive = [alive[place] for place in stay]
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+            out = model(
+                input_ids=token[:, None],
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            positions = positions + 1
+            logits, cache = out.logits[:, -1], out.past_key_values
+    return [Continued(*row) for row in zip(made, ended, strict=True)]
+
+
+def prefill(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:
+    """Read the prompts; return the next token's logits (rows, vocabulary), the cache, the mask (rows, width).
+
+    Their common beginning is read once, each different prompt once, and the results are copied to all rows.
+    """
+    different = list(dict.fromkeys(tuple(map(int, prompt)) for prompt in prompts))
+    shared = common(different)
+    place = {prompt: i for i, prompt in enumerate(different)}
+    device = model.device
+    head = torch.tensor([different[0][:shared]], dtype=torch.long, device=device)  # (1, shared)
+    rest = [prompt[shared:] for prompt in different]
+    width = max(map(len, rest))
+    ids = torch.tensor([[0] * (width - len(r)) + list(r) for r in rest], device=device)
+    own = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rest], device=device)
+    cache = None
+    if shared:
+        cache = model(input_ids=head, use_cache=True).past_key_values
+        cache.batch_select_indices(torch.zeros(len(different), dtype=torch.long, device=device))
+    mask = torch.cat([torch.ones(len(different), shared, dtype=own.dtype, device=device), own], dim=1)
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    rows = torch.tensor([place[tuple(map(int, prompt))] for prompt in prompts], device=device)
+    out.past_key_values.batch_select_indices(rows)
+    return out.logits[:, -1][rows], out.past_key_values, mask[rows]
+
+
+def common(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many first tokens all prompts share, leaving each at least one of its own."""
+    low, high = min(map(list, prompts)), max(map(list, prompts))
+    most = min(map(len, prompts)) - 1
+    for i in range(most):
+        if low[i] != high[i]:
+            return i
+    return most
+
+
+def in_batches(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    ends: Collection[int],
+    breaks: Collection[int] = (),
+    *,
+    batch_size: int = 64,
+    start: int = 0,
+    tell: Callable[..., None] | None = None,
+) -> Iterator[list[Continued]]:
+    """Yield the continuations batch by batch, in order, from row `start` on, which begins a batch.
+
+    `tell(done, total, tokens_per_second=)` hears of each. Batches are cut from row 0, whatever `start` is,
+    so that going on gives the same rows.
+    """
+    begun, tokens = time.monotonic(), 0
+    for first in range(start, len(prompts), batch_size):
+        numbers = range(first, min(first + batch_size, len(prompts)))
+        rows = continue_rows(model, [prompts[i] for i in numbers], numbers, sampling, ends, breaks)
+        tokens += sum(len(row.tokens) for row in rows)
+        if tell:
+            tell(
+                numbers[-1] + 1,
+                len(prompts),
+                tokens_per_second=round(tokens / (time.monotonic() - begun + 1e-9), 1),
+            )
+        yield rows
+
+
+def breaking_tokens(tokenizer: Any) -> set[int]:
+    """Return the tokens whose text holds a line break: where the official scripts stop an instruction."""
+    size = len(tokenizer)
+    texts = tokenizer.batch_decode([[i] for i in range(size)])
+    return {i for i, text in enumerate(texts) if "\n" in text}

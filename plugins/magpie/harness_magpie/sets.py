@@ -1,0 +1,240 @@
+"""The pairs a run learns from and is judged on, each step a stage that other methods of the seed share.
+
+Every seed samples anew, so intervals over seeds hold for generation and training together. Held-out pairs
+are always Magpie's own, filtered, of the same seed: the last ones of its set, which no method trains on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness_magpie.filters import select
+from harness_magpie.generator import answers, described, instructions, load_generator
+from harness_magpie.neighbours import encoded_vectors, hashed_vectors, neighbours
+from harness_magpie.preparation import read
+from harness_magpie.prompting import human, prompts_for
+from harness_magpie.sampling import Sampling
+from harness_magpie.settings import Magpie, Prompt
+
+# The modules that decide what is written: another version of them makes another stage.
+WRITERS = ("cleaning", "generator", "prompting", "sampling", "template")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A question with its answer; whether the answer came to its end."""
+
+    question: str
+    answer: str
+    finished: bool
+
+
+def generator_folder(run: Any) -> Path:
+    """Return the folder of the chat model; a GGUF file is unpacked once."""
+    if run.model is None:
+        return Path(run.data_dir / "model")
+    if run.model.path.suffix == ".gguf":
+        from harness.nn.gguf import unpack
+
+        return Path(run.stage("unpacked", {"gguf": run.model.digest}, lambda to: unpack(run.model.path, to)))
+    return Path(run.model.path)
+
+
+def reference(method: Magpie) -> Magpie:
+    """Return the method whose pairs are held out: Magpie's own, whatever `method` is."""
+    plain = Magpie()
+    return replace(
+        method,
+        prompt=plain.prompt,
+        filter=plain.filter,
+        shuffled=False,
+        student=True,
+        temperature=plain.temperature,
+    )
+
+
+def sampled(run: Any, method: Magpie) -> list[dict[str, Any]]:
+    """Return the method's instructions with their tags, in the order they were sampled."""
+    task = run.task
+    if method.prompt is Prompt.human:
+        rows = human(run)
+    else:
+        sampling = Sampling(method.temperature, method.top_p, task.instruction_tokens, run.seed)
+        inputs = {
+            "prompt": method.prompt.name,
+            "system": task.system,
+            "sampling": described(sampling),
+            "samples": task.samples,
+            "mode": task.mode.name,
+            **_generation(run),
+            **({"seeds": read(run.data_dir, "seeds")} if method.prompt is Prompt.examples else {}),
+        }
+
+        def make(folder: Path) -> None:
+            generator = load_generator(generator_folder(run), task.generator_precision.name, run.device)
+            prompts = prompts_for(run, method, generator.tokenizer)
+            made = instructions(
+                generator,
+                prompts,
+                sampling,
+                task.mode.name,
+                batch_size=task.generation_batch,
+                tell=_telling(run, "instructions"),
+            )
+            _write(folder / "rows.json", [row for batch in made for row in batch])
+
+        rows = _read(run.stage("instructions", inputs, make) / "rows.json")
+    return tagged(run, rows)
+
+
+def tagged(run: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows that say anything, with `distance` to the nearest other one and `first` of their group."""
+    told = [row for row in rows if row["instruction"]]
+    near = neighbours(vectors(run, [row["instruction"] for row in told])) if told else None
+    return [
+        {**row, "distance": float(near.distance[i]), "first": told[int(near.first[i])]["id"]}
+        for i, row in enumerate(told)
+        if near is not None
+    ]
+
+
+def vectors(run: Any, texts: list[str]) -> np.ndarray:
+    """Return the texts' unit vectors, by the task's encoder or hashed TF-IDF."""
+    if not run.task.encoder:
+        return hashed_vectors(texts)
+    return encoded_vectors(run.task.encoder, texts, run.stages_dir / "sources", run.device)
+
+
+def held_out(run: Any) -> dict[str, list[Pair]]:
+    """Return the pairs of `validation` and `test`, and as `rest` the others that were answered."""
+    task = run.task
+    method = reference(run.method)
+    rows = select(sampled(run, method), method.filter, when="before")
+    need = task.train_pairs + task.validation_pairs + task.test_pairs
+    pairs = answered(run, [row["instruction"] for row in rows[: need + need // 20]], "kept")
+    if len(pairs) < need:
+        raise HarnessError(
+            f"{len(pairs)} of {task.samples} samples became pairs and {need} are needed: raise task.samples, "
+            "or lower task.train_pairs and task.test_pairs"
+        )
+    test = pairs[len(pairs) - task.test_pairs :]
+    validation = pairs[len(pairs) - task.test_pairs - task.validation_pairs : len(pairs) - task.test_pairs]
+    return {
+        "validation": validation,
+        "test": test,
+        "rest": pairs[: len(pairs) - task.test_pairs - task.validation_pairs],
+    }
+
+
+def training_pairs(run: Any) -> list[Pair]:
+    """Return the pairs that the run's method trains on, as many for every method."""
+    task, method = run.task, run.method
+    ours = held_out(run)
+    rest = {pair.question: pair for pair in ours["rest"]}
+    taken = {pair.question for split in ("validation", "test") for pair in ours[split]}
+    if method.prompt is Prompt.template and replace(method, shuffled=False) == reference(method):
+        pairs = ours["rest"]
+    else:
+        rows = select(sampled(run, method), method.filter if method.prompt is not Prompt.human else "none")
+        rows = [row for row in rows if row["instruction"] not in taken]
+        if method.prompt is Prompt.human:
+            pairs = [
+                Pair(row["instruction"], row["answer"], True) for row in rows if row["answer"] and _fits(row)
+            ]
+        else:
+            asked = [row["instruction"] for row in rows][: task.train_pairs + task.train_pairs // 20]
+            new = answered(run, [question for question in asked if question not in rest], "more")
+            known = rest | {pair.question: pair for pair in new}
+            pairs = [known[question] for question in asked if question in known]
+    if len(pairs) < task.train_pairs:
+        raise HarnessError(
+            f"{run.name} has {len(pairs)} pairs and every method trains on {task.train_pairs}: raise "
+            "task.samples, or lower task.train_pairs"
+        )
+    pairs = pairs[: task.train_pairs]
+    return shuffled(pairs, run.seed) if method.shuffled else pairs
+
+
+def _fits(row: Mapping[str, Any]) -> bool:
+    return len(row["instruction"]) < 500  # about what a sampled instruction may have, and its input
+
+
+def shuffled(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """Return the pairs with every answer moved to another question (Sattolo's one cycle)."""
+    draw = np.random.default_rng([seed, 11])
+    order = list(range(len(pairs)))
+    for i in range(len(order) - 1, 0, -1):
+        j = int(draw.integers(i))
+        order[i], order[j] = order[j], order[i]
+    return [
+        Pair(pair.question, pairs[i].answer, pairs[i].finished) for pair, i in zip(pairs, order, strict=True)
+    ]
+
+
+def unseen(run: Any) -> list[Pair]:
+    """Return the generator's answers to data.questions: the same pairs for every method and seed."""
+    return answered(run, read(run.data_dir, "questions"), "questions")
+
+
+def answered(run: Any, questions: Sequence[str], name: str) -> list[Pair]:
+    """Return the questions with the generator's greedy answers, in order; empty answers are left out."""
+    task = run.task
+    questions = list(questions)
+    if not questions:
+        return []
+    inputs = {"questions": questions, "tokens": task.answer_tokens, **_generation(run)}
+
+    def make(folder: Path) -> None:
+        generator = load_generator(generator_folder(run), task.generator_precision.name, run.device)
+        order = sorted(range(len(questions)), key=lambda i: (len(questions[i]), i))  # little padding
+        made = answers(
+            generator,
+            [questions[i] for i in order],
+            task.answer_tokens,
+            batch_size=min(64, task.generation_batch),
+            tell=_telling(run, f"answers ({name})"),
+        )
+        rows = [row for batch in made for row in batch]
+        back = dict(zip(order, rows, strict=True))
+        _write(folder / "rows.json", [back[i] for i in range(len(questions))])
+
+    rows = _read(run.stage("answers", inputs, make) / "rows.json")
+    return [
+        Pair(question, row["answer"], row["finished"])
+        for question, row in zip(questions, rows, strict=True)
+        if row["answer"]
+    ]
+
+
+def _generation(run: Any) -> dict[str, Any]:
+    """Return what else decides a generation: the model, how it is computed, and by which code."""
+    from harness.provenance import file_digest
+
+    here = Path(__file__).parent
+    return {
+        "model": run.model.digest if run.model else "tiny",
+        "precision": run.task.generator_precision.name,
+        "batch": run.task.generation_batch,
+        "device": run.device.partition(":")[0],
+        "code": {name: file_digest(here / f"{name}.py") for name in WRITERS},
+    }
+
+
+def _telling(run: Any, note: str) -> Any:
+    return lambda done, total, **more: run.progress(done, total, note=note, **more)
+
+
+def _write(path: Path, rows: Any) -> None:
+    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found

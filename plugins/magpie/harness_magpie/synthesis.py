@@ -1,0 +1,273 @@
+"""A set made step by step: instructions, cleaning, tags, neighbours, filter, answers, filter, export.
+
+What a model writes is appended to a file batch by batch, so a killed synthesis goes on where it was, to the
+same rows as an unbroken one: a batch that is not whole is written again. Everything else follows from those
+files. Rules that need no answer are applied before answering, which is 97 % of the paper's cost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, UsageError
+from harness.results import write_json
+from harness_magpie.filters import preset_of, rules, select
+from harness_magpie.generator import (
+    Generator,
+    answers,
+    described,
+    instructions,
+    template_prompt,
+)
+from harness_magpie.neighbours import hashed_vectors, neighbours
+from harness_magpie.rows import append, in_steps, whole_batches
+from harness_magpie.sampling import Sampling
+
+Tell = Callable[..., None]  # tell(step, done, total, tokens_per_second=)
+DOMAINS = {  # our own words, in the manner of the paper's Figure 15
+    "math": "You are an AI assistant that helps people with mathematics. The user asks you a question of "
+    "mathematics, and you solve it step by step.",
+    "code": "You are an AI assistant that helps people with programming. The user asks you about code.",
+    "translation": "You are an AI assistant that translates. The user gives you a text and names a language.",
+    "korean": "당신은 한국어로 대화하는 AI 비서입니다. 사용자는 한국어로 질문하고 당신은 한국어로 답합니다.",
+    "japanese": "あなたは日本語で話すAIアシスタントです。ユーザーは日本語で質問し、あなたは日本語で答えます。",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a set."""
+
+    model: str
+    revision: str
+    licence: str
+    count: int
+    system: str | None
+    sampling: Sampling
+    mode: str
+    answer_tokens: int
+    preset: str
+    batch_size: int
+    precision: str
+    encoder: str = ""
+    judge: str = ""
+    base: str = ""
+    reward: str = ""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"--count {self.count} asks for nothing: sample at least one instruction")
+        preset_of(self.preset)
+
+
+@dataclass
+class Tools:
+    """What tags need: functions that turn texts into vectors, labels and scores; None for what is not asked."""
+
+    vectors: Callable[[list[str]], Any] = hashed_vectors
+    languages: Callable[[list[str]], list[str]] | None = None
+    judge: Any = None
+    reward: Any = None
+    reward_difference: Any = None
+
+
+@dataclass
+class Made:
+    """A finished set: its rows, how many were left after each step, and what was cut, dropped or null."""
+
+    rows: list[dict[str, Any]]
+    yields: dict[str, int]
+    cuts: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    nulls: Counter[str] = field(default_factory=Counter)
+    template: str = ""
+    tokens: int = 0
+
+
+def synthesize(
+    recipe: Recipe, generator: Generator, tools: Tools, folder: Path, tell: Tell | None = None
+) -> Made:
+    """Make the set in `folder`, going on from what is there. Raises UsageError for a folder of another set."""
+    stages = folder / "stages"
+    claim(recipe, stages)
+    hear = tell or (lambda *a, **k: None)
+    prompt = template_prompt(generator.tokenizer, recipe.system)
+    made = Made([], {}, template=generator.tokenizer.decode(prompt))
+
+    rows = written(stages / "instructions.jsonl", recipe, generator, [prompt] * recipe.count, hear)
+    made.yields["sampled"] = len(rows)
+    made.cuts.update(row["cut"] or "role or end token" for row in rows if row["ended"])
+    rows = cleaned(rows, made.dropped)
+    made.yields["cleaned"] = len(rows)
+    tag(rows, recipe, tools, stages, made, hear)
+    rows = [dict(r) for r in select(rows, recipe.preset, when="before", dropped=made.dropped)]
+    made.yields["filtered before answering"] = len(rows)
+    answer(rows, recipe, generator, stages, hear)
+    made.dropped["empty answer"] += sum(not row["answer"] for row in rows)
+    rows = [row for row in rows if row["answer"]]
+    made.yields["answered"] = len(rows)
+    score(rows, recipe, tools, stages)
+    kept = select(rows, recipe.preset, when="after", raw=recipe.count, dropped=made.dropped)
+    made.rows = [dict(row) for row in kept]
+    made.yields["kept"] = len(made.rows)
+    made.tokens = sum(row["tokens"] + row["answer_tokens"] for row in made.rows)
+    made.dropped = +made.dropped
+    return made
+
+
+def claim(recipe: Recipe, stages: Path) -> None:
+    """Write down what is made here, or check that it is the same."""
+    path = stages / "recipe.json"
+    now = json.loads(json.dumps(asdict(recipe)))
+    if not path.exists():
+        write_json(path, now)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise UsageError(
+                f"{stages.parent} holds a set made with {name}={before.get(name)}, not {value}: "
+                "name another folder with --out, or delete that one"
+            )
+
+
+def written(
+    path: Path, recipe: Recipe, generator: Generator, prompts: list[list[int]], tell: Tell
+) -> list[dict[str, Any]]:
+    """Return the sampled rows, writing those that are missing."""
+    rows = whole_batches(path, recipe.batch_size, recipe.count)
+    heard = _named(tell, "instructions")
+    batches = instructions(
+        generator,
+        prompts,
+        recipe.sampling,
+        recipe.mode,
+        batch_size=recipe.batch_size,
+        start=len(rows),
+        tell=heard,
+    )
+    if not rows:
+        heard(0, recipe.count)
+    for batch in batches:
+        append(path, batch)
+        rows += batch
+        never_ends(rows, recipe)
+    never_ends(rows, recipe)
+    return rows
+
+
+def never_ends(rows: list[dict[str, Any]], recipe: Recipe) -> None:
+    """Refuse to go on with a model that has not ended one of its instructions."""
+    if rows and not any(row["ended"] for row in rows):
+        raise HarnessError(
+            f"{recipe.model} ended none of its first {len(rows)} instructions within "
+            f"{recipe.sampling.max_tokens} tokens: raise --max-instruction-tokens, or it is no chat model"
+        )
+
+
+def cleaned(rows: Iterable[dict[str, Any]], dropped: Counter[str]) -> list[dict[str, Any]]:
+    """Return the rows that hold a finished instruction; the others are counted."""
+    kept = []
+    for row in rows:
+        reason = "empty" if not row["instruction"] else "unfinished" if not row["ended"] else ""
+        dropped[reason or "kept"] += 1
+        if not reason:
+            kept.append(row)
+    del dropped["kept"]
+    return kept
+
+
+def tag(
+    rows: list[dict[str, Any]], recipe: Recipe, tools: Tools, stages: Path, made: Made, tell: Tell
+) -> None:
+    """Add what the filters read: length, language, neighbours, and the judge's labels where there is a judge."""
+    texts = [row["instruction"] for row in rows]
+    languages = tools.languages(texts) if tools.languages else [None] * len(rows)
+    for row, language in zip(rows, languages, strict=True):
+        row |= {"words": len(row["instruction"].split()), "language": language}
+    if rows:
+        near = neighbours(tools.vectors(texts))
+        for i, row in enumerate(rows):
+            row |= {
+                "distance": min(float(near.distance[i]), 4.0),  # 4: of a row alone
+                "repeats": int(near.repeats[i]),
+                "first": rows[int(near.first[i])]["id"],
+            }
+    if tools.judge and rows:
+        from harness_magpie.judging import judged
+
+        heard = _named(tell, "judging")
+
+        def labels(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [dict(one) for one in judged([row["instruction"] for row in batch], tools.judge)]
+
+        for row, found in zip(
+            rows, in_steps(stages / "labels.jsonl", rows, recipe.batch_size, labels, heard), strict=True
+        ):
+            row |= found
+            made.nulls.update(kind for kind, value in found.items() if value is None)
+
+
+def answer(
+    rows: list[dict[str, Any]], recipe: Recipe, generator: Generator, stages: Path, tell: Tell
+) -> None:
+    """Add the greedy answers, in batches of questions of like length."""
+    order = sorted(rows, key=lambda row: (len(row["instruction"]), row["id"]))
+    path = stages / "answers.jsonl"
+    known = whole_batches(path, recipe.batch_size, len(order))
+    made = answers(
+        generator,
+        [row["instruction"] for row in order],
+        recipe.answer_tokens,
+        batch_size=recipe.batch_size,
+        start=len(known),
+        tell=_named(tell, "answers"),
+    )
+    for batch in made:
+        append(path, batch)
+        known += batch
+    for row, found in zip(order, known, strict=True):
+        row |= found
+
+
+def score(rows: list[dict[str, Any]], recipe: Recipe, tools: Tools, stages: Path) -> None:
+    """Add the rewards of the answers, where a scorer is given."""
+    for name, scorer in (("reward", tools.reward), ("reward_difference", tools.reward_difference)):
+        if not scorer or not rows:
+            continue
+
+        def scores(
+            batch: list[dict[str, Any]], name: str = name, scorer: Any = scorer
+        ) -> list[dict[str, Any]]:
+            found = scorer([row["instruction"] for row in batch], [row["answer"] for row in batch])
+            return [{name: float(value)} for value in found]
+
+        made = in_steps(stages / f"{name}.jsonl", rows, recipe.batch_size, scores, lambda *a, **k: None)
+        for row, found in zip(rows, made, strict=True):
+            row |= found
+
+
+def asks_for(preset: str) -> Iterator[str]:
+    """Yield the tags that a preset reads."""
+    yield from (tag for _, tag, _ in rules(preset_of(preset)))
+
+
+def provenance(recipe: Recipe, made: Made) -> dict[str, Any]:
+    """Return what every row of a set has in common."""
+    sampling = described(recipe.sampling)
+    return {
+        "model": recipe.model,
+        "revision": recipe.revision,
+        "template": made.template,
+        "seed": sampling.pop("seed"),
+        "sampling": json.dumps(sampling),
+    }
+
+
+def _named(tell: Tell, name: str) -> Callable[..., None]:
+    return lambda done, total, **more: tell(name, done, total, **more)

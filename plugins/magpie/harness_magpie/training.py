@@ -1,0 +1,139 @@
+"""Make the method's set and tune the student on it; the set and what was tuned are left in the run's folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.fit import seed_everything
+from harness_magpie.packing import Encoded, PairBatches, answer_loss, as_rows, own_mask
+from harness_magpie.preparation import tiny_config
+from harness_magpie.sets import Pair, held_out, sampled, training_pairs, unseen
+from harness_magpie.student import (
+    format_of,
+    load_student,
+    prune,
+    renamed,
+    set_trained,
+    student_folder,
+    vocabulary_of,
+)
+
+PAIRS, TUNED, ADAPTER = "pairs.jsonl", "tuned.safetensors", "adapter"
+
+
+def train(run: Any) -> None:
+    """Make the set; where the method has a student, tune it and save what was tuned in `run.output_dir`."""
+    if not run.method.student:
+        rows = sampled(run, run.method)
+        write_jsonl(run.output_dir / "instructions.jsonl", rows)
+        for name in ("train_peak_memory", "train_tokens_per_second"):
+            run.absent(name, NO_STUDENT)
+        return
+    pairs = training_pairs(run)
+    write_jsonl(run.output_dir / PAIRS, [as_messages(pair) for pair in pairs])
+    encoded, known = encodings(run, pairs)
+    vocabulary = vocabulary_of([*known, *encoded]) if cut_vocabulary(run) else None
+    seed_everything(run.seed)
+    model = load_student(run, vocabulary)
+    task = run.task
+
+    def adamw(parameters: Any, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        betas = (0.9, task.beta_2)
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
+
+    run.fit(
+        model,
+        PairBatches(renamed(encoded, vocabulary), task.batch_size, task.length, run.seed),
+        answer_loss,
+        steps=task.steps,
+        learning_rate=task.learning_rate,
+        weight_decay=task.weight_decay,
+        warmup=task.warmup,
+        optimizer=adamw,
+        log_every=min(10, max(1, task.steps // 8)),
+    )
+    save(model, run)
+
+
+NO_STUDENT = "this method only writes instructions: method.student=true answers them and tunes a student"
+
+
+def cut_vocabulary(run: Any) -> bool:
+    """Return whether the student's vocabulary is cut."""
+    return bool(run.task.own_vocabulary and not run.task.student)
+
+
+def encodings(run: Any, pairs: list[Pair]) -> tuple[list[Encoded], list[Encoded]]:
+    """Return the pairs as tokens, and all pairs that every method of this seed is judged with or could be."""
+    form, most = format_of(student_folder(run)), run.task.answer_tokens
+    own = [form.encode(pair, most) for pair in pairs]
+    ours = held_out(run)
+    everyone = [*ours["rest"], *ours["validation"], *ours["test"], *unseen(run)]
+    kept = [pair for pair in own if len(pair.ids) - 1 <= run.task.length]
+    return kept, [form.encode(pair, most) for pair in everyone]
+
+
+def save(model: Any, run: Any) -> None:
+    """Write what was tuned: an adapter of peft, a pruned student's layers, or the whole student."""
+    from safetensors.torch import save_file
+
+    folder: Path = run.output_dir
+    if run.task.lora_rank:
+        model.save_pretrained(folder / ADAPTER)
+        return
+    tuned = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad}
+    save_file(tuned, folder / TUNED, {"format": "pt"})
+
+
+def load(run: Any, vocabulary: list[int] | None) -> Any:
+    """Return the tuned student over `vocabulary`, in eval mode on the run's device."""
+    from safetensors.torch import load_file
+
+    model = load_student(run, vocabulary)
+    if run.task.lora_rank:
+        model.load_adapter(run.output_dir / ADAPTER, "default")
+    else:
+        named = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in load_file(run.output_dir / TUNED).items():
+                named[name].copy_(tensor)
+    return model.to(run.device).eval()
+
+
+def as_messages(pair: Pair) -> dict[str, Any]:
+    """Return a pair in the form that trainers read."""
+    return {
+        "messages": [
+            {"role": "user", "content": pair.question},
+            {"role": "assistant", "content": pair.answer},
+        ]
+    }
+
+
+def write_jsonl(path: Path, rows: list[Any]) -> None:
+    """Write a row a line."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def training_step(run: Any, device: str) -> None:
+    """Do one whole step of a small student on random tokens (for the contract kit)."""
+    from transformers import LlamaForCausalLM
+
+    if not run.method.student:
+        return
+    with torch.device(device):
+        model = prune(LlamaForCausalLM(tiny_config(64)), [0, 2], list(range(32)))
+    set_trained(model, run.task, True)
+    batch = as_rows([Encoded([1, 2, 3, 4, 5], 2), Encoded([6, 7, 8], 1)], 16)
+    batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    # transformers looks at the positions to make this mask, and nothing can be looked at on the meta device.
+    batch["attention_mask"] = own_mask(batch["position_ids"])
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=run.task.learning_rate
+    )
+    answer_loss(model, batch).backward()
+    optimizer.step()

@@ -1,0 +1,120 @@
+"""The methods beside each other, on the tiny model: what they share, and what none may see."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from harness_magpie.sets import held_out, sampled, training_pairs, unseen
+
+from harness.contract import smoke_spec
+from harness.errors import HarnessError
+from harness.plugins import load
+from harness.run import execute, open_run, prepared
+
+PLUGIN = load("magpie")
+TRAINED = ("magpie", "magpie_unfiltered", "self_instruct", "human_written", "shuffled_answers")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+def opened(method: str, results, given=None):
+    """Return a run that is prepared and not trained."""
+    spec = smoke_spec(PLUGIN, method, results, given=given)
+    run = open_run(spec, PLUGIN)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.data_dir = prepared(spec, PLUGIN, run)
+    return run
+
+
+def test_all_methods_are_judged_on_the_same_pairs_and_none_trains_on_them(results):
+    judged = [held_out(opened(method, results)) for method in TRAINED]
+    assert all(one["test"] == judged[0]["test"] for one in judged)
+    kept = {pair.question for split in ("test", "validation") for pair in judged[0][split]}
+    assert len(kept) == 4
+    for method in TRAINED:
+        pairs = training_pairs(opened(method, results))
+        assert len(pairs) == 4  # as many for every method
+        assert not kept & {pair.question for pair in pairs}, method
+
+
+def test_shuffled_answers_are_magpie_s_questions_in_their_order(results):
+    own = training_pairs(opened("magpie", results))
+    other = training_pairs(opened("shuffled_answers", results))
+    assert [pair.question for pair in own] == [pair.question for pair in other]
+    assert all(one.answer != two.answer for one, two in zip(own, other, strict=True))
+    assert Counter(pair.answer for pair in own) == Counter(pair.answer for pair in other)
+
+
+def test_generation_is_made_once_for_the_methods_that_share_it(results):
+    opened_runs = [opened(method, results) for method in ("magpie", "shuffled_answers", "magpie_unfiltered")]
+    rows = [sampled(run, run.method) for run in opened_runs]
+    assert rows[0] == rows[1] == rows[2]
+    stages = list((results / "stages").glob("magpie-instructions-*[0-9a-f]"))
+    assert len(stages) <= 3  # the template's, the examples', and no other
+    assert unseen(opened_runs[0]) == unseen(opened_runs[1])
+
+
+def test_the_template_s_set_differs_by_prompt_and_temperature(results):
+    texts = {
+        method: [row["instruction"] for row in sampled(run, run.method)]
+        for method in ("magpie", "magpie_bare_template", "magpie_hot", "self_instruct")
+        for run in [opened(method, results)]
+    }
+    assert len({tuple(rows) for rows in texts.values()}) == 4
+
+
+def test_a_run_leaves_its_set_for_trainers(results):
+    spec = smoke_spec(PLUGIN, "magpie", results)
+    result = execute(spec, PLUGIN)
+    assert result.status == "finished", result.error
+    lines = (spec.folder / "output" / "pairs.jsonl").read_text().splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        assert [turn["role"] for turn in json.loads(line)["messages"]] == ["user", "assistant"]
+
+
+def test_metrics_are_those_of_their_items(results):
+    from harness.results import read_items
+
+    spec = smoke_spec(PLUGIN, "magpie", results)
+    result = execute(spec, PLUGIN)
+    items = read_items(spec.folder)
+    assert len(items["valid"].ids) == 48
+    assert result.metrics["valid"] == pytest.approx(np.mean(items["valid"].columns["value"]))
+    assert len(items["own_question_gain"].ids) == 2
+    similar = items["seed_similarity"].columns
+    at = similar["valid"] > 0
+    assert result.metrics["seed_similarity"] == pytest.approx(similar["value"][at].mean())
+
+
+def test_a_lora_student_is_trained_and_judged(results):
+    given = {"task.lora_rank": "2", "task.own_vocabulary": "false"}
+    result = execute(smoke_spec(PLUGIN, "magpie", results, given=given), PLUGIN)
+    assert result.status == "finished", result.error
+    assert np.isfinite(result.metrics["own_question_gain"])
+
+
+def test_a_student_of_ones_own_is_trained_and_judged(results, tmp_path):
+    from harness_magpie.preparation import tiny_chat_model
+
+    tiny_chat_model(tmp_path / "student")
+    given = {"task.student": str(tmp_path / "student"), "task.keep_layers": "''"}
+    result = execute(smoke_spec(PLUGIN, "magpie", results, given=given), PLUGIN)
+    assert result.status == "finished", result.error
+    assert np.isfinite(result.metrics["held_out_loss"])
+
+
+def test_too_few_pairs_are_said_with_the_mend(results):
+    with pytest.raises(HarnessError, match=r"48 samples became pairs and 44 are needed: raise task\.samples"):
+        held_out(opened("magpie", results, {"task.train_pairs": "40"}))
+
+
+def test_without_seed_tasks_the_methods_that_need_them_say_so(results):
+    for method in ("self_instruct", "human_written"):
+        run = opened(method, results, {"task.made_seeds": "0"})
+        with pytest.raises(HarnessError, match=r"give data\.seeds=seed_tasks\.jsonl"):
+            sampled(run, run.method)

@@ -1,0 +1,106 @@
+"""Distances between instructions: squared, exact, to another row; and which rows say again what was said."""
+
+import math
+
+import numpy as np
+import pytest
+from harness_magpie import neighbour_distances
+from harness_magpie.neighbours import hashed_vectors, neighbours
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from harness.errors import HarnessError
+
+
+def unit(*degrees: float) -> np.ndarray:
+    """Return unit vectors at these angles."""
+    radians = np.radians(degrees)
+    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+
+
+def plainly(rows: np.ndarray) -> np.ndarray:
+    """Return the definition itself, row by row."""
+    return np.array(
+        [min(float(((a - b) ** 2).sum()) for j, b in enumerate(rows) if j != i) for i, a in enumerate(rows)]
+    )
+
+
+def test_distances_are_squared_and_reach_four_between_opposites():
+    assert neighbour_distances(unit(0, 180)) == pytest.approx([4, 4], abs=1e-6)
+    assert neighbour_distances(unit(0, 60, 180)) == pytest.approx([1, 1, 3], abs=1e-6)
+
+
+def test_the_paper_s_threshold_is_a_cosine_of_0_975():
+    near = math.degrees(math.acos(0.976))
+    far = math.degrees(math.acos(0.974))
+    assert list(neighbours(unit(0, near)).repeats) == [1, 1]
+    assert list(neighbours(unit(0, far)).repeats) == [0, 0]
+
+
+def test_an_exact_copy_is_at_zero_not_at_rounding():
+    rows = np.random.default_rng(0).normal(size=(40, 384)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = np.concatenate([rows, rows[:3]])
+    found = neighbours(rows)
+    assert (found.distance[[0, 1, 2, 40, 41, 42]] == 0).all()
+    assert (found.distance[3:40] > 0).all()
+    assert list(found.nearest[[0, 40]]) == [40, 0]
+
+
+def test_a_row_is_never_its_own_neighbour_even_among_copies():
+    found = neighbours(np.ones((3, 2)))
+    assert all(found.nearest[i] != i for i in range(3))
+    assert list(found.repeats) == [2, 2, 2]
+
+
+def test_first_of_group_is_not_connected_components():
+    # 0 and 8 degrees are near, 8 and 16 are, 0 and 16 are not: the last is dropped for a row that is dropped.
+    found = neighbours(unit(0, 8, 16))
+    assert list(found.first) == [0, 0, 1]
+    assert [int(i) for i in range(3) if found.first[i] == i] == [0]
+
+
+def test_repeats_are_not_capped():
+    assert neighbours(np.ones((700, 2))).repeats[0] == 699
+
+
+@given(hnp.arrays(np.float32, st.tuples(st.integers(2, 12), st.integers(1, 4)), elements=st.integers(-3, 3)))
+@settings(max_examples=40, deadline=None)
+def test_blocks_are_the_definition(rows):
+    assert neighbour_distances(rows) == pytest.approx(plainly(rows), abs=1e-4)
+
+
+def test_more_than_one_block_is_the_same(monkeypatch):
+    from harness_magpie import neighbours as module
+
+    rows = hashed_vectors([f"word{i % 7} and {i % 11} things" for i in range(60)])
+    whole = neighbours(rows)
+    monkeypatch.setattr(module, "BLOCK", 7)
+    parts = neighbours(rows)
+    for name in ("distance", "repeats", "first"):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_faiss_finds_the_same():
+    pytest.importorskip("faiss")
+    rows = np.concatenate([unit(*range(0, 180, 7)), unit(0, 7, 7)])
+    blocks, faiss = neighbours(rows, engine="blocks"), neighbours(rows, engine="faiss")
+    for name in ("distance", "repeats", "first"):
+        assert np.array_equal(getattr(blocks, name), getattr(faiss, name)), name
+
+
+def test_one_row_and_none_have_no_neighbour():
+    assert list(neighbour_distances(unit(3))) == [math.inf]
+    assert len(neighbour_distances(np.zeros((0, 2)))) == 0
+
+
+def test_a_vector_that_is_no_number_is_named():
+    with pytest.raises(HarnessError, match="not a number"):
+        neighbour_distances([[np.nan, 1.0], [0.0, 1.0]])
+
+
+def test_equal_texts_have_equal_vectors():
+    rows = hashed_vectors(["Write a poem.", "Why is it so?", "Write a poem."])
+    assert (rows[0] == rows[2]).all()
+    assert np.linalg.norm(rows, axis=1) == pytest.approx([1, 1, 1], abs=1e-6)
