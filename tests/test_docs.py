@@ -31,6 +31,7 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "alibi_ablations": "alibi/alibi_half_heads,alibi/alibi_interpolated",
     "quickstart": "alibi/alibi,alibi/learned",
     "lora": "lora/lora_r8,lora/base",
+    "longskywork": "longskywork/cip,longskywork/concatenate",
     "rdass": "rdass/rdass,rdass/rouge_1_syllable",
     "rdass_p_sbert": "rdass/p_sbert_scratch",
 }
