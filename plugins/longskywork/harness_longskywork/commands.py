@@ -66,7 +66,7 @@ def tables_(
     Each line has `messages` in chat form, as TRL, Axolotl and LLaMA-Factory read them, and what is asked beside.
     """
     from harness_longskywork.checking import errors
-    from harness_longskywork.tables import plain_length, tables
+    from harness_longskywork.synl import plain_length, tables
 
     least, colon, most = tokens.partition(":")
     if not (least.isdigit() and (most.isdigit() or not colon)):
