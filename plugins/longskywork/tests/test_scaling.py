@@ -68,13 +68,13 @@ def test_a_model_without_rope_is_named(tmp_path):
         with pytest.raises(UsageError, match=words):
             scaled(tmp_path / name, LongSkywork(), 2.0)
     small(Task(), 8).save_pretrained(tmp_path / "small")
-    with pytest.raises(UsageError, match="set method.abf_base"):
+    with pytest.raises(UsageError, match="set method"):
         scaled(tmp_path / "small", LongSkywork(scaling=Scaling.abf), 2.0)
 
 
 def test_nothing_to_stretch_is_said():
     for arguments in ((1e4, 2.0, 2), (1e4, 0.0, 64)):
-        with pytest.raises(ValueError, match="give 4 or more|must be above 0"):
+        with pytest.raises(ValueError, match=r"give 4 or more|must be above 0"):
             ntk_base(*arguments)
 
 
