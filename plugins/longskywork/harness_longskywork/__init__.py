@@ -54,7 +54,7 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
         "task": {
             "copy_steps": 0, "base_steps": 0, "document": 2_400, "trained_length": 32_768, "window": 131_072,
             "windows": 32, "long_steps": 1_000, "long_rate": 1e-5, "warmup": 100, "short_steps": 200,
-            "batch_size": 16, "rows": 256,
+            "batch_size": 16, "rows": 48,
             "synl_steps": [40, 40, 40, 40, 40], "synl_rate": 1e-5, "prose": 16_384, "needle_steps": 100,
             "needle_rate": 1e-5, "gradient_checkpointing": True, "weight_decay": 0.1, "items": 100,
         },

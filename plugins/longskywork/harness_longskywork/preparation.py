@@ -25,6 +25,7 @@ NAMES, NUMBERS, HEADERS = 100, 100, 16
 
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
     """Leave `symbols.npz`, and `train.npy`, `validation.npy`, `test.npy`: prose as symbols."""
+    check(task)
     parts = split(list(data["corpus"].documents()))
     texts = {
         name: [re.findall(r"[a-z]+", document.text.lower()) for document in getattr(parts, name)]
@@ -48,6 +49,21 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
                 f"{2 * task.prose}: give more text, or lower task.prose"
             )
         np.save(data_dir / f"{name}.npy", found.astype(np.int64))
+
+
+def check(task: Task) -> None:
+    """Raise UsageError for sizes that the symbols or the windows cannot hold."""
+    if task.document % 24 or not 24 <= task.document <= 24 * NAMES:
+        raise UsageError(f"task.document={task.document} must be a multiple of 24, at most {24 * NAMES}")
+    if task.window < task.document:
+        raise UsageError(
+            f"task.window={task.window} is shorter than a document of {task.document} tokens: raise it, or lower "
+            "task.document"
+        )
+    if 2 * task.rows > NAMES:
+        raise UsageError(
+            f"task.rows={task.rows} must be at most {NAMES // 2}: each row of a table has a name as key"
+        )
 
 
 def of_model(folder: Path, ranked: list[str], vocabulary: int) -> tuple[dict[str, int], Symbols]:

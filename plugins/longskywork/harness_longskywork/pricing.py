@@ -19,10 +19,10 @@ FORMULA = (
 
 
 def plan(run: Run) -> Plan:
-    """Price all stages of a method, for the model given (its config must be here) or the small one."""
+    """Price all stages of a method, for the small model, or at full budget for one of Qwen2.5 1.5B's shape."""
     task = run.task
     with torch.device("meta"):
-        model: Any = small(task, task.vocabulary + 217) if run.model is None else given(run)
+        model: Any = qwen_1_5b() if run.budget == "full" else small(task, task.vocabulary + 217)
     total = sum(p.numel() for p in model.parameters())
     config = model.config.get_text_config()
     layers, width, vocabulary = config.num_hidden_layers, config.hidden_size, config.vocab_size
@@ -55,12 +55,15 @@ def plan(run: Run) -> Plan:
     )
 
 
-def given(run: Run) -> Any:
-    """Return the model that `model=` names, without weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+def qwen_1_5b() -> Any:
+    """Return a model of Qwen2.5 1.5B's shape."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    name = str(getattr(run.model, "path", run.model))
-    return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
+    shape: dict[str, Any] = {
+        "vocab_size": 151_936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
+        "num_attention_heads": 12, "num_key_value_heads": 2, "tie_word_embeddings": True,
+    }  # fmt: skip
+    return Qwen2ForCausalLM(Qwen2Config(**shape))
 
 
 def stages(task: Task, method: Any) -> dict[str, tuple[int, int, int]]:

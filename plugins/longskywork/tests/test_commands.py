@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 from harness_longskywork.commands import heatmap_, interleave_, tables_
+from harness_longskywork.preparation import check
+from harness_longskywork.settings import Task
 
 from harness.contract import smoke_spec
 from harness.errors import UsageError
@@ -82,6 +84,19 @@ def test_bad_input_gets_a_sentence(text, tmp_path):
         with pytest.raises(UsageError, match=words):
             act()
         assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"document": 50}, "multiple of 24"),
+        ({"window": 96}, "shorter than a document of 120 tokens"),
+        ({"rows": 80}, "at most 50"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(sizes, words):
+    with pytest.raises(UsageError, match=words):
+        check(Task(**sizes))
 
 
 @pytest.mark.slow
