@@ -35,6 +35,7 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "lora": "lora/lora_r8,lora/base",
     "magpie": "magpie/magpie,magpie/magpie_bare_template",
     "magpie_temperature": "magpie/magpie_hot",
+    "longskywork": "longskywork/cip,longskywork/concatenate",
     "rdass": "rdass/rdass,rdass/rouge_1_syllable",
     "rdass_p_sbert": "rdass/p_sbert_scratch",
     "simcse": "simcse/unsupervised,simcse/untuned",

@@ -1,0 +1,80 @@
+"""The model that is trained: the toolbox's decoder with rotary positions, or any causal one with RoPE.
+
+Its base changes once, before long pretraining, and is saved with the model, so tuning and judging keep it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.nn.decoder import Decoder, DecoderConfig
+from harness_longskywork.scaling import ntk_base
+from harness_longskywork.settings import LongSkywork, Scaling, Task
+
+
+def small(task: Task, vocabulary: int) -> Decoder:
+    """Return the untrained small decoder, its base not scaled yet, with an output layer of its own."""
+    return Decoder(
+        DecoderConfig(
+            vocab_size=vocabulary,
+            width=task.width,
+            layers=task.layers,
+            heads=task.heads,
+            feedforward=task.feedforward,
+            length=task.document,
+            position="rotary",
+            position_options={"base": task.rope_base},
+            tie_word_embeddings=False,
+        )
+    )
+
+
+def load(folder: Path, device: str = "cpu") -> Any:
+    """Load a stage's model in eval mode."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.to(device).eval()
+
+
+def scaled(folder: Path, method: LongSkywork, factor: float) -> Any:
+    """Load the model of a folder with its RoPE base raised for `factor` times its length.
+
+    Raises UsageError for a model without RoPE, or one whose RoPE is scaled in another way already.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config: Any = AutoConfig.from_pretrained(folder)
+    if method.scaling is not Scaling.none:
+        base, head = rope(config)
+        if method.scaling is Scaling.abf and method.abf_base <= 0:
+            raise UsageError("scaling=abf takes its base by hand: set method.abf_base")
+        base = method.abf_base if method.scaling is Scaling.abf else ntk_base(base, factor, head)
+        if config.model_type == DecoderConfig.model_type:
+            config.position_options = {**config.position_options, "base": base}
+        else:
+            config.rope_parameters = {**config.rope_parameters, "rope_theta": base}
+    return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32)
+
+
+def rope(config: Any) -> tuple[float, int]:
+    """Return a config's RoPE base and head size."""
+    if config.model_type == DecoderConfig.model_type:
+        if config.position != "rotary":
+            raise UsageError(f"model= has {config.position} positions and no RoPE whose base could be raised")
+        return float(config.position_options.get("base", 10_000.0)), config.width // config.heads
+    found = getattr(config, "rope_parameters", None)
+    if not isinstance(found, dict) or "rope_theta" not in found:
+        raise UsageError(
+            f"model= is a {config.model_type} without one RoPE base: choose a Llama or Qwen class model"
+        )
+    if found.get("rope_type", "default") != "default":
+        raise UsageError(
+            f"model= scales its RoPE already ({found['rope_type']}): use method.scaling=none, or its plain base model"
+        )
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return float(found["rope_theta"]), int(head)

@@ -1,0 +1,93 @@
+"""Read the corpus once: its most frequent words, and the prose they make, as symbols.
+
+Words outside the chosen ones are left out of the prose. With `model=` a symbol is a token of its tokenizer
+that stands for one word, so any causal language model can be put through the same stages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.data.documents import split
+from harness.errors import UsageError
+from harness_longskywork.settings import Task
+from harness_longskywork.symbols import Symbols, save_symbols
+
+NAMES, NUMBERS, HEADERS = 100, 100, 16
+
+
+def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
+    """Leave `symbols.npz`, and `train.npy`, `validation.npy`, `test.npy`: prose as symbols."""
+    check(task)
+    parts = split(list(data["corpus"].documents()))
+    texts = {
+        name: [re.findall(r"[a-z]+", document.text.lower()) for document in getattr(parts, name)]
+        for name in ("train", "validation", "test")
+    }
+    counts = Counter(word for document in texts["train"] for word in document)
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    if model is None:
+        words = {word: number for number, word in enumerate(ranked[: task.vocabulary])}
+        edges = [int(e) for e in np.cumsum([0, task.vocabulary, NAMES, NUMBERS, HEADERS])]
+        prose, names, numbers, headers = (np.arange(low, high) for low, high in pairwise(edges))
+        symbols = Symbols(prose, names, numbers, headers, ask=edges[-1], size=edges[-1] + 1)
+    else:
+        words, symbols = of_model(model.path, ranked, task.vocabulary)
+    save_symbols(symbols, data_dir / "symbols.npz")
+    for name, documents in texts.items():
+        found = np.asarray([words[word] for document in documents for word in document if word in words])
+        if len(found) <= 2 * task.prose:
+            raise UsageError(
+                f"the {name} part of data.corpus has {len(found)} frequent words, and needles need more than "
+                f"{2 * task.prose}: give more text, or lower task.prose"
+            )
+        np.save(data_dir / f"{name}.npy", found.astype(np.int64))
+
+
+def check(task: Task) -> None:
+    """Raise UsageError for sizes that the symbols or the windows cannot hold."""
+    if task.document % 24 or not 24 <= task.document <= 24 * NAMES:
+        raise UsageError(f"task.document={task.document} must be a multiple of 24, at most {24 * NAMES}")
+    if task.window < task.document:
+        raise UsageError(
+            f"task.window={task.window} is shorter than a document of {task.document} tokens: raise it, or lower "
+            "task.document"
+        )
+    if 2 * task.rows > NAMES:
+        raise UsageError(
+            f"task.rows={task.rows} must be at most {NAMES // 2}: each row of a table has a name as key"
+        )
+
+
+def of_model(folder: Path, ranked: list[str], vocabulary: int) -> tuple[dict[str, int], Symbols]:
+    """Choose symbols among a model's tokens: those of frequent words, and for the rest other whole words."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder).get_text_config()
+    single = {
+        text.strip(): number
+        for number in range(len(tokenizer))
+        if re.fullmatch(r" ?[A-Za-z]{2,}", text := tokenizer.decode([number]))
+    }
+    words = {word: single[word] for word in ranked if word in single}
+    words = dict(list(words.items())[:vocabulary])
+    others = [number for number in sorted(single.values()) if number not in set(words.values())]
+    wanted = NAMES + NUMBERS + HEADERS + 1
+    if len(words) < vocabulary or len(others) < wanted:
+        raise UsageError(
+            f"the tokenizer of model= has single tokens for {len(words)} frequent words of data.corpus and "
+            f"{len(others)} others, and {vocabulary} and {wanted} are needed: lower task.vocabulary"
+        )
+    spread = np.asarray(others)[np.linspace(0, len(others) - 1, wanted).astype(int)]
+    spread = np.random.default_rng(0).permutation(spread)
+    names, numbers, headers, ask = np.split(spread, np.cumsum([NAMES, NUMBERS, HEADERS]))
+    prose = np.asarray(sorted(words.values()))
+    return words, Symbols(prose, names, numbers, headers, ask=int(ask[0]), size=config.vocab_size)

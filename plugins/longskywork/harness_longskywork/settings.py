@@ -1,0 +1,96 @@
+"""What all methods share (`Task`, `Data`), and what tells one from another (`LongSkywork`).
+
+The paper gives no learning rate, batch, RoPE base or table form; each of these is a setting here, with a
+value of our choice.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from harness import setting, source
+
+
+class Order(Enum):
+    """How documents fill the windows of long pretraining; `none` leaves that stage out."""
+
+    none = "none"
+    concatenate = "concatenate"
+    interleave = "interleave"
+
+
+class Scaling(Enum):
+    """How the RoPE base grows before long pretraining: by the NTK-aware rule, by hand (ABF), or not."""
+
+    none = "none"
+    ntk = "ntk"
+    abf = "abf"
+
+
+@dataclass
+class Data:
+    """Text that prose is taken from."""
+
+    corpus: str = source("builtin:python", "text, best several books; a tenth of it is held out for judging")
+
+
+@dataclass
+class Task:
+    """Sizes, steps and rates. Lengths are in tokens."""
+
+    width: int = setting(64, "model width, where no model= is given")
+    layers: int = setting(2, "transformer layers, where no model= is given")
+    heads: int = setting(4, "attention heads, where no model= is given")
+    feedforward: int = setting(128, "width of the feed-forward layer, where no model= is given")
+    rope_base: float = setting(1000.0, "RoPE base before scaling, where no model= is given")
+    vocabulary: int = setting(200, "frequent words of the corpus that make the prose")
+    gradient_checkpointing: bool = setting(
+        False, "recompute activations in the backward pass, to save memory"
+    )
+    clip: float = setting(1.0, "gradients are clipped to this norm")
+    weight_decay: float = setting(0.0, "decoupled weight decay")
+    warmup: int = setting(40, "steps of linear warm-up in each stage")
+    copy_steps: int = setting(600, "steps of the copying warm-up; a pretrained model needs none")
+    copy_rate: float = setting(3e-3, "learning rate of the copying warm-up")
+    copy_length: int = setting(40, "tokens a row of the copying warm-up")
+    document: int = setting(120, "tokens a document: facts, then the same facts again (a multiple of 24)")
+    trained_length: int = setting(
+        0, "tokens the model was trained at, which scaling starts from; 0: a document"
+    )
+    base_steps: int = setting(200, "steps on single documents, the short pretraining")
+    base_rate: float = setting(3e-3, "learning rate of the short pretraining")
+    batch_size: int = setting(32, "rows a step, in all stages but long pretraining")
+    window: int = setting(480, "window of long pretraining")
+    windows: int = setting(8, "windows a step of long pretraining")
+    long_steps: int = setting(100, "steps of long pretraining")
+    long_rate: float = setting(1e-3, "peak learning rate of long pretraining")
+    short_steps: int = setting(
+        0, "steps of short tuning between long pretraining and tables, on short needles"
+    )
+    rows: int = setting(8, "rows of a training table")
+    questions: int = setting(16, "questions on each training table")
+    synl_steps: list[int] = setting(
+        [80, 150, 120, 150, 150],
+        "steps on tables: cells with 1, 2, 4 columns, then records with 2, 4 columns",
+    )
+    synl_rate: float = setting(1.5e-3, "learning rate on tables, double with one column")
+    prose: int = setting(128, "words of prose a needle is hidden in")
+    needle_steps: int = setting(160, "steps on needles at the end, the short task that SynL should help")
+    needle_rate: float = setting(1e-3, "learning rate on needles")
+    items: int = setting(
+        200, "documents, tables or needles a judgement; a cell of the needle grid has a fifth"
+    )
+
+
+@dataclass
+class LongSkywork:
+    """Which stages a method has. One field tells the paper's method from its parts and its baselines."""
+
+    base: bool = setting(True, "pretrain on single documents after the copying warm-up")
+    order: Order = setting(Order.interleave, "none, concatenate or interleave")
+    chunks: int = setting(2, "chunks a document is cut into (2 in CIP-2)")
+    masked: bool = setting(False, "attention stays inside a document; positions run over the window")
+    scaling: Scaling = setting(Scaling.ntk, "none, ntk or abf")
+    abf_base: float = setting(0.0, "the RoPE base with scaling=abf")
+    synl_share: float = setting(
+        1.0, "share of tables in the last tuning, the rest short needles; 0: no such stage"
+    )

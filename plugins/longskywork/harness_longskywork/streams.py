@@ -1,0 +1,90 @@
+"""Documents as a stream of token numbers, and interleaved windows as lines of a file.
+
+A window's documents are in memory, and no others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.data.sources import resolve
+from harness.errors import UsageError
+from harness_longskywork.interleaving import distances, interleave
+
+
+class TokenStream:
+    """The documents of a source as token numbers, each kept only until its last window is made."""
+
+    def __init__(self, documents: str, tokenizer: str, lines: bool, least: int, cache: Path) -> None:
+        self.source = resolve(documents, cache=cache)
+        self.lines, self.least = lines, least
+        self.read = self.short = 0
+        self.held: dict[int, list[int]] = {}
+        self.tokenizer: Any = None
+        if tokenizer:
+            from transformers import AutoTokenizer
+
+            self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for text in self._texts():
+            ids = self._ids(text)
+            if len(ids) < self.least:
+                self.short += 1
+                continue
+            self.held[self.read] = ids
+            self.read += 1
+            yield ids
+
+    def _texts(self) -> Iterator[str]:
+        if self.lines:
+            return (row["text"] for row in self.source.rows())
+        return (document.text for document in self.source.documents())
+
+    def _ids(self, text: str) -> list[int]:
+        if self.tokenizer is None:
+            return [ord(character) for character in text]
+        found: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return found
+
+
+@dataclass
+class Told:
+    """What was written: full windows, the tokens of a last one that is not full, and partner distances.
+
+    `distances` counts by powers of two: under 4 those of 4 to 7 tokens.
+    """
+
+    windows: int = 0
+    remainder: int = 0
+    distances: Counter[int] = field(default_factory=Counter)
+
+
+def write_windows(stream: TokenStream, out: Path, window: int, chunks: int, seed: int) -> Told:
+    """Write each window as a line of `input_ids`, `position_ids` and `documents`, all of its length."""
+    told = Told()
+    temporary = out.with_name(f".{out.name}.unfinished")
+    with temporary.open("w", encoding="utf-8") as file:
+        for pieces in interleave(stream, window, chunks, seed):
+            ids = [token for number, start, stop in pieces for token in stream.held[number][start:stop]]
+            owners = [number for number, start, stop in pieces for _ in range(start, stop)]
+            row = {"input_ids": ids, "position_ids": list(range(len(ids))), "documents": owners}
+            file.write(json.dumps(row) + "\n")
+            told.distances.update(1 << d.bit_length() - 1 if d else 0 for d in distances(pieces))
+            if len(ids) == window:
+                told.windows += 1
+            else:
+                told.remainder = len(ids)
+            newest = max(owners)
+            for number in [number for number in stream.held if number < newest]:
+                del stream.held[number]
+    if not told.windows and not told.remainder:
+        temporary.unlink()
+        raise UsageError(f"{stream.source.name} has no document of {chunks} tokens or more: give more text")
+    temporary.replace(out)
+    return told

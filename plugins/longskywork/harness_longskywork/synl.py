@@ -1,0 +1,184 @@
+"""SynL: lengthy tables made by program, with questions whose answers come from the table itself.
+
+Columns are typed, rows fill the table to a token count drawn log-uniformly, and the row an answer depends on is
+drawn uniformly over the depth. Retrieval asks for cells, reasoning works over a few rows and shows its work,
+global questions need the whole table. The paper's own columns, wordings and proportions are not known: these
+are ours. `checking` executes every question again, by other means.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness_longskywork.questions import Sheet, question
+from harness_longskywork.schemas import KINDS, SCHEMAS, Schema
+from harness_longskywork.serialising import FORMS, head, row_text
+
+ABSENT_SHARE = 0.08  # of retrieval questions: the key is not in the table
+SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "mi", "no", "pe", "ra", "so", "tu", "ve", "wi", "yo", "za")
+
+
+def tables(
+    count: int,
+    tokens: tuple[int, int],
+    seed: int,
+    split: str = "train",
+    length: Callable[[str], int] | None = None,
+    questions: int = 8,
+) -> list[dict[str, Any]]:
+    """Return `count` tables of `tokens` (least, most) tokens with 1 to `questions` questions each.
+
+    A row is `{"table", "form", "questions", "answers", "steps", "kind", "depth", "programs", "tokens", "schema"}`; all
+    but the table's own are lists, one entry a question; a depth is None where no single row decides. `split`
+    is "train" or "test", which share no schema and no wording. `length` counts a text's tokens; by default a
+    word, a digit and a mark are one each. Raises UsageError where a size cannot hold the header and 12 rows.
+    """
+    if split not in SCHEMAS:
+        raise UsageError(f"split={split!r} is not known: use train or test")
+    least, most = tokens
+    if not 0 < least <= most:
+        raise UsageError(f"tokens={least}:{most} is no range: give least:most, both above 0")
+    found = []
+    for number in range(count):
+        # The split is in the seed, so the two never share a table.
+        random = np.random.default_rng([seed, sorted(SCHEMAS).index(split), number])
+        target = math.exp(random.uniform(math.log(least), math.log(most)))
+        found.append(_table(random, target, split, length or plain_length, questions))
+    return found
+
+
+def plain_length(text: str) -> int:
+    """Count tokens without a tokenizer: words, single digits and marks."""
+    return len(re.findall(r"[A-Za-z_]+|\d|[^\sA-Za-z_\d]", text))
+
+
+def _table(
+    random: np.random.Generator, target: float, split: str, length: Callable[[str], int], most: int
+) -> dict[str, Any]:
+    schema = SCHEMAS[split][int(random.integers(len(SCHEMAS[split])))]
+    form = str(random.choice(FORMS))
+    columns = int(random.integers(5, 13))
+    for width in (columns, 5, 4):  # the narrowest where the size is small
+        sheet = _fill(random, schema, width, form, target, length)
+        if len(sheet.rows) >= 12:
+            break
+    else:
+        raise UsageError(
+            f"a table of {target:.0f} tokens holds its header and {len(sheet.rows)} rows, fewer than 12: "
+            "ask for larger tables"
+        )
+    text = head(form, sheet.header) + "".join(row_text(form, sheet.header, row) for row in sheet.rows)
+    row: dict[str, Any] = {
+        "table": text, "form": form, "schema": schema.subject, "tokens": length(text),
+        "questions": [], "answers": [], "steps": [], "kind": [], "depth": [], "programs": [],
+    }  # fmt: skip
+    wanted = int(random.integers(1, most + 1))
+    tries = 0
+    while len(row["questions"]) < wanted and tries < 40 * most:
+        tries += 1
+        kind = str(random.choice(list(KINDS)))
+        operation = str(random.choice([name for name in KINDS[kind] if name != "absent"]))
+        if kind == "retrieval" and random.random() < ABSENT_SHARE:
+            operation = "absent"
+        asked = question(random, sheet, operation, split)
+        if asked is None or asked["question"] in row["questions"]:
+            continue  # the table does not allow it, or not without doubt
+        row["questions"].append(asked["question"])
+        row["answers"].append(asked["answer"])
+        row["steps"].append(asked["steps"])
+        row["kind"].append(kind)
+        row["depth"].append(asked["depth"])
+        row["programs"].append(asked["program"])
+    return row
+
+
+def _fill(
+    random: np.random.Generator,
+    schema: Schema,
+    width: int,
+    form: str,
+    target: float,
+    length: Callable[[str], int],
+) -> Sheet:
+    """Fill a sheet to `target` tokens; its flaws (a key twice, a negative number, a turn) in a fifth each."""
+    more = schema.more[: width - 3]
+    header = [schema.key, schema.group, schema.reference, *(name for name, _ in more)]
+    kinds = ["key", "group", "reference", *(kind for _, kind in more)]
+    # A first row tells how many there will be: keys, references and groups are drawn for so many.
+    room = target - length(head(form, header))
+    trial = [_cells(random, schema, kinds, 0, ["XX-10000"] * 4) for _ in range(16)]
+    each = sum(length(row_text(form, header, row)) for row in trial) / len(trial)
+    rough = max(1, int(1.3 * room / each) + 2)
+    keys = [f"{schema.prefix}-{n}" for n in random.choice(90_000, min(rough, 90_000), replace=False) + 10_000]
+    rows: list[list[str]] = []
+    used = 0
+    for key in keys:
+        row = _cells(random, schema, kinds, rough, keys)
+        row[0] = key
+        size = length(row_text(form, header, row))
+        if used + size / 2 > room:
+            break
+        rows.append(row)
+        used += size
+    sheet = Sheet(schema, header, kinds, rows)
+    present = [row[0] for row in rows]
+    for i, row in enumerate(rows):  # a reference names a row that is there, and another one
+        row[2] = present[(i + 1 + int(random.integers(max(1, len(rows) - 1)))) % len(rows)]
+    if len(rows) >= 12:
+        _flaw(random, sheet)
+    return sheet
+
+
+def _flaw(random: np.random.Generator, sheet: Sheet) -> None:
+    flaw = random.random()
+    numbers = [c for c, kind in enumerate(sheet.kinds) if kind == "number"]
+    column = int(random.choice(numbers))
+    count = len(sheet.rows)
+    if flaw < 0.2:
+        i, j = random.choice(count, 2, replace=False)
+        gone, kept = sheet.rows[i][0], sheet.rows[j][0]
+        for row in sheet.rows:  # no reference may lead to a key that is gone, or that is there twice
+            if row[2] in (gone, kept):
+                others = [other[0] for other in sheet.rows[:5] if other[0] not in (gone, kept, row[0])]
+                row[2] = others[0]
+        sheet.rows[i][0] = kept
+        sheet.twice = kept
+    elif flaw < 0.4:
+        row = sheet.rows[int(random.integers(count))]
+        row[column] = f"-{row[column]}"
+        sheet.negative = column
+    elif flaw < 0.6:
+        turn = int(random.integers(2, count - 2))
+        steps = random.integers(1, 9, size=count)
+        value = 100
+        for i, row in enumerate(sheet.rows):
+            value += int(steps[i]) if i <= turn else -int(steps[i])
+            row[column] = str(value + 10 * count)
+        sheet.turn = (column, turn)
+
+
+def _cells(
+    random: np.random.Generator, schema: Schema, kinds: list[str], rough: int, keys: list[str]
+) -> list[str]:
+    return [_cell(random, schema, kind, rough, keys) for kind in kinds]
+
+
+def _cell(random: np.random.Generator, schema: Schema, kind: str, rough: int, keys: list[str]) -> str:
+    if kind == "group":
+        return f"{schema.group[0].upper()}{int(random.integers(max(2, rough // 5))):04d}"
+    if kind == "number":
+        return str(int(random.integers(100, 10_000)))
+    if kind == "date":
+        return f"{int(random.integers(1950, 2024))}-{int(random.integers(1, 13)):02d}-{int(random.integers(1, 29)):02d}"
+    if kind == "category":
+        # The first one twice as often as chance has it, so that there is a most frequent one.
+        return str(schema.categories[0] if random.random() < 0.2 else random.choice(schema.categories))
+    if kind == "name":
+        return "".join(str(s) for s in random.choice(SYLLABLES, int(random.integers(3, 5)))).capitalize()
+    return keys[int(random.integers(len(keys)))]

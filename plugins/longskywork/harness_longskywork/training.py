@@ -1,0 +1,336 @@
+"""The stages: copying warm-up, short and long pretraining, short tuning, tuning on tables, then needles.
+
+Each is a cached folder that follows from the one before it, so methods share what they have in common and each
+can be made alone. Nothing learns to look back in this budget without the copying warm-up (measured); a
+pretrained model has it already. The needles at the end are a short task: how few steps a start needs tells
+what it brings along.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.fit import fit, seed_everything
+from harness_longskywork.interleaving import interleave
+from harness_longskywork.models import load, scaled, small
+from harness_longskywork.settings import LongSkywork, Order, Task
+from harness_longskywork.symbols import IGNORED, Rows, facts, load_symbols, needles, repeats, tables
+
+FORMS = ((1, False), (2, False), (4, False), (2, True), (4, True))  # columns, records: cells come first
+STEPS_TO = 0.9  # what a start must reach on needles
+PIECE = 4096  # tokens whose logits are in memory at once
+
+
+def train(run: Any) -> None:
+    """Make this method's stages and leave the last model, and how it learned needles, in `run.output_dir`."""
+    folder = stages(run)
+    last = needle_stage(run, folder)
+    for source, name in ((folder, "model"), (last, "needles")):
+        shutil.copytree(source, run.output_dir / name, dirs_exist_ok=True)
+
+
+def stages(run: Any) -> Path:
+    """Return the folder of the model that this method ends with, before needles."""
+    method, task = run.method, run.task
+    settings: tuple[str, ...]
+    folder = copy_stage(run)
+    if method.base:
+        folder = stage(
+            run, "base", folder, {}, ("base_steps", "base_rate", "document"), functools.partial(_base, run)
+        )
+    if method.order is not Order.none or method.scaling.name != "none":
+        long = {
+            name: _plain(getattr(method, name))
+            for name in ("order", "chunks", "masked", "scaling", "abf_base")
+        }
+        settings = (
+            "window",
+            "windows",
+            "long_steps",
+            "long_rate",
+            "document",
+            "trained_length",
+            "gradient_checkpointing",
+        )
+        folder = stage(run, "long", folder, long, settings, functools.partial(_long, run))
+    if task.short_steps:
+        settings = ("short_steps", "needle_rate", "prose")
+        folder = stage(run, "short", folder, {}, settings, functools.partial(_short, run))
+    if method.synl_share > 0:
+        share = {"share": method.synl_share}
+        for turn in range(len(FORMS)):
+            if task.synl_steps[turn]:
+                inputs = {**share, "turn": turn, "steps": task.synl_steps[turn]}
+                folder = stage(run, "synl", folder, inputs, ("rows", "questions", "synl_rate", "prose"),
+                               functools.partial(_synl, run, turn))  # fmt: skip
+    return folder
+
+
+def stage(
+    run: Any,
+    name: str,
+    before: Path,
+    inputs: dict[str, Any],
+    settings: tuple[str, ...],
+    make: Callable[..., None],
+) -> Path:
+    """Return the cached folder of one stage; what decides it are the stage before, settings and seed."""
+    shared = ("batch_size", "warmup", "clip", "weight_decay", *settings)
+    key = {
+        **inputs,
+        "before": before.name,
+        "settings": {name: getattr(run.task, name) for name in shared},
+        "seed": run.seed,
+        "device": run.device,
+        "precision": run.precision,
+    }
+    found: Path = run.stage(name, key, lambda to: make(before, to))
+    return found
+
+
+def copy_stage(run: Any) -> Path:
+    """Return the folder of the start: the model given, or the small one, after the copying warm-up."""
+    task, symbols = run.task, load_symbols(run.data_dir / "symbols.npz")
+
+    def make(to: Path) -> None:
+        seed_everything(run.seed)
+        model: Any = small(task, symbols.size) if run.model is None else load(run.model.path)
+        if task.copy_steps:
+            draw = Drawn(run.seed, lambda random: repeats(random, symbols, task.batch_size, task.copy_length))
+            learn(run, "copy", model, draw, task.copy_steps, task.copy_rate, "constant")
+        model.save_pretrained(to)
+
+    names = ("width", "layers", "heads", "feedforward", "rope_base", "vocabulary", "document", "clip",
+             "weight_decay", "warmup", "copy_steps", "copy_rate", "copy_length", "batch_size")  # fmt: skip
+    inputs = {
+        "settings": {name: getattr(task, name) for name in names},
+        "model": run.model.digest if run.model else "",
+        "data": run.data_dir.name,
+        "seed": run.seed,
+        "device": run.device,
+        "precision": run.precision,
+    }
+    found: Path = run.stage("copy", inputs, make)
+    return found
+
+
+class Drawn:
+    """Endless batches from `draw(generator) -> rows`; batch n follows from the seed and n alone."""
+
+    def __init__(self, seed: int, draw: Callable[[np.random.Generator], Rows]) -> None:
+        self.seed, self.draw, self.drawn = seed, draw, 0
+
+    def __next__(self) -> dict[str, Tensor]:
+        rows = self.draw(np.random.default_rng([self.seed, self.drawn]))
+        self.drawn += 1
+        return {name: torch.from_numpy(rows[name]) for name in rows if name != "row"}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the iterator is."""
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where another iterator of the same seed was."""
+        self.drawn = state["drawn"]
+
+
+def learn(
+    run: Any, name: str, model: Any, batches: Drawn, steps: int, rate: float, schedule: Any, **more: Any
+) -> None:
+    """Train in one stage, with a checkpoint of the stage's own."""
+    task = run.task
+    if task.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    fitted = fit(
+        model, batches, loss, steps=steps, learning_rate=rate, schedule=schedule,
+        warmup=min(task.warmup, steps // 4), clip=task.clip, weight_decay=task.weight_decay,
+        optimizer=functools.partial(torch.optim.AdamW, betas=(0.9, 0.98)), device=run.device,
+        precision=run.precision, checkpoint=run.folder / f"checkpoint-{name}",
+        checkpoint_seconds=run.checkpoint_seconds, log_every=10,
+        progress=lambda done, total, **values: run.progress(done, total, note=name, **values), **more,
+    )  # fmt: skip
+    run.measure("train_tokens_per_second", fitted.tokens_per_second)
+    shutil.rmtree(run.folder / f"checkpoint-{name}", ignore_errors=True)
+
+
+def loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Return the mean loss over the batch's targets: each answer token weighs alike, however long its row.
+
+    `segments` (rows, length), where there, keep attention inside a document of the window; positions run over
+    the window all the same.
+    """
+    ids, labels = batch["input_ids"][:, :-1], batch["labels"][:, 1:]
+    mask = document_mask(batch["segments"][:, :-1]) if "segments" in batch else None
+    told: dict[str, Any] = {"attention_mask": mask, "position_ids": places(ids), "use_cache": False}
+    if ids.shape[1] <= PIECE:
+        total = summed(model(input_ids=ids, **told).logits, labels)
+    else:
+        hidden = model(input_ids=ids, **told, output_hidden_states=True, logits_to_keep=1).hidden_states[-1]
+        total = in_pieces(hidden, getattr(model, "module", model).get_output_embeddings(), labels)
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+def summed(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the summed cross entropy of the targets, in float32."""
+    return nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+def in_pieces(hidden: Tensor, head: nn.Module, labels: Tensor, piece: int = PIECE) -> Tensor:
+    """Return `summed` of the output layer's logits, made `piece` tokens at a time and again in the backward pass.
+
+    The logits of 128K tokens over 65K entries would take 34 GB.
+    """
+    from torch.utils.checkpoint import checkpoint
+
+    def one(hidden: Tensor, labels: Tensor) -> Tensor:
+        return summed(head(hidden), labels)
+
+    parts = zip(hidden.split(piece, dim=1), labels.split(piece, dim=1), strict=True)
+    return torch.stack([checkpoint(one, *part, use_reentrant=False) for part in parts]).sum()
+
+
+def places(ids: Tensor) -> Tensor:
+    """Return positions that run over the window, whatever documents lie in it: (1, length)."""
+    return torch.arange(ids.shape[1], device=ids.device)[None]
+
+
+def document_mask(segments: Tensor) -> Tensor:
+    """Return (rows, 1, length, length): a token sees those before it with its own document number."""
+    length = segments.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    return (segments[:, :, None] == segments[:, None, :])[:, None] & causal
+
+
+def _base(run: Any, before: Path, to: Path) -> None:
+    task, symbols, prose = run.task, *material(run)
+
+    def draw(random: np.random.Generator) -> Rows:
+        ids = np.stack(
+            [facts(random, symbols, prose, task.document)["input_ids"] for _ in range(task.batch_size)]
+        )
+        return {"input_ids": ids, "labels": ids}
+
+    _next(run, "base", load(before), draw, task.base_steps, task.base_rate, "cosine", to)
+
+
+def _long(run: Any, before: Path, to: Path) -> None:
+    task, method, symbols, prose = run.task, run.method, *material(run)
+
+    def draw(random: np.random.Generator) -> Rows:
+        return windows(random, symbols, prose, task, method)
+
+    model = scaled(before, method, task.window / (task.trained_length or task.document))
+    steps = task.long_steps if method.order is not Order.none else 0
+    _next(run, "long", model, draw, steps, task.long_rate, "cosine", to)
+
+
+def windows(
+    random: np.random.Generator, symbols: Any, prose: np.ndarray, task: Task, method: LongSkywork
+) -> Rows:
+    """Return one step's windows, ordered as the method says: ids, labels and segments (windows, window)."""
+    needed = -(-task.windows * task.window // task.document)
+    documents = [facts(random, symbols, prose, task.document)["input_ids"] for _ in range(needed)]
+    chunks = method.chunks if method.order is Order.interleave else 1
+    made = interleave(documents, task.window, chunks, seed=int(random.integers(2**31)))
+    ids, segments = [], []
+    for _, pieces in zip(range(task.windows), made, strict=False):
+        ids.append(np.concatenate([documents[p.document][p.start : p.stop] for p in pieces]))
+        segments.append(np.concatenate([np.full(p.stop - p.start, p.document) for p in pieces]))
+    found = {"input_ids": np.stack(ids), "labels": np.stack(ids)}
+    return {**found, "segments": np.stack(segments)} if method.masked else found
+
+
+def _short(run: Any, before: Path, to: Path) -> None:
+    task, symbols, prose = run.task, *material(run)
+
+    def draw(random: np.random.Generator) -> Rows:
+        return needles(random, symbols, prose, task.prose // 4, task.batch_size)
+
+    _next(run, "short", load(before), draw, task.short_steps, task.needle_rate, "constant", to, offset=8)
+
+
+def _synl(run: Any, turn: int, before: Path, to: Path) -> None:
+    task, symbols, prose = run.task, *material(run)
+    columns, records = FORMS[turn]
+    rate = task.synl_rate * (2 if columns == 1 else 1)
+
+    def draw(random: np.random.Generator) -> Rows:
+        if random.random() < run.method.synl_share:
+            return tables(random, symbols, task.rows, columns, records, task.batch_size, task.questions)
+        return needles(random, symbols, prose, task.prose // 4, task.batch_size)
+
+    _next(
+        run, f"synl{turn}", load(before), draw, task.synl_steps[turn], rate, "constant", to, offset=turn + 1
+    )
+
+
+def needle_stage(run: Any, before: Path) -> Path:
+    """Train a copy of the model on needles, looking every ten steps; leave `steps.json` beside the weights."""
+    from harness_longskywork.evaluation import scored
+
+    task, symbols, prose = run.task, *material(run)
+    random = np.random.default_rng([run.seed, 7])
+    looked = needles(
+        random, symbols, np.load(run.data_dir / "validation.npy"), task.prose, min(100, task.items)
+    )
+
+    def make(before: Path, to: Path) -> None:
+        model = load(before, run.device)
+        seen: dict[int, float] = {0: float(scored(model, looked)["exact"].mean())}
+
+        def look(done: int, **_: float) -> None:
+            seen[done] = float(scored(model, looked)["exact"].mean())
+            model.train()
+
+        _next(run, "needles", model, lambda random: needles(random, symbols, prose, task.prose, task.batch_size),
+              task.needle_steps, task.needle_rate, "constant", to, offset=9, log=look)  # fmt: skip
+        reached = [step for step, exact in seen.items() if exact >= STEPS_TO]
+        found = {"steps": min(reached, default=None), "by_step": seen}
+        (to / "steps.json").write_text(json.dumps(found), encoding="utf-8")
+
+    settings = ("needle_steps", "needle_rate", "prose", "items")
+    return stage(run, "needles", before, {}, settings, make)
+
+
+def material(run: Any) -> tuple[Any, np.ndarray]:
+    """Return the symbols and the training prose."""
+    return load_symbols(run.data_dir / "symbols.npz"), np.load(run.data_dir / "train.npy")
+
+
+def _next(
+    run: Any, name: str, model: Any, draw: Callable[[np.random.Generator], Rows], steps: int, rate: float,
+    schedule: str, to: Path, offset: int = 0, **more: Any,
+) -> None:  # fmt: skip
+    """Train a loaded model on drawn batches, the same for all methods of a seed, and save it."""
+    seed_everything(run.seed)
+    if steps:
+        learn(run, name, model, Drawn(1000 * (run.seed + 1) + offset, draw), steps, rate, schedule, **more)
+    model.save_pretrained(to)
+
+
+def _plain(value: Any) -> Any:
+    return getattr(value, "name", value)
+
+
+def training_step(run: Any, device: str) -> None:
+    """Do one whole step of long pretraining on random tokens of the task's shape (for the contract kit)."""
+    vocabulary, shape = 128, (2, run.task.window)
+    with torch.device(device):
+        model = small(run.task, vocabulary)
+    batch = {name: torch.randint(vocabulary, shape, device=device) for name in ("input_ids", "labels")}
+    if run.method.masked:
+        batch["segments"] = torch.randint(4, shape, device=device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=run.task.long_rate)
+    loss(model, batch).backward()
+    optimizer.step()

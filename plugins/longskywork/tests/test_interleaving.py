@@ -1,0 +1,174 @@
+"""Chunks dealt out: what the paper's picture says, and what users of other implementations ran into."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from harness_longskywork import interleave
+from harness_longskywork.interleaving import Piece, distances, restore
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import UsageError
+
+
+def tokens(pieces, documents):
+    return [token for number, start, stop in pieces for token in documents[number][start:stop]]
+
+
+def letters(pieces):
+    """Name each chunk by its document's letter and its number: A1 B1 ..."""
+    seen: dict[int, int] = {}
+    names = []
+    for document, _, _ in pieces:
+        seen[document] = seen.get(document, 0) + 1
+        names.append(f"{'ABCDEFGH'[document]}{seen[document]}")
+    return " ".join(names)
+
+
+def test_first_chunks_come_in_order_then_second_ones():
+    (window,) = interleave([range(10)] * 3, window=30, chunks=3, seed=0)
+    assert letters(window) == "A1 B1 C1 A2 B2 C2 A3 B3 C3"
+    (window,) = interleave([range(9), range(4), range(17)], window=30, chunks=2, seed=0)
+    assert letters(window) == "A1 B1 C1 A2 B2 C2"
+
+
+def test_one_chunk_is_concatenation():
+    documents = [[1, 2, 3], [4, 5], [6, 7, 8, 9]]
+    found = list(interleave(documents, window=9, chunks=1, seed=0))
+    assert [tokens(window, documents) for window in found] == [[1, 2, 3, 4, 5, 6, 7, 8, 9]]
+
+
+lengths = st.lists(st.integers(4, 40), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths, st.integers(4, 60), st.integers(1, 4), st.integers(0, 5))
+def test_every_token_is_used_once_in_full_windows_and_in_its_documents_order(sizes, window, chunks, seed):
+    edges = np.cumsum([0, *sizes])
+    documents = [list(range(low, high)) for low, high in pairwise(edges)]
+    windows = list(interleave(documents, window, chunks, seed))
+    flat = [tokens(pieces, documents) for pieces in windows]
+    assert sorted(token for part in flat for token in part) == list(range(edges[-1]))
+    assert all(len(part) == window for part in flat[:-1])
+    assert len(flat[-1]) == (edges[-1] % window or window)
+    stream = [token for part in flat for token in part]
+    for number, places in restore(windows).items():
+        assert [stream[place] for place, _ in places] == documents[number]
+    for pieces in windows:
+        starts: dict[int, int] = {}
+        for document, start, stop in pieces:
+            assert starts.get(document, -1) <= start < stop
+            starts[document] = stop
+
+
+def test_a_partner_lies_the_window_less_one_document_over_the_chunks_away():
+    """The median distance is L/m (1 - 1/n), here within 5 %."""
+    for documents, chunks in ((8, 2), (32, 2), (32, 4)):
+        window = 60 * documents
+        each = [
+            distance
+            for seed in range(60)
+            for pieces in interleave([range(60)] * documents, window, chunks, seed)
+            for distance in distances(pieces)
+        ]
+        assert np.median(each) == pytest.approx(window / chunks * (1 - 1 / documents), rel=0.05)
+
+
+def test_cuts_are_random_and_follow_the_seed():
+    def cuts(seed):
+        return [
+            piece.stop
+            for w in interleave([range(100)] * 50, 1000, 2, seed)
+            for piece in w
+            if piece.start == 0
+        ]
+
+    assert cuts(3) == cuts(3) != cuts(4)
+    assert min(cuts(0)) < 15
+    assert max(cuts(0)) > 85
+    assert len(set(cuts(0))) > 25
+
+
+def test_a_windows_last_document_goes_on_in_the_next():
+    windows = list(interleave([range(6), range(6)], window=8, chunks=2, seed=0))
+    assert sorted(windows[0])[-1].stop == 2
+    assert {piece.document for piece in windows[1]} == {1}
+    assert sum(piece.stop - piece.start for piece in windows[1]) == 4
+
+
+def test_it_reads_lengths_alone_and_no_further_than_it_must():
+    class Sized:
+        def __len__(self):
+            return 10
+
+    def endless():
+        while True:
+            yield Sized()
+
+    assert len(next(interleave(endless(), window=35, chunks=2, seed=0))) == 8
+
+
+def test_neighbouring_chunks_of_one_document_are_counted_as_distance_zero():
+    (window,) = interleave([range(50)], window=50, chunks=2, seed=0)
+    assert distances(window) == [0]
+
+
+@pytest.mark.parametrize(
+    ("documents", "window", "chunks", "words"),
+    [
+        ([range(5), range(1)], 10, 2, "document 1 has 1 tokens, fewer than its 2 chunks"),
+        ([range(5)], 1, 2, "a window of 1 tokens cannot hold 2 chunks"),
+        ([range(5)], 10, 0, "raise window or lower chunks"),
+    ],
+)
+def test_what_cannot_be_dealt_out_is_named(documents, window, chunks, words):
+    with pytest.raises(UsageError, match=words):
+        list(interleave(documents, window, chunks, 0))
+
+
+def at_half(documents, window, chunks, seed):
+    for pieces in interleave(documents, window, 1, seed):
+        halves = [(d, a, (a + b) // 2, b) for d, a, b in pieces]
+        yield [Piece(d, a, c) for d, a, c, _ in halves] + [Piece(d, c, b) for d, _, c, b in halves]
+
+
+def truncating(documents, window, chunks, seed):
+    """Cut every document to an equal share of the window, as a public data set class does."""
+    share = window // len(documents)
+    yield from interleave([document[:share] for document in documents], window, chunks, seed)
+
+
+def shuffled(documents, window, chunks, seed):
+    for pieces in interleave(documents, window, chunks, seed):
+        yield [pieces[i] for i in np.random.default_rng(0).permutation(len(pieces))]
+
+
+@pytest.mark.parametrize(
+    ("mutant", "law"),
+    [
+        (at_half, lambda: test_cuts_are_random_and_follow_the_seed()),
+        (truncating, lambda: test_every_token_is_used_once_in_full_windows_and_in_its_documents_order()),
+        (shuffled, lambda: test_first_chunks_come_in_order_then_second_ones()),
+    ],
+)
+def test_a_known_error_breaks_a_law(mutant, law):
+    original = globals()["interleave"]
+    globals()["interleave"] = lambda documents, window, chunks, seed: _as(
+        mutant, original, documents, window, chunks, seed
+    )
+    try:
+        with pytest.raises(AssertionError):
+            law()
+    finally:
+        globals()["interleave"] = original
+
+
+def _as(mutant, original, *arguments):
+    """Run a mutant, which itself calls the true one."""
+    changed = globals()["interleave"]
+    globals()["interleave"] = original
+    try:
+        return list(mutant(*arguments))
+    finally:
+        globals()["interleave"] = changed

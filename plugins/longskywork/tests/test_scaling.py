@@ -1,0 +1,87 @@
+"""The larger RoPE base: closed forms, and the same on models."""
+
+import pytest
+from harness_longskywork import ntk_base
+from harness_longskywork.models import rope, scaled, small
+from harness_longskywork.settings import LongSkywork, Scaling, Task
+
+from harness.errors import UsageError
+from harness.nn.decoder import Decoder, DecoderConfig
+
+
+def angles(base, head, position):
+    return [position * base ** (-2 * i / head) for i in range(head // 2)]
+
+
+def test_four_times_the_length_with_heads_of_64_raises_the_base_4_18_times():
+    assert ntk_base(10_000, 4, 64) / 10_000 == pytest.approx(4.18, abs=0.005)
+
+
+@pytest.mark.parametrize(("base", "scale", "head"), [(1e3, 4, 16), (1e4, 8, 128), (1e6, 2.5, 64)])
+def test_the_slowest_pair_turns_as_before_at_the_new_length_and_the_fastest_is_unchanged(base, scale, head):
+    before, after = angles(base, head, 1000), angles(ntk_base(base, scale, head), head, 1000 * scale)
+    assert after[-1] == pytest.approx(before[-1])
+    assert after[0] == pytest.approx(scale * before[0])  # the same speed at every position
+
+
+def test_the_rule_is_the_toolboxs_own():
+    position = {"base": 1000.0, "scaling": "ntk", "factor": 4.0}
+    config = DecoderConfig(width=64, heads=4, position="rotary", position_options=position)
+    assert Decoder(config).position.base == pytest.approx(ntk_base(1000.0, 4.0, 16))
+
+
+def test_a_scaled_model_is_saved_with_its_new_base(tmp_path):
+    small(Task(), 100).save_pretrained(tmp_path / "a")
+    model = scaled(tmp_path / "a", LongSkywork(), 4.0)
+    assert model.position.base == pytest.approx(ntk_base(1000.0, 4.0, 16))
+    model.save_pretrained(tmp_path / "b")
+    assert Decoder.from_pretrained(tmp_path / "b").position.base == pytest.approx(model.position.base)
+    assert scaled(tmp_path / "a", LongSkywork(scaling=Scaling.none), 4.0).position.base == 1000.0
+    assert scaled(tmp_path / "a", LongSkywork(scaling=Scaling.abf, abf_base=5e6), 4.0).position.base == 5e6
+
+
+def test_a_llama_gets_the_new_base_and_turns_by_it(tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    model = scaled(tmp_path, LongSkywork(), 4.0)
+    assert rope(model.config) == (pytest.approx(ntk_base(10_000.0, 4.0, 16)), 16)
+    frequency = model.model.rotary_emb.inv_freq
+    assert float(frequency[-1]) == pytest.approx(1 / 10_000 ** (14 / 16) / 4, rel=1e-4)
+
+
+def test_a_model_without_rope_is_named(tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(vocab_size=8, n_embd=8, n_layer=1, n_head=1)).save_pretrained(
+        tmp_path / "gpt2"
+    )
+    Decoder(DecoderConfig(width=16, heads=2)).save_pretrained(tmp_path / "sinusoidal")
+    for name, words in (
+        ("gpt2", "without one RoPE base"),
+        ("sinusoidal", "sinusoidal positions and no RoPE"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            scaled(tmp_path / name, LongSkywork(), 2.0)
+    small(Task(), 8).save_pretrained(tmp_path / "small")
+    with pytest.raises(UsageError, match="set method"):
+        scaled(tmp_path / "small", LongSkywork(scaling=Scaling.abf), 2.0)
+
+
+def test_nothing_to_stretch_is_said():
+    for arguments in ((1e4, 2.0, 2), (1e4, 0.0, 64)):
+        with pytest.raises(ValueError, match=r"give 4 or more|must be above 0"):
+            ntk_base(*arguments)
+
+
+def wrong_exponent(base, scale, head):
+    return base * scale ** (head / (head + 2))
+
+
+def test_a_wrong_exponent_breaks_the_closed_form():
+    with pytest.raises(AssertionError):
+        assert angles(wrong_exponent(1e4, 4, 64), 64, 4000)[-1] == pytest.approx(angles(1e4, 64, 1000)[-1])
