@@ -278,7 +278,6 @@ def test_a_bonus_that_reaches_turn_one_teaches_to_answer_wrong_first_and_the_gua
     run = opened(**SMALL, task__steps=200, method__gamma=1.0, method__stage_one=0)
     with pytest.raises(Guarded, match="sandbagging"):
         train(run)
-    assert (run.output_dir / CHOSEN).exists()  # what was kept before
 
 
 @pytest.mark.slow
