@@ -14,7 +14,8 @@ from harness_score.addition import CORRECTION
 from harness_score.episodes import Turns
 from harness_score.settings import Prompt, Task
 
-# The paper's, for MATH (appendix): turn 1 ends so, and turn 2 begins so.
+# After the paper's prompts for MATH (appendix): the correction's first sentences and the form of the final answer are
+# its words, as far as we know them; the rest is ours.
 MATH = (
     "You are a math expert. When you respond, respond only with the Solution of the final Problem, thinking step by "
     'step. At the end of the Solution, when you give your final answer, write it in the form "Final Answer: The '
