@@ -82,7 +82,7 @@ def show_data(name: str, as_json: bool) -> None:
             str(row["default"]) or "(none)",
             ", ".join(row["columns"]),
             row["help"],
-            "yes" if row["present"] else "fetched at first use",
+            "yes" if row["present"] else "fetched at first use" if row["default"] else "give one to use it",
         )
     console = Console()
     console.print(table)
@@ -93,8 +93,10 @@ def show_data(name: str, as_json: bool) -> None:
 
 
 def _here(name: str) -> bool:
-    """Say whether a source can be read without fetching anything."""
-    return not name or name.startswith("builtin:") or Path(name).exists()
+    """Say whether a source is given and can be read without fetching or building anything."""
+    from harness.data.sources import present
+
+    return bool(name) and present(name, cache=Path("results").resolve() / "stages" / "sources")
 
 
 def show_status(paper: str, results: Path, as_json: bool) -> None:

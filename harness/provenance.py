@@ -115,20 +115,37 @@ def code() -> dict[str, Any]:
 
 def stale(record: Record) -> bool:
     """Say whether any module that made this run reads otherwise today, or is gone."""
-    import importlib.util
-
     for name, before in record.result.code.get("modules", {}).items():
         if name.endswith(STATEMENTS):
             continue
         if name not in _TODAY:
-            try:
-                found = importlib.util.find_spec(name)
-            except ModuleNotFoundError:
-                found = None
-            _TODAY[name] = file_digest(Path(found.origin)) if found and found.origin else ""
+            found = source_of(name)
+            _TODAY[name] = file_digest(found) if found else ""
         if _TODAY[name] != before:
             return True
     return False
+
+
+def source_of(module: str) -> Path | None:
+    """Return a module's source file, or None where it is gone; looked up without importing its packages."""
+    import importlib.util
+
+    top, *inner = module.split(".")
+    found = importlib.util.find_spec(top)
+    if found is None or found.origin is None:
+        return None
+    if not inner:
+        return Path(found.origin)
+    for place in found.submodule_search_locations or ():
+        path = Path(place, *inner)
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.exists():
+                return file
+    try:  # placed elsewhere by its distribution
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(found.origin) if found and found.origin else None
 
 
 _TODAY: dict[str, str] = {}  # module -> digest of its source, read once a process

@@ -23,6 +23,7 @@ from harness.errors import HarnessError
 from harness.paper import Items
 from harness.provenance import code, environment, package_digest
 from harness.results import (
+    CONFIG,
     CURVES,
     PROGRESS,
     RESULT,
@@ -318,6 +319,7 @@ def execute(spec: Spec, plugin: Any) -> Result:
             return done
         (spec.folder / RESULT).unlink(missing_ok=True)  # of a failed try
         note_start(spec.folder)
+        write_json(spec.folder / CONFIG, spec.config())
         started = time.time()
         result = Result(spec.run_key, "failed", spec.config())
         try:

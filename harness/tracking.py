@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.results import CURVES, ITEMS, LOG, RESULT, Record, Result, read_curves, read_result, write_text
+from harness.results import (
+    CURVES,
+    ITEMS,
+    LOG,
+    RESULT,
+    Record,
+    Result,
+    read_config,
+    read_curves,
+    read_result,
+    write_text,
+)
 
 BATCH = 1000  # MLflow's limit on metrics in one log_batch
 
@@ -76,10 +87,10 @@ class Mirror:
             self.client.log_artifact(run_id, str(path))
         self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
-    def copy(self, folder: Path, parent: str = "", config: dict[str, Any] | None = None) -> None:
+    def copy(self, folder: Path, parent: str = "") -> None:
         """Bring a run folder's points, and once it has ended its parameters and files, into the store."""
         result = read_result(folder)
-        config = result.config if result else config
+        config = result.config if result else read_config(folder)
         if config is None:
             return
         experiment = self.experiment(config["paper"])
@@ -195,6 +206,29 @@ def stamp(folder: Path) -> str:
         return hashlib.sha256((folder / RESULT).read_bytes()).hexdigest()[:16]
     except FileNotFoundError:
         return ""
+
+
+def level(uri: str, folders: Iterable[Path]) -> bool:
+    """Say whether a local store holds these ended runs whole; asked of its file, since mlflow takes seconds.
+
+    False where that cannot be told: then the store is asked in the usual way.
+    """
+    import sqlite3
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not path.exists():
+        return uri == ""
+    ask = (
+        "SELECT a.value, b.value FROM tags a JOIN tags b USING (run_uuid) JOIN runs USING (run_uuid) "
+        "WHERE a.key = 'run_key' AND b.key = 'mirrored' AND lifecycle_stage = 'active'"
+    )
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+            held = set(store.execute(ask))
+            going = store.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    return not going and all((folder.name, stamp(folder)) in held for folder in folders)
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -72,16 +72,18 @@ def read_journal(journal: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def watched(sweep: Sweep) -> Iterator[list[str]]:
+def watched(sweep: Sweep, level: bool = False) -> Iterator[list[str]]:
     """Show and mirror a sweep's runs, from threads of the driver, for as long as they go on.
 
+    `level` says that the store holds all there is to mirror, so that it need not be opened.
     What is yielded holds, after leaving, why the mirror is behind the folders, if it is.
     """
     os.environ["HARNESS_DRIVER"] = str(os.getpid())
     over = threading.Event()
     behind: list[str] = []
     mirror = threading.Thread(target=_mirror, args=(sweep, over, behind), daemon=True)
-    if sweep.uri:
+    mirrored = bool(sweep.uri) and not level
+    if mirrored:
         mirror.start()
     bars = threading.Thread(target=_show, args=(sweep, over), daemon=True)
     bars.start()
@@ -90,7 +92,7 @@ def watched(sweep: Sweep) -> Iterator[list[str]]:
     finally:
         over.set()
         bars.join()
-        if sweep.uri:
+        if mirrored:
             mirror.join()
 
 
@@ -171,9 +173,7 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
             for paper in sorted((begun | {state["folder"].parts[-3] for state in states}) - set(parents)):
                 parents[paper] = store.open_sweep(paper, sweep.id, sweep.command)
             for state in states:
-                store.copy(
-                    state["folder"], parents[state["folder"].parts[-3]], _config_of(sweep, state["folder"])
-                )
+                store.copy(state["folder"], parents[state["folder"].parts[-3]])
             for line in lines:
                 if line["folder"] not in done:
                     store.copy(Path(line["folder"]), parents.get(line["paper"], ""))
@@ -192,7 +192,3 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
                 print(f"harness: {reason}; the runs go on", file=sys.stderr)
             warned = True
         over.wait(2.0)
-
-
-def _config_of(sweep: Sweep, folder: Path) -> dict[str, Any] | None:
-    return next((spec.config() for spec in sweep.specs if spec.folder == folder), None)
