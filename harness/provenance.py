@@ -88,7 +88,10 @@ CARRIERS = (
     "errors",
     "lazy",
     "isolate",
+    "leases",
+    "locks",
     "provenance",
+    "ranks",
     "results",
     "run",
 )

@@ -200,6 +200,7 @@ def job(cfg: DictConfig) -> float:
 def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
     """Return a run's result and how it came: "skipped" (was finished), "finished" or "failed"."""
     from harness.isolate import isolated
+    from harness.leases import leased
 
     if settings.rerun:
         shutil.rmtree(spec.folder, ignore_errors=True)
@@ -207,10 +208,14 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
         with contextlib.suppress(NotYet):
             return _had(spec), "skipped"
     try:
-        if settings.isolate:
-            result = isolated(spec, settings.limits.minutes, settings.limits.memory_gb)
-        else:
-            result = execute(spec, load(spec.paper))
+        cpus, per_gpu = settings.leases.cpus, settings.leases.per_gpu
+        with leased(spec.device, spec.processes, cpus, per_gpu, spec.title) as lease:
+            if settings.isolate:
+                limits = settings.limits
+                result = isolated(spec, limits.minutes, limits.memory_gb, lease.environ)
+            else:
+                os.environ.update(lease.environ)
+                result = execute(spec, load(spec.paper))
     except Exception as error:
         result = failure(spec, error)
     return result, result.status

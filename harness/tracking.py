@@ -12,7 +12,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,11 @@ class Mirror:
             self.client.log_artifact(run_id, str(path))
         self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
-    def copy(self, folder: Path, parent: str = "") -> None:
-        """Bring a run folder's points, and once it has ended its parameters and files, into the store."""
+    def copy(self, folder: Path, parent: Callable[[], str] = str) -> None:
+        """Bring a run folder's points, and once it has ended its parameters and files, into the store.
+
+        `parent` returns the sweep's run there; it is asked only for a run that goes on or is not there yet.
+        """
         result = read_result(folder)
         config = result.config if result else read_config(folder)
         if config is None:
@@ -98,16 +101,16 @@ class Mirror:
         new = run_id is None
         if run_id is None:
             tags = self._tags(folder, config)
-            if parent:
-                tags["mlflow.parentRunId"] = parent
+            if parent():
+                tags["mlflow.parentRunId"] = parent()
             run_id = self.client.create_run(
                 experiment, tags=tags, run_name=tags["mlflow.runName"]
             ).info.run_id
         run = self.client.get_run(run_id)
         if run.data.tags.get("mirrored") == stamp(folder):
             return
-        if not new and parent and run.data.tags.get("mlflow.parentRunId") != parent and result is None:
-            self.client.set_tag(run_id, "mlflow.parentRunId", parent)
+        if not new and run.info.status != "FINISHED" and run.data.tags.get("mlflow.parentRunId") != parent():
+            self.client.set_tag(run_id, "mlflow.parentRunId", parent())
         self._points(run_id, folder, {} if new else run.data.metrics)
         if result is None:
             if run.info.status != "RUNNING":

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,20 +163,26 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
     store: Mirror | None = None
     parents: dict[str, str] = {}
     warned = False
+
+    def parent_of(paper: str) -> Callable[[], str]:
+        def opened() -> str:
+            if paper not in parents and store is not None:
+                parents[paper] = store.open_sweep(paper, sweep.id, sweep.command)
+            return parents[paper]
+
+        return opened
+
     while True:
         last = over.is_set()
         try:
             store = store or Mirror(sweep.uri, sweep.results / "mlartifacts")
             lines = read_journal(sweep.journal)
             states = running(sweep)
-            begun = {line["paper"] for line in lines if line["outcome"] != "skipped"}
-            for paper in sorted((begun | {state["folder"].parts[-3] for state in states}) - set(parents)):
-                parents[paper] = store.open_sweep(paper, sweep.id, sweep.command)
             for state in states:
-                store.copy(state["folder"], parents[state["folder"].parts[-3]])
+                store.copy(state["folder"], parent_of(state["folder"].parts[-3]))
             for line in lines:
                 if line["folder"] not in done:
-                    store.copy(Path(line["folder"]), parents.get(line["paper"], ""))
+                    store.copy(Path(line["folder"]), parent_of(line["paper"]))
                     done.add(line["folder"])
             if last:
                 for paper, parent in parents.items():
