@@ -113,8 +113,13 @@ def compose_one(overrides: Sequence[str], plugins: list[Plugin], resolved: bool 
 
 def translated(error: Exception, arguments: Sequence[str]) -> Exception:
     """Return Hydra's complaint about a command line as one sentence with the mend."""
-    if isinstance(error, HarnessError) or not type(error).__module__.startswith(("hydra", "omegaconf")):
+    if isinstance(error, HarnessError):
         return error
+    if not type(error).__module__.startswith(("hydra", "omegaconf")):
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        return UsageError(
+            f"{' '.join(arguments)} cannot be composed or launched: {type(error).__name__}: {said}"
+        )
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
     missing = re.search(
         r"Could not find '?([\w./-]+?)'? ?(?:Available options in '([^']*)': (.*?))?(?:Config search|$)", text

@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from harness.locks import held
 from harness.ranks import join, places
 from harness.results import LOG, PROGRESS, Result, read_result, write_result
 from harness.run import Spec
@@ -75,6 +76,8 @@ def isolated(
         return result  # it ended well and died afterwards
     result = Result(spec.run_key, "failed", spec.config(), error=death(code, timed_out, minutes))
     result.error = {**(result.error or {}), "log": last_lines(spec.folder)}
+    if held(spec.folder):
+        return result  # another process goes on with it: what became of this one is not the run's end
     with contextlib.suppress(OSError):  # a full disk: the caller still learns what happened
         spec.folder.mkdir(parents=True, exist_ok=True)
         write_result(spec.folder, result)

@@ -178,6 +178,27 @@ def _commit(folder: Path) -> dict[str, Any]:
         return {"git": "", "dirty": False}
 
 
+def diff() -> str:
+    """Return how the source tree differs from its commit, as `git diff` says; "" for an installed package."""
+    try:
+        words = ["git", "diff", "HEAD", "--no-color", "--no-ext-diff"]
+        folder = Path(__file__).parent.parent
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def packages() -> dict[str, str]:
+    """Return every installed distribution with its version, in order of name."""
+    found: dict[str, str] = {}
+    for place in reversed(sys.path):  # what comes first counts; the folders' names tell, unread
+        for folder in Path(place or ".").glob("*.dist-info"):
+            name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+            found[name] = version
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
 def environment(device: str) -> dict[str, Any]:
     """Say where a run ran: Python, packages, platform, processor, threads and device."""
     import torch
@@ -195,5 +216,6 @@ def environment(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "leased": [name for name in os.environ.get("HARNESS_LEASED", "").split(",") if name],
         "packages": versions,
     }

@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.paper import Items
 
+PACKAGES, DIFF = "packages.json", "code.diff"
 RESULT, CONFIG, ITEMS, CURVES, PROGRESS, LOG = (
     "result.json",
     "config.json",

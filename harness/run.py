@@ -22,10 +22,12 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.locks import alone, note_start
 from harness.paper import Items
-from harness.provenance import code, environment, package_digest
+from harness.provenance import code, diff, environment, package_digest, packages
 from harness.results import (
     CONFIG,
     CURVES,
+    DIFF,
+    PACKAGES,
     PROGRESS,
     RESULT,
     Result,
@@ -346,6 +348,10 @@ def execute(spec: Spec, plugin: Any) -> Result:
         result.timings["total"] = time.time() - started
         result.environment = environment(spec.device)
         result.code = code()
+        with contextlib.suppress(OSError):  # a full disk has been told already
+            write_json(spec.folder / PACKAGES, packages())
+            if changed := diff():
+                write_text(spec.folder / DIFF, changed)
         result.data = {
             name: {"name": source.name, "digest": source.digest} for name, source in spec.sources.items()
         }

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from harness import config
 from harness.compose import compose, translated
 from harness.errors import HarnessError, UsageError
+from harness.locks import alone
 from harness.plugins import Plugin, load, load_all
 from harness.provenance import stale
 from harness.results import Record, Result, local_store, read_result, write_result
@@ -203,7 +204,8 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
     from harness.leases import leased
 
     if settings.rerun:
-        shutil.rmtree(spec.folder, ignore_errors=True)
+        with alone(spec.folder):
+            shutil.rmtree(spec.folder, ignore_errors=True)
     else:
         with contextlib.suppress(NotYet):
             return _had(spec), "skipped"

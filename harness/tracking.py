@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.locks import held
 from harness.results import (
     CURVES,
+    DIFF,
     ITEMS,
     LOG,
+    PACKAGES,
     RESULT,
     Record,
     Result,
@@ -86,6 +89,21 @@ class Mirror:
         for path in files:
             self.client.log_artifact(run_id, str(path))
         self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+    def end_killed(self, papers: Iterable[str], results: Path) -> None:
+        """End what still says RUNNING in the store though its driver, or its run's process, here is no more."""
+        for paper in papers:
+            going = self.client.search_runs([self.experiment(paper)], "attributes.status = 'RUNNING'")
+            for run in going:
+                tags = run.data.tags
+                if "run_key" in tags:
+                    folders = (results / "runs" / paper).glob(f"*/{tags['run_key']}")
+                    dead = any(not held(folder) and read_result(folder) is None for folder in folders)
+                else:
+                    lock = results / "sweeps" / f"{tags.get('sweep', '')}.lock"
+                    dead = lock.exists() and not held(lock.with_suffix(""))
+                if dead:
+                    self.client.set_terminated(run.info.run_id, "KILLED")
 
     def copy(self, folder: Path, parent: Callable[[], str] = str) -> None:
         """Bring a run folder's points, and once it has ended its parameters and files, into the store.
@@ -175,7 +193,7 @@ class Mirror:
             self.client.log_batch(run_id, params=params[start : start + 100])
         self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items() if v])
         self._inputs(run_id, result)
-        for name in (RESULT, ITEMS, CURVES, LOG):
+        for name in (RESULT, ITEMS, CURVES, LOG, PACKAGES, DIFF):
             if (folder / name).exists():
                 self.client.log_artifact(run_id, str(folder / name))
         self.client.set_terminated(run_id, "FINISHED" if result.status == "finished" else "FAILED")

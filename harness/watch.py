@@ -39,6 +39,11 @@ class Sweep:
         """Where jobs note how they ended, one line each, appended whole."""
         return self.results / "sweeps" / f"{self.id}.jsonl"
 
+    @property
+    def lock(self) -> Path:
+        """What the sweep's driver holds: there and free means that it was killed."""
+        return self.results / "sweeps" / f"{self.id}.lock"
+
 
 def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) -> None:
     """Append to the sweep's journal how one job ended; `asked` is the key before any tuning."""
@@ -78,6 +83,8 @@ def watched(sweep: Sweep, level: bool = False) -> Iterator[list[str]]:
     `level` says that the store holds all there is to mirror, so that it need not be opened.
     What is yielded holds, after leaving, why the mirror is behind the folders, if it is.
     """
+    import filelock
+
     os.environ["HARNESS_DRIVER"] = str(os.getpid())
     over = threading.Event()
     behind: list[str] = []
@@ -87,13 +94,16 @@ def watched(sweep: Sweep, level: bool = False) -> Iterator[list[str]]:
         mirror.start()
     bars = threading.Thread(target=_show, args=(sweep, over), daemon=True)
     bars.start()
-    try:
-        yield behind
-    finally:
-        over.set()
-        bars.join()
-        if mirrored:
-            mirror.join()
+    sweep.lock.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(sweep.lock):  # held as long as this driver lives
+        try:
+            yield behind
+        finally:
+            over.set()
+            bars.join()
+            if mirrored:
+                mirror.join()
+    sweep.lock.unlink(missing_ok=True)
 
 
 def running(sweep: Sweep) -> list[dict[str, Any]]:
@@ -188,6 +198,7 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
                 for paper, parent in parents.items():
                     failed = any(x["outcome"] == "failed" for x in lines if x["paper"] == paper)
                     store.close_sweep(parent, failed, [sweep.journal] if sweep.journal.exists() else [])
+                store.end_killed({*sweep.papers, *parents}, sweep.results)
                 return
         except Exception as error:
             reason = " ".join(str(error).split())[:400]
