@@ -53,8 +53,9 @@ class Mirror:
         self.uri = uri
         self.artifacts = artifacts
         try:
-            self.client = MlflowClient(tracking_uri=uri)
-            self.client.search_experiments(max_results=1)
+            with _opening(uri):
+                self.client = MlflowClient(tracking_uri=uri)
+                self.client.search_experiments(max_results=1)
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise HarnessError(
@@ -217,6 +218,16 @@ class Mirror:
         ]
         if inputs:
             self.client.log_inputs(run_id, datasets=inputs)
+
+
+def _opening(uri: str) -> contextlib.AbstractContextManager[Any]:
+    """Return a lock on a local store while it is opened: two that make one file at once break each other's tables."""
+    import filelock
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not os.access(path.parent, os.W_OK):
+        return contextlib.nullcontext()
+    return filelock.FileLock(f"{path}.lock")
 
 
 def stamp(folder: Path) -> str:
