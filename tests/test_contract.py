@@ -328,5 +328,5 @@ def test_a_paper_that_works_while_it_states_is_noticed(text):
     plugin.hooks["paper"] = None
     plugin.hook = lambda name: lambda: replace(plugin.paper, year=os.urandom(4)[0])  # type: ignore[method-assign]
     assert any("the same value each time" in _pure(plugin) for _ in range(5))
-    plugin.hook = lambda name: lambda: (sum(range(8_000_000)), plugin.paper)[1]  # type: ignore[method-assign]
+    plugin.hook = lambda name: lambda: (sum(range(40_000_000)), plugin.paper)[1]  # type: ignore[method-assign]
     assert "only state" in _pure(plugin)

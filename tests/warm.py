@@ -25,8 +25,9 @@ def serve(address: str) -> None:
     """Answer commands that come over the socket at `address` until standard input closes."""
     import importlib
 
-    from harness.isolate import PRELOAD
+    from harness.isolate import PRELOAD, die_with_parent
 
+    die_with_parent()
     for name in WARM:
         importlib.import_module(name)
     forkserver.set_forkserver_preload(PRELOAD)
@@ -71,7 +72,9 @@ def _command(request: dict, files: list[int]) -> int:
     for file, place in zip(files, (1, 2), strict=True):
         os.dup2(file, place)
     from harness.cli import main
+    from harness.isolate import die_with_parent
 
+    die_with_parent()
     sys.argv = ["harness", *request["words"]]
     code: object = 1
     try:

@@ -17,7 +17,7 @@ LIMITS = (
     "fit.checkpoint_seconds=0.2",
     "limits.minutes=0.5",
     "limits.memory_gb=16",
-    "hydra.launcher.n_jobs=2",
+    "hydra.launcher.n_jobs=1",
 )
 FAILED = {("second", 0): "signal", ("third", 1): "oom", ("fourth", 2): "timeout"}
 
