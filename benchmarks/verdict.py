@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.paper import Items, Metric, difference
 from harness.power import Noise, detects, noise
-from harness.ranks import ranks
+from harness.ranking import ranks
 from harness.stats import Cell, Interval, estimate, seeds_interval
 
 PAGE = Path(__file__).parent.parent / "docs" / "verdict.md"

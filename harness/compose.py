@@ -7,6 +7,7 @@ of a sweep is told before the first one runs.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -68,13 +69,30 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], Di
     combinations = [job for batch in batches for job in batch]
     if not combinations:
         raise UsageError("this sweep has no jobs: a glob or choice in it matches nothing")
-    composed = [
-        hydra.compose_config(
-            "config", list(job), run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
-        )
-        for job in combinations
-    ]
-    return [_own(cfg) for cfg in composed], _own(whole)
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    jobs = []
+    for job in combinations:
+        rest, seed = _apart(job)
+        if rest not in composed:
+            words = [*rest, *([] if seed is None else [f"seed={seed}"])]
+            composed[rest] = _own(
+                hydra.compose_config(
+                    "config", words, run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
+                )
+            )
+        cfg = copy.deepcopy(composed[rest])
+        if seed is not None:
+            cfg.seed = seed
+        jobs.append(cfg)
+    return jobs, _own(whole)
+
+
+def _apart(job: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
+    """Return a job's overrides without its seed, and the seed: jobs that differ in it are composed once."""
+    seeds = [word for word in job if re.fullmatch(r"seed=\d+", word)]
+    if len(seeds) != 1:
+        return tuple(job), None
+    return tuple(word for word in job if word != seeds[0]), int(seeds[0].removeprefix("seed="))
 
 
 OWN_CODE = ("hydra._internal.", "hydra_plugins.", "hydra.experimental.", "harness.")
@@ -115,8 +133,13 @@ def compose_one(overrides: Sequence[str], plugins: list[Plugin], resolved: bool 
 
 def translated(error: Exception, arguments: Sequence[str]) -> Exception:
     """Return Hydra's complaint about a command line as one sentence with the mend."""
-    if isinstance(error, HarnessError) or not type(error).__module__.startswith(("hydra", "omegaconf")):
+    if isinstance(error, HarnessError):
         return error
+    if not type(error).__module__.startswith(("hydra", "omegaconf")):
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        return UsageError(
+            f"{' '.join(arguments)} cannot be composed or launched: {type(error).__name__}: {said}"
+        )
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
     missing = re.search(
         r"Could not find '?([\w./-]+?)'? ?(?:Available options in '([^']*)': (.*?))?(?:Config search|$)", text

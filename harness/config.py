@@ -41,6 +41,14 @@ class Limits:
 
 
 @dataclass
+class Leases:
+    """How much goes on at once on this machine: `cpus` slots (null: a core each), `per_gpu` runs a GPU."""
+
+    cpus: int | None = None
+    per_gpu: int = 1
+
+
+@dataclass
 class Tracking:
     """Where runs are mirrored: an MLflow tracking URI, "" for results/mlflow.db, "off" for nowhere."""
 
@@ -74,6 +82,7 @@ class Settings:
     sweep: str = ""
     fit: Fit = field(default_factory=Fit)
     limits: Limits = field(default_factory=Limits)
+    leases: Leases = field(default_factory=Leases)
     tracking: Tracking = field(default_factory=Tracking)
 
 

@@ -26,7 +26,6 @@ from harness.run import Spec, execute, open_run
 from harness.statements import composes, near, statements
 
 SMOKE_SECONDS = 10.0  # of processor time, on a slow machine
-WARM = ("accelerate", "pandas", "pyarrow.parquet", "scipy.stats", "torch._dynamo", "transformers.models.auto")
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,9 @@ def _warm() -> None:
     """Import what every run needs once, so that each fork has it."""
     import importlib
 
-    for name in WARM:
+    from harness.isolate import PRELOAD
+
+    for name in PRELOAD:
         importlib.import_module(name)
 
 

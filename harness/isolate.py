@@ -1,6 +1,6 @@
 """Each run in a process of its own, from a warm fork server: what a run does, it does alone.
 
-The server imports torch and transformers once; a run is then a fork of it, some tens of
+The server imports torch and transformers once (five seconds); a run is then a fork of it, some tens of
 milliseconds. Exception, sys.exit, out of memory, signal and time-out are told apart, written into
 the run's folder as a typed failure, and the next run goes on.
 """
@@ -15,47 +15,107 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from harness.locks import held
+from harness.ranks import join, places
 from harness.results import LOG, PROGRESS, Result, read_result, write_result
 from harness.run import Spec
 
-PRELOAD = ["torch", "transformers", "accelerate", "pyarrow.parquet", "scipy.stats", "harness.run"]
+# What nearly every run imports; what is missing here, each run pays anew: torch._dynamo alone takes a second.
+PRELOAD = [
+    "torch",
+    "torch._dynamo",
+    "accelerate",
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "transformers.masking_utils",
+    "transformers.modeling_layers",
+    "transformers.generation.utils",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "harness.run",
+]
 
 
-def isolated(spec: Spec, minutes: float | None = None, memory_gb: float | None = None) -> Result:
-    """Bring the run to its end in its own process; return its result, whatever happened to it."""
+def isolated(
+    spec: Spec,
+    minutes: float | None = None,
+    memory_gb: float | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Result:
+    """Bring the run to its end in its own process or processes; return its result, whatever happened to it.
+
+    `environ` is added to what the run finds in its environment.
+    """
     multiprocessing.set_start_method("forkserver", force=True)  # joblib's own would reach the child
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    process = context.Process(target=_child, args=(spec, surroundings(), memory_gb), name=spec.title)
-    with _plain_main():
-        process.start()
+    around = {**surroundings(), **(environ or {})}
+    ranks = [{}] if spec.processes == 1 else places(spec.processes)
+    processes = [
+        context.Process(target=_child, args=(spec, {**around, **rank}, memory_gb), name=spec.title)
+        for rank in ranks
+    ]
     try:
-        process.join(None if minutes is None else minutes * 60)
+        with _plain_main():
+            for process in processes:
+                process.start()
+        code, timed_out = _joined(processes, minutes)
     except BaseException:  # Ctrl-C: the run goes with its caller, and on from its checkpoint next time
-        process.kill()
-        process.join()
+        _end(processes)
         raise
-    timed_out = process.is_alive()
-    if timed_out:
-        process.kill()
-        process.join()
     result = read_result(spec.folder)
-    code = process.exitcode
     if code == 0 and result is not None and result.run_key == spec.run_key:
         return result
     if result is not None and result.status == "finished":
         return result  # it ended well and died afterwards
     result = Result(spec.run_key, "failed", spec.config(), error=death(code, timed_out, minutes))
     result.error = {**(result.error or {}), "log": last_lines(spec.folder)}
+    if held(spec.folder):
+        return result  # another process goes on with it: what became of this one is not the run's end
     with contextlib.suppress(OSError):  # a full disk: the caller still learns what happened
         spec.folder.mkdir(parents=True, exist_ok=True)
         write_result(spec.folder, result)
         (spec.folder / PROGRESS).unlink(missing_ok=True)
     return result
+
+
+def _joined(processes: Sequence[Any], minutes: float | None) -> tuple[int, bool]:
+    """Wait for a run's processes; return the exit code that tells of the run, and whether time ran out.
+
+    When one fails, the others end with it; when the first is done, they get a while to follow.
+    """
+    until = None if minutes is None else time.monotonic() + minutes * 60
+    going = list(processes)
+    while going:
+        left = None if until is None else max(until - time.monotonic(), 0.0)
+        ended = wait([process.sentinel for process in going], left)
+        done = [process for process in going if process.sentinel in ended]
+        going = [process for process in going if process.sentinel not in ended]
+        for process in done:
+            process.join()
+        first = processes[0]
+        failed = next((process.exitcode for process in done if process.exitcode), 0)
+        if first in done:
+            wait_all = time.monotonic() + 30
+            for process in going:
+                process.join(max(wait_all - time.monotonic(), 0.0))
+        if first in done or failed or not done:
+            _end(going)
+            return (first.exitcode or 0) if first in done else failed, not done
+    return 0, False
+
+
+def _end(processes: Sequence[Any]) -> None:
+    for process in processes:
+        if process.pid is not None:
+            process.kill()
+            process.join()
 
 
 def death(code: int | None, timed_out: bool, minutes: float | None) -> dict[str, Any]:
@@ -144,8 +204,14 @@ def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None) -> None
 
             resource.setrlimit(resource.RLIMIT_AS, (int(memory_gb * 2**30),) * 2)
     from harness.plugins import load
-    from harness.run import execute
+    from harness.run import assist, execute
 
+    rank = int(os.environ["RANK"]) if spec.processes > 1 else 0
+    if spec.processes > 1:
+        join(spec.device)
+    if rank:
+        assist(spec, load(spec.paper), rank)
+        return
     result = execute(spec, load(spec.paper))
     if result.error is not None:
         log.flush()

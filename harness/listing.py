@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.locks import held
 from harness.plugins import listed, load, load_all
 from harness.results import PROGRESS, RESULT, read_result
 
@@ -82,7 +83,7 @@ def show_data(name: str, as_json: bool) -> None:
             str(row["default"]) or "(none)",
             ", ".join(row["columns"]),
             row["help"],
-            "yes" if row["present"] else "fetched at first use",
+            "yes" if row["present"] else "fetched at first use" if row["default"] else "give one to use it",
         )
     console = Console()
     console.print(table)
@@ -93,8 +94,10 @@ def show_data(name: str, as_json: bool) -> None:
 
 
 def _here(name: str) -> bool:
-    """Say whether a source can be read without fetching anything."""
-    return not name or name.startswith("builtin:") or Path(name).exists()
+    """Say whether a source is given and can be read without fetching or building anything."""
+    from harness.data.sources import present
+
+    return bool(name) and present(name, cache=Path("results").resolve() / "stages" / "sources")
 
 
 def show_status(paper: str, results: Path, as_json: bool) -> None:
@@ -149,25 +152,12 @@ def state(folder: Path) -> dict[str, Any]:
     }
     row["progress"] = progress["done"] / max(progress["total"], 1)
     begun = (folder / RESULT).parent.stat().st_ctime
-    if locked(folder):
+    if held(folder):
         row["state"] = "running"
         spent = time.time() - progress.get("began", begun)
         if row["progress"] > 0:
             row["eta_seconds"] = spent * (1 - row["progress"]) / row["progress"]
     return row
-
-
-def locked(folder: Path) -> bool:
-    """Say whether some process is at work in this run's folder right now."""
-    import filelock
-
-    lock = filelock.FileLock(f"{folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        return True
-    lock.release()
-    return False
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -88,7 +88,10 @@ CARRIERS = (
     "errors",
     "lazy",
     "isolate",
+    "leases",
+    "locks",
     "provenance",
+    "ranks",
     "results",
     "run",
 )
@@ -115,20 +118,37 @@ def code() -> dict[str, Any]:
 
 def stale(record: Record) -> bool:
     """Say whether any module that made this run reads otherwise today, or is gone."""
-    import importlib.util
-
     for name, before in record.result.code.get("modules", {}).items():
         if name.endswith(STATEMENTS):
             continue
         if name not in _TODAY:
-            try:
-                found = importlib.util.find_spec(name)
-            except ModuleNotFoundError:
-                found = None
-            _TODAY[name] = file_digest(Path(found.origin)) if found and found.origin else ""
+            found = source_of(name)
+            _TODAY[name] = file_digest(found) if found else ""
         if _TODAY[name] != before:
             return True
     return False
+
+
+def source_of(module: str) -> Path | None:
+    """Return a module's source file, or None where it is gone; looked up without importing its packages."""
+    import importlib.util
+
+    top, *inner = module.split(".")
+    found = importlib.util.find_spec(top)
+    if found is None or found.origin is None:
+        return None
+    if not inner:
+        return Path(found.origin)
+    for place in found.submodule_search_locations or ():
+        path = Path(place, *inner)
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.exists():
+                return file
+    try:  # placed elsewhere by its distribution
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(found.origin) if found and found.origin else None
 
 
 _TODAY: dict[str, str] = {}  # module -> digest of its source, read once a process
@@ -158,6 +178,27 @@ def _commit(folder: Path) -> dict[str, Any]:
         return {"git": "", "dirty": False}
 
 
+def diff() -> str:
+    """Return how the source tree differs from its commit, as `git diff` says; "" for an installed package."""
+    try:
+        words = ["git", "diff", "HEAD", "--no-color", "--no-ext-diff"]
+        folder = Path(__file__).parent.parent
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def packages() -> dict[str, str]:
+    """Return every installed distribution with its version, in order of name."""
+    found: dict[str, str] = {}
+    for place in reversed(sys.path):  # what comes first counts; the folders' names tell, unread
+        for folder in Path(place or ".").glob("*.dist-info"):
+            name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+            found[name] = version
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
 def environment(device: str) -> dict[str, Any]:
     """Say where a run ran: Python, packages, platform, processor, threads and device."""
     import torch
@@ -175,5 +216,6 @@ def environment(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "leased": [name for name in os.environ.get("HARNESS_LEASED", "").split(",") if name],
         "packages": versions,
     }

@@ -20,7 +20,7 @@ from harness.figures import draw
 from harness.paper import Claim, Items, Paper, Reported, Seen
 from harness.power import answer, values
 from harness.provenance import command, date, machine, note
-from harness.ranks import ranks
+from harness.ranking import ranks
 from harness.report_html import to_html
 from harness.report_text import number, to_json, to_markdown, to_terminal
 from harness.results import Record

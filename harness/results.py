@@ -1,4 +1,4 @@
-"""A run's folder: `result.json` (written last), `items.parquet`, `metrics.jsonl`, `log.txt`.
+"""A run's folder: `config.json`, `result.json` (written last), `items.parquet`, `metrics.jsonl`, `log.txt`.
 
 The folder is the truth; everything else (tracking, report, status) reads it. Each file is written
 under a temporary name and renamed, so a reader sees all of it or nothing.
@@ -18,8 +18,10 @@ from typing import Any
 
 from harness.paper import Items
 
-RESULT, ITEMS, CURVES, PROGRESS, LOG = (
+PACKAGES, DIFF = "packages.json", "code.diff"
+RESULT, CONFIG, ITEMS, CURVES, PROGRESS, LOG = (
     "result.json",
+    "config.json",
     "items.parquet",
     "metrics.jsonl",
     "progress.json",
@@ -117,6 +119,15 @@ def read_result(folder: Path) -> Result | None:
     try:
         return Result(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
     except FileNotFoundError:
+        return None
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """Read the settings of a run that has begun, or None where they are not there."""
+    try:
+        found: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return found
+    except (FileNotFoundError, json.JSONDecodeError):
         return None
 
 

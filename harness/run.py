@@ -20,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.locks import alone, note_start
 from harness.paper import Items
-from harness.provenance import code, environment, package_digest
+from harness.provenance import code, diff, environment, package_digest, packages
 from harness.results import (
+    CONFIG,
     CURVES,
+    DIFF,
+    PACKAGES,
     PROGRESS,
     RESULT,
     Result,
@@ -158,16 +162,27 @@ class Run:
     about: dict[str, Any] = field(default_factory=dict)
     absences: dict[str, str] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
+    processes: int = 1
+    rank: int = 0  # which of the run's processes this is; 0 is the one that writes
     _shown: float = 0.0
 
     @property
     def checkpoint(self) -> Path:
-        """The folder where an interrupted training continues from."""
-        return self.folder / "checkpoint"
+        """The folder where an interrupted training continues from; the run's processes share it."""
+        return (self.folder if self.rank == 0 else self.folder.parent) / "checkpoint"
 
     def stage(self, name: str, inputs: Any, make: Callable[[Path], None]) -> Path:
-        """Return the folder `make` filled for these `inputs`, making it only once (see `stage`)."""
-        return stage(self.stages_dir, f"{self.paper}-{name}", inputs, make)
+        """Return the folder `make` filled for these `inputs`, making it only once (see `stage`).
+
+        Where a run has several processes, all of them call `make`, since it may train; what process 0
+        made is kept.
+        """
+        name = f"{self.paper}-{name}"
+        if self.processes == 1:
+            return stage(self.stages_dir, name, inputs, make)
+        from harness.ranks import stage_together
+
+        return stage_together(self.stages_dir, name, inputs, make, self.rank)
 
     def log(self, step: int, **values: float) -> None:
         """Append one point of the run's curves."""
@@ -238,7 +253,7 @@ def stage(stages: Path, name: str, inputs: Any, make: Callable[[Path], None]) ->
     """
     import filelock
 
-    folder = stages / f"{name}-{digest(inputs)[:16]}"
+    folder = stage_folder(stages, name, inputs)
     if folder.is_dir():
         return folder
     stages.mkdir(parents=True, exist_ok=True)
@@ -252,6 +267,11 @@ def stage(stages: Path, name: str, inputs: Any, make: Callable[[Path], None]) ->
         write_json(unfinished / "stage.json", {"name": name, "inputs": inputs})
         os.rename(unfinished, folder)
     return folder
+
+
+def stage_folder(stages: Path, name: str, inputs: Any) -> Path:
+    """Return where the stage for `inputs` is, or would be."""
+    return stages / f"{name}-{digest(inputs)[:16]}"
 
 
 def rebuild(cls: type, values: Mapping[str, Any]) -> Any:
@@ -280,6 +300,7 @@ def open_run(spec: Spec, plugin: Any) -> Run:
         output_dir=spec.folder / "output",
         stages_dir=spec.results / "stages",
         folder=spec.folder,
+        processes=spec.processes,
         micro_batch=spec.micro_batch,
         checkpoint_seconds=spec.checkpoint_seconds,
         trust_remote_code=spec.trust_remote_code,
@@ -309,18 +330,16 @@ def execute(spec: Spec, plugin: Any) -> Result:
 
     Finished runs are returned as they are. An interrupted one goes on from its checkpoint.
     """
-    import filelock
-
-    spec.folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(str(spec.folder) + ".lock"):
+    with alone(spec.folder):
         done = read_result(spec.folder)
         if done is not None and done.status == "finished":
             return done
         (spec.folder / RESULT).unlink(missing_ok=True)  # of a failed try
-        note_start(spec.folder)
         started = time.time()
         result = Result(spec.run_key, "failed", spec.config())
         try:
+            note_start(spec.folder)
+            write_json(spec.folder / CONFIG, spec.config())
             _go_through(spec, plugin, result)
             result.status = "finished"
         except Exception as error:
@@ -329,6 +348,10 @@ def execute(spec: Spec, plugin: Any) -> Result:
         result.timings["total"] = time.time() - started
         result.environment = environment(spec.device)
         result.code = code()
+        with contextlib.suppress(OSError):  # a full disk has been told already
+            write_json(spec.folder / PACKAGES, packages())
+            if changed := diff():
+                write_text(spec.folder / DIFF, changed)
         read = spec.sources | ({"model": spec.model_source} if spec.model_source else {})
         result.data = {
             name: {"name": source.name, "digest": source.digest, "revision": source.revision}
@@ -337,6 +360,22 @@ def execute(spec: Spec, plugin: Any) -> Result:
         write_result(spec.folder, result)
         (spec.folder / PROGRESS).unlink(missing_ok=True)
         return result
+
+
+def assist(spec: Spec, plugin: Any, rank: int) -> None:
+    """Train beside a run's process 0, which alone writes and evaluates: what this one leaves is thrown away."""
+    from harness.ranks import part
+
+    run = open_run(spec, plugin)
+    run.rank = rank
+    run.folder = spec.folder / f"rank-{rank}"
+    run.output_dir = run.folder / "output"
+    shutil.rmtree(run.folder, ignore_errors=True)
+    run.output_dir.mkdir(parents=True)
+    run.data_dir = prepared(spec, plugin, run)
+    plugin.hook("train")(run=run)
+    part()
+    shutil.rmtree(run.folder, ignore_errors=True)
 
 
 def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
@@ -348,6 +387,11 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
         run.data_dir = prepared(spec, plugin, run)
     with _timed(result.timings, "train"):
         plugin.hook("train")(run=run)
+    if spec.processes > 1:
+        from harness.ranks import part
+
+        part()
+        run.processes = 1
     if spec.objective:
         chosen = measure(plugin, run, "validation")[0]
         result.validation = chosen
@@ -408,15 +452,6 @@ def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
     begun = time.perf_counter()
     yield
     timings[name] = time.perf_counter() - begun
-
-
-def note_start(folder: Path) -> None:
-    """Append to the run's start log: who began it, where and when."""
-    import socket
-
-    line = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
-    with (folder / "starts.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 def as_plain(value: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from harness import config
 from harness.compose import compose, translated
 from harness.errors import HarnessError, UsageError
+from harness.locks import alone
 from harness.plugins import Plugin, load, load_all
 from harness.provenance import stale
 from harness.results import Record, Result, local_store, read_result, write_result
@@ -44,9 +45,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if any(argument.split("=")[0] in ASKS for argument in arguments):
             return _hydra(hydra, list(arguments), job)
-        sweep = plan_sweep(arguments, plugins)
-        with watched(sweep) as behind:
-            _hydra(hydra, [*arguments, f"sweep={sweep.id}"], job)
+        sweep, jobs = plan_sweep(arguments, plugins)
+        had = all_had(jobs, plugins)
+        with watched(sweep, level=bool(had) and _level(sweep.uri, had)) as behind:
+            if had:
+                for asked, spec, result in had:
+                    note(sweep.journal, asked, spec, result, "skipped")
+            else:
+                _hydra(hydra, [*arguments, f"sweep={sweep.id}"], job)
         return close(sweep, behind)
     except HarnessError as error:
         if full_error:
@@ -87,8 +93,10 @@ def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:
     return 0
 
 
-def plan_sweep(arguments: Sequence[str], plugins: Sequence[Plugin]) -> Sweep:
-    """Compose and check every job a command line asks for, without running any.
+def plan_sweep(
+    arguments: Sequence[str], plugins: Sequence[Plugin]
+) -> tuple[Sweep, list[tuple[Spec, config.Settings]]]:
+    """Compose and check every job a command line asks for, without running any; return them with the sweep.
 
     Raises UsageError for what cannot run as typed, so that no sweep stops half-way over a typo.
     """
@@ -111,7 +119,45 @@ def plan_sweep(arguments: Sequence[str], plugins: Sequence[Plugin]) -> Sweep:
     identity = time.strftime("%Y%m%d-%H%M%S-") + f"{os.getpid():05d}"
     command = "harness run " + " ".join(arguments)
     chosen = tuple({spec.run_key: spec for spec, _ in specs}.values())
-    return Sweep(identity, command, results, uri, chosen)
+    return Sweep(identity, command, results, uri, chosen), specs
+
+
+def all_had(
+    jobs: Sequence[tuple[Spec, config.Settings]], plugins: Sequence[Plugin]
+) -> list[tuple[str, Spec, Result]]:
+    """Return (key before tuning, run, result) of each job where every one is finished; else nothing.
+
+    A sweep with nothing to do then ends without a launcher, a fork server or torch.
+    """
+    by_name = {plugin.name: plugin for plugin in plugins}
+    found = []
+    for asked, settings in jobs:
+        if settings.rerun:
+            return []
+        try:
+            spec = tuned(asked, by_name[asked.paper], _had)
+            found.append((asked.run_key, spec, _had(spec)))
+        except NotYet:
+            return []
+    return found
+
+
+class NotYet(Exception):
+    """A run is not finished, so there is something to do."""
+
+
+def _had(spec: Spec) -> Result:
+    """Return the result of a finished run. Raises NotYet where there is something to do for it."""
+    done = read_result(spec.folder)
+    if done is None or done.status != "finished" or (spec.objective and not done.validation):
+        raise NotYet
+    return done
+
+
+def _level(uri: str, had: Sequence[tuple[str, Spec, Result]]) -> bool:
+    from harness.tracking import level
+
+    return level(uri, [spec.folder for _, spec, _ in had])
 
 
 def _writable(results: Path) -> None:
@@ -155,17 +201,23 @@ def job(cfg: DictConfig) -> float:
 def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
     """Return a run's result and how it came: "skipped" (was finished), "finished" or "failed"."""
     from harness.isolate import isolated
+    from harness.leases import leased
 
-    done = read_result(spec.folder)
     if settings.rerun:
-        shutil.rmtree(spec.folder, ignore_errors=True)
-    elif done is not None and done.status == "finished" and not (spec.objective and not done.validation):
-        return done, "skipped"
+        with alone(spec.folder):
+            shutil.rmtree(spec.folder, ignore_errors=True)
+    else:
+        with contextlib.suppress(NotYet):
+            return _had(spec), "skipped"
     try:
-        if settings.isolate:
-            result = isolated(spec, settings.limits.minutes, settings.limits.memory_gb)
-        else:
-            result = execute(spec, load(spec.paper))
+        cpus, per_gpu = settings.leases.cpus, settings.leases.per_gpu
+        with leased(spec.device, spec.processes, cpus, per_gpu, spec.title) as lease:
+            if settings.isolate:
+                limits = settings.limits
+                result = isolated(spec, limits.minutes, limits.memory_gb, lease.environ)
+            else:
+                os.environ.update(lease.environ)
+                result = execute(spec, load(spec.paper))
     except Exception as error:
         result = failure(spec, error)
     return result, result.status

@@ -13,12 +13,26 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.results import CURVES, ITEMS, LOG, RESULT, Record, Result, read_curves, read_result, write_text
+from harness.locks import held
+from harness.results import (
+    CURVES,
+    DIFF,
+    ITEMS,
+    LOG,
+    PACKAGES,
+    RESULT,
+    Record,
+    Result,
+    read_config,
+    read_curves,
+    read_result,
+    write_text,
+)
 
 BATCH = 1000  # MLflow's limit on metrics in one log_batch
 
@@ -40,8 +54,9 @@ class Mirror:
         self.uri = uri
         self.artifacts = artifacts
         try:
-            self.client = MlflowClient(tracking_uri=uri)
-            self.client.search_experiments(max_results=1)
+            with _opening(uri):
+                self.client = MlflowClient(tracking_uri=uri)
+                self.client.search_experiments(max_results=1)
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise HarnessError(
@@ -79,10 +94,28 @@ class Mirror:
             self.client.set_tag(run_id, "mlflow.note.content", about)
         self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
-    def copy(self, folder: Path, parent: str = "", config: dict[str, Any] | None = None) -> None:
-        """Bring a run folder's points, and once it has ended its parameters and files, into the store."""
+    def end_killed(self, papers: Iterable[str], results: Path) -> None:
+        """End what still says RUNNING in the store though its driver, or its run's process, here is no more."""
+        for paper in papers:
+            going = self.client.search_runs([self.experiment(paper)], "attributes.status = 'RUNNING'")
+            for run in going:
+                tags = run.data.tags
+                if "run_key" in tags:
+                    folders = (results / "runs" / paper).glob(f"*/{tags['run_key']}")
+                    dead = any(not held(folder) and read_result(folder) is None for folder in folders)
+                else:
+                    lock = results / "sweeps" / f"{tags.get('sweep', '')}.lock"
+                    dead = lock.exists() and not held(lock.with_suffix(""))
+                if dead:
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def copy(self, folder: Path, parent: Callable[[], str] = str) -> None:
+        """Bring a run folder's points, and once it has ended its parameters and files, into the store.
+
+        `parent` returns the sweep's run there; it is asked only for a run that goes on or is not there yet.
+        """
         result = read_result(folder)
-        config = result.config if result else config
+        config = result.config if result else read_config(folder)
         if config is None:
             return
         experiment = self.experiment(config["paper"])
@@ -90,16 +123,16 @@ class Mirror:
         new = run_id is None
         if run_id is None:
             tags = self._tags(folder, config)
-            if parent:
-                tags["mlflow.parentRunId"] = parent
+            if parent():
+                tags["mlflow.parentRunId"] = parent()
             run_id = self.client.create_run(
                 experiment, tags=tags, run_name=tags["mlflow.runName"]
             ).info.run_id
         run = self.client.get_run(run_id)
         if run.data.tags.get("mirrored") == stamp(folder):
             return
-        if not new and parent and run.data.tags.get("mlflow.parentRunId") != parent and result is None:
-            self.client.set_tag(run_id, "mlflow.parentRunId", parent)
+        if not new and run.info.status != "FINISHED" and run.data.tags.get("mlflow.parentRunId") != parent():
+            self.client.set_tag(run_id, "mlflow.parentRunId", parent())
         self._points(run_id, folder, {} if new else run.data.metrics)
         if result is None:
             if run.info.status != "RUNNING":
@@ -164,7 +197,7 @@ class Mirror:
             self.client.log_batch(run_id, params=params[start : start + 100])
         self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items() if v])
         self._inputs(run_id, result)
-        for name in (RESULT, ITEMS, CURVES, LOG):
+        for name in (RESULT, ITEMS, CURVES, LOG, PACKAGES, DIFF):
             if (folder / name).exists():
                 self.client.log_artifact(run_id, str(folder / name))
         self.client.set_terminated(run_id, "FINISHED" if result.status == "finished" else "FAILED")
@@ -190,6 +223,16 @@ class Mirror:
             self.client.log_inputs(run_id, datasets=inputs)
 
 
+def _opening(uri: str) -> contextlib.AbstractContextManager[Any]:
+    """Return a lock on a local store while it is opened: two that make one file at once break each other's tables."""
+    import filelock
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not os.access(path.parent, os.W_OK):
+        return contextlib.nullcontext()
+    return filelock.FileLock(f"{path}.lock")
+
+
 def stamp(folder: Path) -> str:
     """Return what tells one ending of a run from another: its result file's digest, or "" before it."""
     import hashlib
@@ -198,6 +241,29 @@ def stamp(folder: Path) -> str:
         return hashlib.sha256((folder / RESULT).read_bytes()).hexdigest()[:16]
     except FileNotFoundError:
         return ""
+
+
+def level(uri: str, folders: Iterable[Path]) -> bool:
+    """Say whether a local store holds these ended runs whole; asked of its file, since mlflow takes seconds.
+
+    False where that cannot be told: then the store is asked in the usual way.
+    """
+    import sqlite3
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not path.exists():
+        return uri == ""
+    ask = (
+        "SELECT a.value, b.value FROM tags a JOIN tags b USING (run_uuid) JOIN runs USING (run_uuid) "
+        "WHERE a.key = 'run_key' AND b.key = 'mirrored' AND lifecycle_stage = 'active'"
+    )
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+            held = set(store.execute(ask))
+            going = store.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    return not going and all((folder.name, stamp(folder)) in held for folder in folders)
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,11 @@ class Sweep:
     def journal(self) -> Path:
         """Where jobs note how they ended, one line each, appended whole."""
         return self.results / "sweeps" / f"{self.id}.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """What the sweep's driver holds: there and free means that it was killed."""
+        return self.results / "sweeps" / f"{self.id}.lock"
 
 
 def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) -> None:
@@ -72,26 +77,33 @@ def read_journal(journal: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def watched(sweep: Sweep) -> Iterator[list[str]]:
+def watched(sweep: Sweep, level: bool = False) -> Iterator[list[str]]:
     """Show and mirror a sweep's runs, from threads of the driver, for as long as they go on.
 
+    `level` says that the store holds all there is to mirror, so that it need not be opened.
     What is yielded holds, after leaving, why the mirror is behind the folders, if it is.
     """
+    import filelock
+
     os.environ["HARNESS_DRIVER"] = str(os.getpid())
     over = threading.Event()
     behind: list[str] = []
     mirror = threading.Thread(target=_mirror, args=(sweep, over, behind), daemon=True)
-    if sweep.uri:
+    mirrored = bool(sweep.uri) and not level
+    if mirrored:
         mirror.start()
     bars = threading.Thread(target=_show, args=(sweep, over), daemon=True)
     bars.start()
-    try:
-        yield behind
-    finally:
-        over.set()
-        bars.join()
-        if sweep.uri:
-            mirror.join()
+    sweep.lock.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(sweep.lock):  # held as long as this driver lives
+        try:
+            yield behind
+        finally:
+            over.set()
+            bars.join()
+            if mirrored:
+                mirror.join()
+    sweep.lock.unlink(missing_ok=True)
 
 
 def running(sweep: Sweep) -> list[dict[str, Any]]:
@@ -161,28 +173,33 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
     store: Mirror | None = None
     parents: dict[str, str] = {}
     warned = False
+
+    def parent_of(paper: str) -> Callable[[], str]:
+        def opened() -> str:
+            if paper not in parents and store is not None:
+                parents[paper] = store.open_sweep(paper, sweep.id, sweep.command)
+            return parents[paper]
+
+        return opened
+
     while True:
         last = over.is_set()
         try:
             store = store or Mirror(sweep.uri, sweep.results / "mlartifacts")
             lines = read_journal(sweep.journal)
             states = running(sweep)
-            begun = {line["paper"] for line in lines if line["outcome"] != "skipped"}
-            for paper in sorted((begun | {state["folder"].parts[-3] for state in states}) - set(parents)):
-                parents[paper] = store.open_sweep(paper, sweep.id, sweep.command)
             for state in states:
-                store.copy(
-                    state["folder"], parents[state["folder"].parts[-3]], _config_of(sweep, state["folder"])
-                )
+                store.copy(state["folder"], parent_of(state["folder"].parts[-3]))
             for line in lines:
                 if line["folder"] not in done:
-                    store.copy(Path(line["folder"]), parents.get(line["paper"], ""))
+                    store.copy(Path(line["folder"]), parent_of(line["paper"]))
                     done.add(line["folder"])
             if last:
                 for paper, parent in parents.items():
                     failed = any(x["outcome"] == "failed" for x in lines if x["paper"] == paper)
                     files, about = _summary(sweep, paper)
                     store.close_sweep(parent, failed, files, about)
+                store.end_killed({*sweep.papers, *parents}, sweep.results)
                 return
         except Exception as error:
             reason = " ".join(str(error).split())[:400]
@@ -207,7 +224,3 @@ def _summary(sweep: Sweep, paper: str) -> tuple[list[Path], str]:
         print(f"harness: the sweep's report of {paper} was not written: {error}", file=sys.stderr)
         files = []
     return [sweep.journal, *files], description(files)
-
-
-def _config_of(sweep: Sweep, folder: Path) -> dict[str, Any] | None:
-    return next((spec.config() for spec in sweep.specs if spec.folder == folder), None)

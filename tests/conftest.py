@@ -1,36 +1,79 @@
 """What many tests share: the command line in a process of its own, a short real text, an empty results folder."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.warm import command as warm_command
+
 
 class Harness:
-    """The `harness` command, run in a folder of its own."""
+    """The `harness` command, run in a folder of its own: from a warm process, or from one begun for it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, warm: Path | None = None) -> None:
+        self.folder, self.warm = folder, warm
 
     def __call__(self, *words: str, code: int | None = 0, **environ: str) -> subprocess.CompletedProcess:
         """Run `harness <words>`; fail the test when it leaves with another exit code than `code`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", *words],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environ},
-        )
+        surroundings = {**os.environ, "OMP_NUM_THREADS": "1", **environ}
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            if self.warm is None:
+                command = [sys.executable, "-m", "harness", *words]
+                left = subprocess.run(
+                    command, cwd=self.folder, stdout=out, stderr=err, env=surroundings
+                ).returncode
+            else:
+                left = warm_command(self.warm, words, self.folder, surroundings, [out.fileno(), err.fileno()])
+            for file in (out, err):
+                file.seek(0)
+            done = subprocess.CompletedProcess(words, left, out.read(), err.read())
         if code is not None:
             assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_leases(tmp_path_factory) -> Iterator[None]:
+    """Tests lease from a folder of their own: they wait for no experiment that goes on beside them."""
+    before = os.environ.get("HARNESS_LEASES")
+    os.environ["HARNESS_LEASES"] = str(tmp_path_factory.mktemp("leases"))
+    yield
+    if before is None:
+        del os.environ["HARNESS_LEASES"]
+    else:
+        os.environ["HARNESS_LEASES"] = before
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory) -> Iterator[Path]:
+    """The address of a warm process that answers commands for this session (see `tests.warm`)."""
+    address = Path(tempfile.mkdtemp(prefix="warm-")) / "socket"  # short: such an address has a limit
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.warm", str(address)],
+        cwd=Path(__file__).parent.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    yield address
+    server.stdin.close()
+    server.wait()
+    shutil.rmtree(address.parent)
+
+
 @pytest.fixture
-def harness(tmp_path):
-    return Harness(tmp_path)
+def harness(tmp_path, warm) -> Harness:
+    """The command in an empty folder."""
+    return Harness(tmp_path, warm)
 
 
 @pytest.fixture(scope="session")

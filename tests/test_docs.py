@@ -75,11 +75,11 @@ def smoke(words: list[str], text: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def lived_in(tmp_path_factory, text):
+def lived_in(tmp_path_factory, text, warm):
     """A folder where something has been run, so that reports and tables have something to show."""
     from tests.conftest import Harness
 
-    harness = Harness(tmp_path_factory.mktemp("docs"))
+    harness = Harness(tmp_path_factory.mktemp("docs"), warm)
     for words in (
         ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
         ["method=rdass/rdass,rdass/length"],

@@ -15,9 +15,9 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def born(tmp_path_factory):
+def born(tmp_path_factory, warm):
     """A folder where `harness new` was called, and the environment in which Python finds the new package."""
-    harness = Harness(tmp_path_factory.mktemp("new"))
+    harness = Harness(tmp_path_factory.mktemp("new"), warm)
     done = harness("new", "my-paper", "--method", "my_method", "--baseline", "plain")
     assert "next: pip install -e my-paper" in done.stdout
     metadata = harness.folder / "my-paper" / "paper_harness_my_paper-0.1.0.dist-info"

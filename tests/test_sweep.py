@@ -1,6 +1,8 @@
 """One command runs, skips what is done, and says how it went; a failed run takes no other with it."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -8,13 +10,14 @@ SMOKE = ("budget=smoke", "device=cpu")
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory, text):
+def swept(tmp_path_factory, text, warm):
     """A finished smoke sweep of two methods and two seeds, mirrored; and what it printed."""
     from tests.conftest import Harness
 
-    harness = Harness(tmp_path_factory.mktemp("swept"))
+    folder = tmp_path_factory.mktemp("swept")
     words = ("run", "-m", "method=alibi/alibi,alibi/learned", "seed=0,1", *SMOKE, f"data.corpus={text}")
-    return harness, words, harness(*words)
+    done = Harness(folder)(*words)  # in a process of its own, and so with joblib's workers
+    return Harness(folder, warm), words, done
 
 
 def test_a_sweep_leaves_a_folder_a_run(swept):
@@ -46,6 +49,35 @@ def test_the_same_command_again_runs_nothing(swept):
     before = {p: p.stat().st_mtime for p in harness.folder.rglob("result.json")}
     assert "0 finished; 4 already there" in harness(*words).stderr
     assert before == {p: p.stat().st_mtime for p in harness.folder.rglob("result.json")}
+
+
+def test_with_nothing_to_do_neither_torch_nor_mlflow_is_imported_and_no_process_is_started(swept):
+    harness, words, _ = swept
+    code = f"""
+import subprocess, os, sys
+from harness.cli import main
+def refuse(*a, **k): raise AssertionError("a process was started")
+subprocess.Popen.__init__ = refuse; os.fork = refuse; os.posix_spawn = refuse
+try: main({list(words)!r})
+except SystemExit as leave: assert not leave.code, leave.code
+assert not {{"torch", "transformers", "mlflow"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=harness.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 finished; 4 already there" in done.stderr
+
+
+def test_a_store_that_lost_a_run_gets_it_again_from_the_folder(swept):
+    from mlflow import MlflowClient
+
+    harness, words, _ = swept
+    client = MlflowClient(f"sqlite:///{harness.folder / 'results' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("alibi").experiment_id
+    lost = client.search_runs([experiment], "tags.run_key != ''")[0]
+    client.delete_run(lost.info.run_id)
+    harness(*words)
+    found = client.search_runs([experiment], f"tags.run_key = '{lost.data.tags['run_key']}'")
+    assert [run.info.status for run in found] == ["FINISHED"]
 
 
 def test_rerun_makes_a_run_again_with_the_same_numbers(swept):
@@ -144,7 +176,7 @@ def test_a_report_from_the_store_gives_the_same_verdicts_in_an_empty_folder(swep
     harness, _, _ = swept
     store = f"sqlite:///{harness.folder / 'results' / 'mlflow.db'}"
     here = json.loads(harness("report", "alibi", "--json").stdout)
-    there = json.loads(Harness(tmp_path)("report", "alibi", "--json", "--from", store).stdout)
+    there = json.loads(Harness(tmp_path, harness.warm)("report", "alibi", "--json", "--from", store).stdout)
     assert [c["claims"] for c in there] == [c["claims"] for c in here]
 
 
