@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run `harness run <arguments>`, in Hydra's own grammar; return the exit code."""
     import hydra
 
-    arguments = [quoted(argument) for argument in arguments]
+    arguments = in_order([quoted(argument) for argument in arguments])
     plugins = load_all()
     config.offer(plugins)
     config.find_experiments(plugins)
@@ -71,6 +71,21 @@ def quoted(argument: str) -> str:
     if equals and named and any(c in value for c in "=#? ") and "," not in value and value[0] not in "'\"":
         return f"{key}='{value}'"
     return argument
+
+
+def in_order(arguments: list[str]) -> list[str]:
+    """Put Hydra's flags before the overrides: its parser refuses overrides on both sides of one."""
+    from hydra._internal.utils import get_args_parser
+
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            overrides = get_args_parser().parse_intermixed_args(arguments).overrides
+    except SystemExit:  # said later, in one sentence
+        return arguments
+    flags = list(arguments)
+    for override in overrides:
+        flags.remove(override)
+    return [*flags, *overrides]
 
 
 def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:

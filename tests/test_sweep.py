@@ -210,3 +210,11 @@ def test_a_diverging_run_fails_by_name_and_the_others_finish(harness, text):
     (error,) = [result["error"] for result in failed if result["status"] == "failed"]
     assert error["type"] == "nan"
     assert error["log"]
+
+
+def test_flags_may_stand_anywhere_among_the_overrides():
+    from harness.sweep import in_order
+
+    assert in_order(["results=x", "-m", "method=a,b"]) == ["-m", "results=x", "method=a,b"]
+    assert in_order(["a=1", "--cfg", "job", "b=2"]) == ["--cfg", "job", "a=1", "b=2"]
+    assert in_order(["--no-such-flag", "a=1"]) == ["--no-such-flag", "a=1"]
