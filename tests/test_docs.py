@@ -85,6 +85,7 @@ def lived_in(tmp_path_factory, text, warm):
         ["method=rdass/rdass,rdass/length"],
         ["method=simcse/untuned,simcse/whitening"],
         ["method=score/base"],
+        ["method=longskywork/cip"],
         ["method=iclm/random,iclm/in_context", f"data.corpus={text}"],
         ["method=magpie/magpie,magpie/magpie_bare_template"],
         ["method=lora/lora_r8", "tuned=false", f"data.train={text}", f"data.general={text}"],

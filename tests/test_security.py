@@ -268,11 +268,12 @@ def test_a_run_records_what_it_downloaded_by_version_and_hash(index, text, tmp_p
 
 def test_the_page_trusts_no_text_and_may_ask_for_nothing():
     """Hostile names, texts, data and errors are put through it in `test_report`."""
-    template = (ROOT / "harness" / "report.html.jinja").read_text(encoding="utf-8")
-    assert not re.search(r"\|\s*safe|autoescape", template)
-    assert "default-src 'none'" in template
-    markup = [c for path in SOURCES for c in calls(path) if c[0].split(".")[-1] == "Markup"]
-    assert len(markup) == 1  # the drawings, which escape for themselves
+    for page in ("report", "compare"):
+        template = (ROOT / "harness" / f"{page}.html.jinja").read_text(encoding="utf-8")
+        assert not re.search(r"\|\s*safe|autoescape", template)
+        assert "default-src 'none'" in template
+    markup = [path.name for path in SOURCES for c in calls(path) if c[0].split(".")[-1] == "Markup"]
+    assert sorted(markup) == ["compare_show.py", "report_html.py"]  # the drawings, which escape for themselves
 
 
 # Nothing listens beyond this machine

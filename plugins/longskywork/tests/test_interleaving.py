@@ -135,7 +135,7 @@ def at_half(documents, window, chunks, seed):
 
 def truncating(documents, window, chunks, seed):
     """Cut every document to an equal share of the window, as a public data set class does."""
-    share = window // len(documents)
+    share = max(chunks, window // len(documents))
     yield from interleave([document[:share] for document in documents], window, chunks, seed)
 
 
