@@ -30,7 +30,8 @@ test: lint  ## lint, types and the quick tests
 	$(BIN)/python -m pytest -m "not slow and not fault and not install" -n 2
 
 test-all: lint  ## also slow, fault and fresh-install tests
-	$(BIN)/python -m pytest -m "slow or fault or install"
+	$(BIN)/python -m pytest -m "(slow or install) and not fault" -n 2
+	$(BIN)/python -m pytest -m fault
 
 docs: $(STAMP)  ## the documentation site, into build/site; warnings are errors (make test-all builds it too)
 	$(BIN)/mkdocs build --strict

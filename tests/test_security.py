@@ -273,7 +273,10 @@ def test_the_page_trusts_no_text_and_may_ask_for_nothing():
         assert not re.search(r"\|\s*safe|autoescape", template)
         assert "default-src 'none'" in template
     markup = [path.name for path in SOURCES for c in calls(path) if c[0].split(".")[-1] == "Markup"]
-    assert sorted(markup) == ["compare_show.py", "report_html.py"]  # the drawings, which escape for themselves
+    assert sorted(markup) == [
+        "compare_show.py",
+        "report_html.py",
+    ]  # the drawings, which escape for themselves
 
 
 # Nothing listens beyond this machine
