@@ -95,7 +95,7 @@ def _apart(job: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
     return tuple(word for word in job if word != seeds[0]), int(seeds[0].removeprefix("seed="))
 
 
-OWN_CODE = ("hydra._internal.", "hydra_plugins.", "hydra.experimental.", "harness.")
+OWN_CODE = ("hydra._internal.", "hydra_plugins.", "hydra.experimental.", "harness.", "optuna.samplers.")
 
 
 def _names_no_code(node: Any, where: str = "hydra") -> None:
