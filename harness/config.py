@@ -97,6 +97,9 @@ CHOICES = {
 def offer(plugins: list[Plugin]) -> None:
     """Put every method of every working plugin, with its budgets, where Hydra finds it."""
     store = ConfigStore.instance()
+    # Hydra copies its sources, and with them this whole store, for each group that --help lists and for each
+    # job: with eight papers a help page took a minute. What is loaded from the store is a copy in any case.
+    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     store.store(name="schema", node=Settings)
     store.store(group="method", name=CHOOSE, node=_open(), package="_global_")
     for plugin in plugins:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -62,6 +63,9 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nharness: interrupted; repeat the command to go on where it stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as in `--help | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has to go somewhere
+        return 1
 
 
 def quoted(argument: str) -> str:
@@ -97,6 +101,8 @@ def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:
         hydra.main(version_base="1.3", config_path="pkg://harness.conf", config_name="config")(task)()
     except SystemExit as leave:
         return int(leave.code or 0)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         raise translated(error, arguments) from error
     finally:
@@ -131,7 +137,7 @@ def plan_sweep(
     specs = [config.to_spec(cfg, by_name.get(cfg.get("paper"))) for cfg in jobs]
     settings = specs[0][1] if specs else config.to_settings(shared)
     uri = "" if settings.tracking.uri == "off" else settings.tracking.uri or local_store(results)
-    identity = time.strftime("%Y%m%d-%H%M%S-") + f"{os.getpid():05d}"
+    identity = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(4)  # unlike any other machine's
     command = "harness run " + " ".join(arguments)
     chosen = tuple({spec.run_key: spec for spec, _ in specs}.values())
     return Sweep(identity, command, results, uri, chosen), specs

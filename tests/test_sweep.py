@@ -218,3 +218,13 @@ def test_flags_may_stand_anywhere_among_the_overrides():
     assert in_order(["results=x", "-m", "method=a,b"]) == ["-m", "results=x", "method=a,b"]
     assert in_order(["a=1", "--cfg", "job", "b=2"]) == ["--cfg", "job", "a=1", "b=2"]
     assert in_order(["--no-such-flag", "a=1"]) == ["--no-such-flag", "a=1"]
+
+
+def test_the_help_page_is_there_at_once_however_many_papers_there_are(tmp_path):
+    code = "import sys, time; from harness.cli import main\n"
+    code += "try: main(['run', '-m', '+experiment=alibi', '--help'])\n"
+    code += "finally: print(time.process_time(), file=sys.stderr)"
+    command = ["bash", "-c", f'{sys.executable} -c "{code}" | head -2']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.stdout.startswith("harness run: run a method of a paper")
+    assert float(done.stderr) < 10  # seconds of processor time; a copy of every setting a group took a minute
