@@ -11,6 +11,8 @@ COSTS = (
     ("timings", "train", "seconds of training"),
     ("timings", "evaluate", "seconds of evaluation"),
     ("measured", "train_peak_memory", "peak memory in training, bytes"),
+    ("measured", "gpu_peak_memory", "peak memory of the leased GPUs, bytes"),
+    ("measured", "gpu_energy", "energy of the leased GPUs, joules"),
 )
 SECOND = 1.0  # below that a time says nothing
 

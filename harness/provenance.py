@@ -90,6 +90,7 @@ CARRIERS = (
     "isolate",
     "leases",
     "locks",
+    "nvml",
     "provenance",
     "ranks",
     "results",
@@ -200,7 +201,7 @@ def packages() -> dict[str, str]:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Say where a run ran: Python, packages, platform, processor, threads and device."""
+    """Say where a run ran: Python, packages, platform, processor, threads and device, and what its GPUs took."""
     import torch
 
     packages = ("torch", "transformers", "accelerate", "numpy", "scipy", "lm-eval", "paper-harness")
@@ -208,7 +209,7 @@ def environment(device: str) -> dict[str, Any]:
     for name in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    return {
+    found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -219,3 +220,8 @@ def environment(device: str) -> dict[str, Any]:
         "leased": [name for name in os.environ.get("HARNESS_LEASED", "").split(",") if name],
         "packages": versions,
     }
+    if device == "cuda":
+        from harness.nvml import used
+
+        found["gpu"] = used()
+    return found

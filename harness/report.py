@@ -272,7 +272,7 @@ def _method(paper: Paper, row: Row) -> dict[str, Any]:
             if any(name in r.numbers for r in results)
         },
         "timings": _means([r.timings for r in results]),
-        "measured": _means([r.measured for r in results]),
+        "measured": _means([{**r.measured, **r.environment.get("gpu", {})} for r in results]),
     }
 
 

@@ -340,6 +340,10 @@ def execute(spec: Spec, plugin: Any) -> Result:
         try:
             note_start(spec.folder)
             write_json(spec.folder / CONFIG, spec.config())
+            if spec.device == "cuda":
+                from harness import nvml
+
+                nvml.start(os.environ.get("HARNESS_LEASED", ""))
             _go_through(spec, plugin, result)
             result.status = "finished"
         except Exception as error:
