@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.paper import Figure
-from harness.plots import COLOURS, INK, PAPER, STANDS, Line, height, mark, plot
+from harness.plots import COLOURS, INK, PAPER, STANDS, Line, height, legend_columns, mark, plot
 from harness.report_text import number, printable
 from harness.results import Record, read_curves, write_text
 
 CURVE_POINTS = 200
-LEGEND: Any = {"ncols": 3, "frameon": False, "handlelength": 2.4}
+LEGEND: Any = {"frameon": False, "handlelength": 2.4}
 NO_NUMBERS = "No method has these metrics yet"
 
 
@@ -117,7 +117,9 @@ def drawing(figure: Figure, drawn: Sequence[Line], name: str, titled: bool = Fal
         handles, labels = plot(canvas, figure, drawn)
         if not drawn:
             canvas.text(0.5, 0.5, NO_NUMBERS, ha="center")
-        legend = canvas.legend(handles, labels, loc="outside upper left", **LEGEND)
+        legend = canvas.legend(
+            handles, labels, loc="outside upper left", ncols=legend_columns(labels), **LEGEND
+        )
         named = {line.label: mark(line) for line in drawn}
         for handle, words in zip(legend.legend_handles, legend.get_texts(), strict=True):
             for artist in filter(None, (handle, words)):

@@ -71,7 +71,13 @@ def height(figure: Figure, drawn: Sequence[Line]) -> float:
         return 0.5 + (0.55 + 0.24 * max(4, len(rows))) * max(1, -(-len(drawn) // PANELS))
     if figure.kind == "arrows":
         return 1.1 + 0.32 * max(2, len(drawn))
-    return 2.9 + 0.2 * -(-len(drawn) // 3)
+    return 2.9 + 0.2 * -(-len(drawn) // legend_columns(line.label for line in drawn))
+
+
+def legend_columns(labels: Iterable[str]) -> int:
+    """Return how many names stand side by side above a picture of 5 inches' width, none cut off."""
+    longest = max(map(len, labels), default=0)
+    return 3 if longest <= 18 else 2 if longest <= 28 else 1
 
 
 def plot(canvas: Canvas, figure: Figure, drawn: Sequence[Line]) -> tuple[list[Any], list[str]]:

@@ -22,7 +22,7 @@ from harness import report
 from harness.errors import HarnessError, UsageError, nearest
 from harness.plugins import Plugin, listed, load
 from harness.provenance import stale
-from harness.report_text import bound, counts, ours, said, setting, theirs
+from harness.report_text import bound, counts, judged_on, ours, said, setting, theirs
 from harness.results import Record, find_runs, write_json, write_text
 
 
@@ -160,7 +160,7 @@ def short(cards: Sequence[dict[str, Any]]) -> str:
         link = f"[{card['paper']}](plugins/{card['paper']}/README.md)"
         number = "no number" if not (first["reported"] or {}).get("value") else theirs(first).split(" (")[0]
         rows.append(
-            (link, _data(card), tally, first["text"], number, ours(first), f"**{said(card, first)}**")
+            (link, judged_on(card), tally, first["text"], number, ours(first), f"**{said(card, first)}**")
         )
     return "\n".join([*_lines(rows), "", *_made(cards)]) + "\n"
 
@@ -191,12 +191,6 @@ def whole(cards: Sequence[dict[str, Any]]) -> str:
 def _lines(rows: Sequence[Sequence[Any]]) -> list[str]:
     table = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table]
-
-
-def _data(card: dict[str, Any]) -> str:
-    """Return the first data set's short name, and how many more there are."""
-    names = [re.split(r"[/:]", str(name).rstrip("/"))[-1] for name in card["data"].values() if name]
-    return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])])
 
 
 def _made(cards: Sequence[dict[str, Any]]) -> list[str]:

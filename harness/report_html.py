@@ -20,8 +20,8 @@ FOLDER = Path(__file__).parent
 def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] = ()) -> str:
     """Return the report as one HTML page; `records` are the runs whose training curves it draws."""
     phrases = (
-        "bound claimed counts fronts number ours place plus_minus quantity rank said setting strength tally theirs "
-        "troubles why"
+        "bound claimed counts fronts judged_on number ours place plus_minus quantity rank said setting strength "
+        "tally theirs troubles why"
     )
     kept = list(records)
     parts = [_part(index, card, kept) for index, card in enumerate(scorecards)]

@@ -195,6 +195,12 @@ def setting(card: Card) -> str:
     return " · ".join(str(part) for part in [*parts, card["machine"], card["date"]] if part)
 
 
+def judged_on(card: Card) -> str:
+    """Return the short name of a scorecard's first data set, and how many more there are."""
+    names = [re.split(r"[/:]", str(name).rstrip("/"))[-1] for name in card["data"].values() if name]
+    return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])])
+
+
 def ordinal(n: int) -> str:
     """Return 1st, 2nd, 3rd, 4th, ..."""
     end = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")

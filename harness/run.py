@@ -164,6 +164,7 @@ class Run:
     measured: dict[str, float] = field(default_factory=dict)
     processes: int = 1
     rank: int = 0  # which of the run's processes this is; 0 is the one that writes
+    staged: float = 0.0  # seconds spent on stages: what methods share is no method's own cost
     _shown: float = 0.0
 
     @property
@@ -178,11 +179,15 @@ class Run:
         made is kept.
         """
         name = f"{self.paper}-{name}"
-        if self.processes == 1:
-            return stage(self.stages_dir, name, inputs, make)
-        from harness.ranks import stage_together
+        before, begun = self.staged, time.perf_counter()
+        try:
+            if self.processes == 1:
+                return stage(self.stages_dir, name, inputs, make)
+            from harness.ranks import stage_together
 
-        return stage_together(self.stages_dir, name, inputs, make, self.rank)
+            return stage_together(self.stages_dir, name, inputs, make, self.rank)
+        finally:  # a stage within a stage counts once
+            self.staged = before + time.perf_counter() - begun
 
     def log(self, step: int, **values: float) -> None:
         """Append one point of the run's curves."""
@@ -387,9 +392,9 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
     run = open_run(spec, plugin)
     run.output_dir.mkdir(parents=True, exist_ok=True)
     run.progress(0, 1)
-    with _timed(result.timings, "prepare"):
+    with _timed(result.timings, "prepare", run):
         run.data_dir = prepared(spec, plugin, run)
-    with _timed(result.timings, "train"):
+    with _timed(result.timings, "train", run):
         plugin.hook("train")(run=run)
     if spec.processes > 1:
         from harness.ranks import part
@@ -401,7 +406,7 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
         result.validation = chosen
     items: dict[str, Items] = {}
     if not spec.tuning:
-        with _timed(result.timings, "evaluate"):
+        with _timed(result.timings, "evaluate", run):
             result.metrics, items = measure(plugin, run, "test")
     result.absent = run.absences
     result.measured = run.measured
@@ -452,10 +457,12 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
-    begun = time.perf_counter()
+def _timed(timings: dict[str, float], name: str, run: Run) -> Iterator[None]:
+    """Note the seconds of a part of the run, without those of the stages made or waited for in it."""
+    begun, before = time.perf_counter(), run.staged
     yield
-    timings[name] = time.perf_counter() - begun
+    timings[name] = time.perf_counter() - begun - (run.staged - before)
+    timings["stages"] = run.staged
 
 
 def as_plain(value: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from harness.costs import costs, front
 from harness.report import judge, to_markdown
+from harness.run import Run, _timed
 from tests.records import PAPER, write_sweep
 
 METRICS = {"accuracy": {"better": "higher"}, "loss": {"better": "lower"}}
@@ -59,3 +60,28 @@ def test_a_scorecard_tells_the_front_in_words(tmp_path):
     (card,) = judge("toy", PAPER, write_sweep(tmp_path))
     assert [cost["cost"] for cost in card["costs"]] == ["train"]
     assert "Pareto front by perplexity_8L and seconds of training: toy" in to_markdown([card])
+
+
+def test_the_seconds_of_a_shared_stage_are_no_methods_own(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("harness.run.time.perf_counter", lambda: now[0])
+    folders = dict.fromkeys(("data_dir", "output_dir", "stages_dir", "folder"), tmp_path)
+    plain = {"model": None, "budget": "smoke", "seed": 0, "device": "cpu", "precision": "float32"}
+    run = Run(paper="p", name="p/m", method=None, task=None, data={}, **plain, **folders)
+    timings: dict[str, float] = {}
+
+    def takes(seconds):
+        now[0] += seconds
+
+    def outer(folder):
+        takes(30)
+        run.stage("inner", 1, lambda folder: takes(50))
+
+    with _timed(timings, "train", run):
+        run.stage("outer", 1, outer)
+        takes(5)
+    assert timings == {"train": 5, "stages": 80}  # the inner stage, made within the outer one, counts once
+    with _timed(timings, "evaluate", run):
+        run.stage("outer", 1, outer)
+        takes(2)
+    assert timings == {"train": 5, "stages": 80, "evaluate": 2}
