@@ -20,6 +20,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.locks import held
 from harness.results import (
+    CONFIG,
     CURVES,
     DIFF,
     ITEMS,
@@ -45,8 +46,9 @@ class Mirror:
 
         Raises HarnessError where the store does not answer.
         """
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # to ask again without looking doubles
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a busy server is not a dead one
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):  # importing mlflow sets its own level
@@ -82,9 +84,13 @@ class Mirror:
             return again.experiment_id
 
     def open_sweep(self, paper: str, sweep: str, command: str) -> str:
-        """Return the parent run of a sweep."""
+        """Return the parent run of a sweep, made unless the store has it: its answer may have been lost."""
+        experiment = self.experiment(paper)
+        found = self._find(experiment, f"tags.sweep = '{sweep}' and tags.command != ''")
+        if found is not None:
+            return found
         tags = {"mlflow.runName": f"sweep {sweep}", "sweep": sweep, "command": command}
-        return self.client.create_run(self.experiment(paper), tags=tags).info.run_id
+        return self.client.create_run(experiment, tags=tags).info.run_id
 
     def close_sweep(self, run_id: str, failed: bool, files: Iterable[Path] = (), about: str = "") -> None:
         """End a sweep's parent run in the state its runs ended in, with its summary files and description."""
@@ -113,13 +119,20 @@ class Mirror:
         """Bring a run folder's points, and once it has ended its parameters and files, into the store.
 
         `parent` returns the sweep's run there; it is asked only for a run that goes on or is not there yet.
+        One at a time copies a folder: two sweeps that wait for the same run see it end at the same time.
         """
+        import filelock
+
+        with filelock.FileLock(f"{folder}.mirror.lock"):
+            self._copy(folder, parent)
+
+    def _copy(self, folder: Path, parent: Callable[[], str]) -> None:
         result = read_result(folder)
         config = result.config if result else read_config(folder)
         if config is None:
             return
         experiment = self.experiment(config["paper"])
-        run_id = self._find(experiment, folder.name)
+        run_id = self._find(experiment, f"tags.run_key = '{folder.name}'")
         new = run_id is None
         if run_id is None:
             tags = self._tags(folder, config)
@@ -140,9 +153,13 @@ class Mirror:
             return
         self._end(run_id, folder, result)
 
-    def _find(self, experiment: str, key: str) -> str | None:
-        runs = self.client.search_runs([experiment], f"tags.run_key = '{key}'", max_results=1)
-        return runs[0].info.run_id if runs else None
+    def _find(self, experiment: str, named: str) -> str | None:
+        """Return the one run of these tags; a second one, made when an answer had been lost, is deleted."""
+        order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+        found = [run.info.run_id for run in self.client.search_runs([experiment], named, order_by=order)]
+        for other in found[1:]:
+            self.client.delete_run(other)
+        return found[0] if found else None
 
     def _tags(self, folder: Path, config: dict[str, Any]) -> dict[str, str]:
         return {
@@ -163,7 +180,7 @@ class Mirror:
             name: max((p.step for p in self.client.get_metric_history(run_id, name)), default=-1)
             for name in names & set(known)
         }
-        time = int((folder / CURVES).stat().st_mtime * 1000) if rows else 0
+        time = _begun(folder)  # the store takes a point of the same time, step and value only once
         points = [
             Metric(name, float(value), time, int(row["step"]))
             for row in rows
@@ -183,6 +200,7 @@ class Mirror:
             **{f"validation/{name}": value for name, value in result.validation.items()},
             **{f"measured/{name}": value for name, value in result.measured.items()},
             **{f"seconds/{name}": value for name, value in result.timings.items()},
+            **{f"measured/{name}": value for name, value in result.environment.get("gpu", {}).items()},
         }
         stored = {name.replace("@", ":"): v for name, v in numbers.items() if v is not None}  # no @ in MLflow
         metrics = [Metric(name, float(v), time, 0) for name, v in stored.items()]
@@ -231,6 +249,14 @@ def _opening(uri: str) -> contextlib.AbstractContextManager[Any]:
     if not uri.startswith("sqlite:///") or not os.access(path.parent, os.W_OK):
         return contextlib.nullcontext()
     return filelock.FileLock(f"{path}.lock")
+
+
+def _begun(folder: Path) -> int:
+    """Return when a run began, in milliseconds: what stays the same when its points are sent a second time."""
+    for name in (CONFIG, RESULT):
+        with contextlib.suppress(FileNotFoundError):
+            return int((folder / name).stat().st_mtime * 1000)
+    return 0
 
 
 def stamp(folder: Path) -> str:
