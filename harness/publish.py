@@ -23,31 +23,36 @@ from harness.errors import HarnessError, UsageError, nearest
 from harness.plugins import Plugin, listed, load
 from harness.provenance import stale
 from harness.report_text import bound, counts, judged_on, ours, said, setting, theirs
-from harness.results import Record, find_runs, write_json, write_text
+from harness.results import Record, as_text, find_runs, write_json, write_text
 
 
 def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> None:
     """Judge the runs of `papers` (all by default) and write report files beside what is printed."""
     cards: list[dict[str, Any]] = []
     every: list[Record] = []
-    names = []
+    files: dict[str, str] = {}
     folder = results / "reports"
     for plugin, records in _records(papers, results, uri):
         assert plugin.paper is not None
         found = report.judge(plugin.name, plugin.paper, records, stale)
         cards += found
         every += records
-        names.append(plugin.name)
-        write_json(folder / f"{plugin.name}.json", found)
-        write_text(folder / f"{plugin.name}.md", report.to_markdown(found))
-    page = folder / f"{names[0] if len(names) == 1 else 'report'}.html"
-    write_text(page, report.to_html(cards, every))
+        files[f"{plugin.name}.json"] = as_text(found)
+        files[f"{plugin.name}.md"] = report.to_markdown(found)
+    page = folder / (next(iter(files)).replace(".json", ".html") if len(files) == 2 else "report.html")
+    files[page.name] = report.to_html(cards, every)
+    try:
+        for name, text in files.items():
+            write_text(folder / name, text)
+    except OSError as error:  # a full disk, results that may only be read: what is there can still be told
+        print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
     if as_json:
         print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
         return
     console = Console()
     report.to_terminal(cards, console)
-    console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
+    if page.exists():
+        console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     if not uri:
         console.print(f"MLflow: harness ui --results {results}", soft_wrap=True, highlight=False)
 

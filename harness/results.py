@@ -96,7 +96,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON; a number that is not finite becomes null."""
-    write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False, default=str) + "\n")
+    write_text(path, as_text(value))
+
+
+def as_text(value: Any) -> str:
+    """Return `value` as the JSON that `write_json` writes."""
+    return json.dumps(_finite(value), indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def _finite(value: Any) -> Any:
