@@ -1,11 +1,18 @@
 """One command runs, skips what is done, and says how it went; a failed run takes no other with it."""
 
+import hashlib
 import json
+import os
+import platform
+import shutil
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("sweep")  # one sweep that all look at
 SMOKE = ("budget=smoke", "device=cpu")
 
 
@@ -42,6 +49,48 @@ def test_a_sweep_leaves_a_folder_a_run(swept):
     assert result["run_key"].startswith(folders[0].parent.name)
     assert (folders[0].parent / "items.parquet").exists()
     assert (folders[0].parent / "metrics.jsonl").exists()
+
+
+def test_a_run_records_all_that_made_it(swept, text):
+    harness, _, _ = swept
+    path = next((harness.folder / "results" / "runs" / "alibi" / "alibi").glob("*/result.json"))
+    result = json.loads(path.read_text())
+    config, around, code = (result[key] for key in ("config", "environment", "code"))
+    assert config["task"]["length"] == 16
+    assert config["seed"] in (0, 1)
+    assert result["data"]["corpus"]["digest"] == hashlib.sha256(text.read_bytes()).hexdigest()
+    assert (around["threads"], around["cores"], around["device"]) == (1, os.cpu_count(), "cpu")
+    assert around["machine"] == platform.machine()
+    assert len(around["leased"]) == 1
+    known = json.loads((path.parent / "packages.json").read_text())
+    for name in ("torch", "numpy", "mlflow", "pluggy"):  # those it uses and those it does not
+        assert known[name] == metadata.version(name)
+    assert len(known) > 100
+    words = {"cwd": Path(__file__).parent.parent, "capture_output": True, "text": True}
+    assert code["git"] == subprocess.run(["git", "rev-parse", "HEAD"], **words).stdout.strip()
+    changed = subprocess.run(["git", "diff", "HEAD"], **words).stdout
+    assert code["dirty"] == bool(changed)
+    kept = path.parent / "code.diff"
+    assert (kept.read_text() if kept.exists() else "") == changed
+
+
+def test_what_was_changed_since_the_commit_is_kept_whole(tmp_path):
+    shutil.copytree(Path(__file__).parent.parent / "harness", tmp_path / "harness")
+    me = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], [*me, "commit", "-qm", "all"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    ask = "import json; from harness.provenance import code, diff; print(json.dumps([code(), diff()]))"
+    command = [sys.executable, "-c", ask]
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    told = [json.loads(subprocess.check_output(command, cwd=tmp_path, env=environ))]
+    with (tmp_path / "harness" / "errors.py").open("a") as file:
+        file.write("# one more line\n")
+    told.append(json.loads(subprocess.check_output(command, cwd=tmp_path, env=environ)))
+    (clean, nothing), (dirty, changed) = told
+    assert (clean["dirty"], nothing) == (False, "")
+    assert dirty["dirty"]
+    assert dirty["git"] == clean["git"] != ""
+    assert "+# one more line" in changed.splitlines()
 
 
 def test_the_same_command_again_runs_nothing(swept):
@@ -164,10 +213,23 @@ def test_mlflow_holds_the_sweep_as_parent_and_children_with_everything(swept):
         assert run.data.params["task.length"] == "16"
         assert run.inputs.dataset_inputs[0].dataset.name == run.data.params["data.corpus"]
         names = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert {"result.json", "items.parquet", "metrics.jsonl"} <= names
+        assert {"result.json", "items.parquet", "metrics.jsonl", "packages.json"} <= names
         steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
         assert steps == sorted(set(steps))
         assert steps
+
+
+def test_a_run_that_the_store_has_twice_since_an_answer_was_lost_is_there_once_again(swept):
+    from mlflow import MlflowClient
+
+    harness, words, _ = swept
+    client = MlflowClient(f"sqlite:///{harness.folder / 'results' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("alibi").experiment_id
+    first = client.search_runs([experiment], "tags.run_key != ''")[0]
+    client.create_run(experiment, tags={"run_key": first.data.tags["run_key"]})
+    harness(*words)
+    found = client.search_runs([experiment], f"tags.run_key = '{first.data.tags['run_key']}'")
+    assert [(run.info.run_id, run.info.status) for run in found] == [(first.info.run_id, "FINISHED")]
 
 
 def test_a_report_from_the_store_gives_the_same_verdicts_in_an_empty_folder(swept, tmp_path):
@@ -191,6 +253,17 @@ def test_tracking_switched_off_is_caught_up_by_a_later_start(harness, text):
     experiment = client.get_experiment_by_name("alibi")
     (run,) = client.search_runs([experiment.experiment_id], "tags.run_key != ''")
     assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"), [("metrics", set()), ("weights", {"output"}), ("all", {"output", "checkpoint"})]
+)
+def test_keep_says_what_stays_beside_the_numbers(harness, text, keep, left):
+    words = ("run", "method=alibi/none", *SMOKE, f"data.corpus={text}", "tracking=off", f"keep={keep}")
+    harness(*words, "fit.checkpoint_seconds=0")
+    (path,) = (harness.folder / "results" / "runs").rglob("result.json")
+    assert {folder.name for folder in path.parent.iterdir() if folder.is_dir()} == left
+    assert {"items.parquet", "metrics.jsonl", "log.txt"} <= {file.name for file in path.parent.iterdir()}
 
 
 def test_another_setting_is_another_run_and_a_row_of_its_own(harness, text):

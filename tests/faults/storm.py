@@ -10,7 +10,7 @@ from harness import Method, Metric, Paper, hookimpl, setting
 
 @dataclass
 class Task:
-    steps: int = setting(150, "training steps")
+    steps: int = setting(100, "training steps")
 
 
 @dataclass
