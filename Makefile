@@ -27,11 +27,11 @@ lint: $(STAMP)
 	$(BIN)/mypy harness tests/stranger/harness_mixup $(foreach p,$(PLUGINS),$(wildcard $(dir $(p))harness_*))
 
 test: lint  ## lint, types and the quick tests
-	$(BIN)/python -m pytest -m "not slow and not fault and not install" -n 2
+	$(BIN)/python -m pytest -m "not slow and not fault and not install" -n 2 --dist loadgroup
 
 test-all: lint  ## also slow, fault and fresh-install tests
-	$(BIN)/python -m pytest -m "(slow or install) and not fault" -n 2
-	$(BIN)/python -m pytest -m fault
+	$(BIN)/python -m pytest -m "(slow or install) and not fault" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m fault -n 2 --dist loadfile
 
 docs: $(STAMP)  ## the documentation site, into build/site; warnings are errors (make test-all builds it too)
 	$(BIN)/mkdocs build --strict

@@ -10,6 +10,7 @@ import pytest
 
 from harness.publish import with_table
 
+pytestmark = pytest.mark.xdist_group("docs")  # one folder that is lived in
 ROOT = Path(__file__).parent.parent
 FOLLOWED = ("plugin.md", "own-data.md", "tracking.md")  # from top to bottom: test_install, test_site
 PAGES = [

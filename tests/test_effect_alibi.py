@@ -1,4 +1,7 @@
-"""ALiBi's effect, really trained: the thresholds of the claims hold on one seed, on two texts."""
+"""ALiBi's effect, really trained: the thresholds of the claims hold on one seed.
+
+On WikiText-2 and with five seeds it is the tracked scorecard that shows it.
+"""
 
 import json
 
@@ -7,19 +10,12 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["built-in", "wikitext-2"])
-def corpus(request) -> str:
-    if request.param == "built-in":
-        return "builtin:python"
-    return str(request.getfixturevalue("data_home") / "wikitext-2")
-
-
-def test_alibi_stays_flat_beyond_its_training_length_and_sinusoids_do_not(harness, corpus):
+def test_alibi_stays_flat_beyond_its_training_length_and_sinusoids_do_not(harness):
     harness(
         "run",
         "-m",
         "method=alibi/alibi,alibi/sinusoidal",
-        f"data.corpus={corpus}",
+        "data.corpus=builtin:python",
         "tracking=off",
         "device=cpu",
     )

@@ -17,6 +17,7 @@ from harness.paper import API_VERSION
 from tests.conftest import Harness
 from tests.test_docs import commands
 
+pytestmark = pytest.mark.xdist_group("site")  # one site that all look at
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 HOOKS = {
@@ -148,13 +149,13 @@ def followed(page: str, harness: Harness, given: dict[str, str], *small: str):
 
 
 @pytest.mark.slow
-def test_the_page_on_own_models_and_data_can_be_followed(tmp_path, text):
+def test_the_page_on_own_models_and_data_can_be_followed(tmp_path, text, warm):
     from transformers import BertConfig, BertModel
 
     from harness.data.sources import Document
     from harness.data.tokens import character_tokenizer
 
-    harness = Harness(tmp_path)
+    harness = Harness(tmp_path, warm)
     lines = [line for line in text.read_text(encoding="utf-8").splitlines() if len(line.split()) > 3][:60]
     pairs = [f"{a}\t{b}\t{i % 6}" for i, (a, b) in enumerate(pairwise(lines))]
     (tmp_path / "mine.tsv").write_text("\n".join(["sentence1\tsentence2\tgold", *pairs]), encoding="utf-8")
@@ -175,10 +176,10 @@ def test_the_page_on_own_models_and_data_can_be_followed(tmp_path, text):
 
 
 @pytest.mark.slow
-def test_the_page_on_tracking_can_be_followed(tmp_path, text):
+def test_the_page_on_tracking_can_be_followed(tmp_path, text, warm):
     server = f"sqlite:///{tmp_path / 'team.db'}"
     given = {"http://mlflow.lab:5000": server, "mine.txt": str(text)}
-    first, report, off = followed("tracking.md", Harness(tmp_path), given)
+    first, report, off = followed("tracking.md", Harness(tmp_path, warm), given)
     assert "2 finished" in first[1].stderr
     assert (tmp_path / "team.db").exists()
     assert "smoke" in report[1].stdout
