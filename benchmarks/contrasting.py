@@ -89,7 +89,7 @@ def measure(toy: bool) -> Iterator[Measured]:
     one_thread()
     folder = encoder_folder(1, 16, 500) if toy else encoder_folder(2, 128)
     texts = sentences(64 if toy else 20_000, 3, 40)
-    for batch, steps in ((4, 2), (8, 2)) if toy else ((64, 40), (512, 6)):
+    for batch, steps in ((4, 2), (8, 2)) if toy else ((64, 20), (512, 3)):
         a, b = (side(folder, texts, batch, steps) for side in (ours, theirs))
         pairs = interleaved(a, b, rounds=1 if toy else 5)
         what = f"SimCSE training, sentences/s at batch {batch}, BERT of 2 x 128 (random weights), up to 32 tokens"

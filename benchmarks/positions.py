@@ -43,7 +43,7 @@ def bloom(length: int, s: dict[str, int]) -> Any:
     from transformers import BloomConfig, BloomForCausalLM
 
     torch.manual_seed(0)
-    options = {"n_layer": s["layers"], "n_head": s["heads"], "vocab_size": s["vocabulary"]}
+    options: dict[str, Any] = {"n_layer": s["layers"], "n_head": s["heads"], "vocab_size": s["vocabulary"]}
     return BloomForCausalLM(BloomConfig(hidden_size=s["width"], use_cache=False, **options)).train()
 
 
@@ -53,7 +53,7 @@ def mpt(length: int, s: dict[str, int]) -> Any:
     from transformers import MptConfig, MptForCausalLM
 
     torch.manual_seed(0)
-    options = {"n_layers": s["layers"], "n_heads": s["heads"], "vocab_size": s["vocabulary"]}
+    options: dict[str, Any] = {"n_layers": s["layers"], "n_heads": s["heads"], "vocab_size": s["vocabulary"]}
     return MptForCausalLM(
         MptConfig(d_model=s["width"], max_seq_len=length, use_cache=False, **options)
     ).train()

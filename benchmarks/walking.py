@@ -82,7 +82,7 @@ def measure(toy: bool) -> Iterator[Measured]:
     many, few = (2000, 500) if toy else (1_000_000, 100_000)
     small, large = neighbourhood(few), neighbourhood(many)
     weights = [path_weight(*small, np.asarray(order))[0] for order in (path(*small), greedy(*small))]
-    agree(*weights, within=0.02, what="the path's weight")
+    agree(weights[0], weights[1], 0.02, "the path's weight")
     pairs = interleaved(lambda: done(path(*large)), lambda: done(greedy(*small)), rounds=1 if toy else 5)
     what = f"ICLM walk, {many:,} documents x 10 neighbours, per document"
     yield pairs.against(

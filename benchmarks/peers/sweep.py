@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> float:
     mlflow.set_tracking_uri(cfg.store)
     mlflow.set_experiment("pause")
     with mlflow.start_run(run_name=f"seed {cfg.seed}"):
-        mlflow.log_params({name: cfg[name] for name in cfg})
+        mlflow.log_params({str(name): cfg[name] for name in cfg})
         score = work(
             cfg.seed, cfg.seconds, cfg.size, lambda step, loss: mlflow.log_metric("loss", loss, step=step)
         )
