@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -120,14 +120,21 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def interleaved(ours: Side, theirs: Side, rounds: int = 5, warm: int = 1) -> Pairs:
-    """Let both sides work in turn, `warm` times unmeasured and `rounds` times measured."""
-    found: list[tuple[float, float]] = []
+    """Let two sides work in turn, `warm` times unmeasured and `rounds` times measured."""
+    taken = in_turn({"ours": ours, "theirs": theirs}, rounds, warm)
+    return Pairs(taken["ours"], taken["theirs"])
+
+
+def in_turn(sides: Mapping[str, Side], rounds: int = 5, warm: int = 1) -> dict[str, list[float]]:
+    """Return what each side took in every round, all sides of a round one after the other."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(-warm, rounds):
-        tell(f"pair {number + 1} of {rounds}" if number >= 0 else "warming up")
-        pair = (seconds(ours), seconds(theirs))
-        if number >= 0:
-            found.append(pair)
-    return Pairs([a for a, _ in found], [b for _, b in found])
+        for name, side in sides.items():
+            tell(f"{f'round {number + 1} of {rounds}' if number >= 0 else 'warming up'}: {name}")
+            spent = seconds(side)
+            if number >= 0:
+                taken[name].append(spent)
+    return taken
 
 
 def seconds(side: Side) -> float:

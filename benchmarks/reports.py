@@ -112,6 +112,10 @@ def measure(toy: bool) -> Iterator[Measured]:
         ("compare", ("fp32", "bf16"), Target("at most")),
     ):
         with tempfile.TemporaryDirectory() as room:
-            pairs = interleaved(*sides(Path(room), runs, metrics, precisions, toy), rounds=1 if toy else 5)
+            pairs = interleaved(
+                *sides(Path(room), runs, metrics, precisions, toy),
+                rounds=1 if toy else 5,
+                warm=0 if toy else 1,
+            )
         what = f"harness {name} over {runs} runs x {metrics} metrics, a process from start to end"
         yield pairs.against(what, "mlflow.search_runs and pandas on the same runs", target)

@@ -8,11 +8,12 @@ each row's end. The rows' lengths are drawn from the same law, not the same draw
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from benchmarks.adapters import smollm2
-from benchmarks.measuring import Measured, Pairs, Target, one_thread, tell
+from benchmarks.measuring import Measured, Pairs, Side, Target, in_turn, one_thread
 
 TEMPLATE, LONGEST, MEAN = 31, 32, 12
 WHY = (
@@ -40,7 +41,7 @@ def measure(toy: bool) -> Iterator[Measured]:
         )
         return sum(len(one.tokens) + one.ended for batch in batches for one in batch)
 
-    def theirs(seed: int, size: int) -> int:
+    def theirs(size: int, seed: int) -> int:
         torch.manual_seed(seed)
         tokens = 0
         for _ in range(0, rows, size):
@@ -54,18 +55,21 @@ def measure(toy: bool) -> Iterator[Measured]:
             tokens += int((ended.cumsum(1) - ended == 0).sum())
         return tokens
 
-    sizes = (8, 4) if toy else (64, 16)
-    taken: dict[int, list[float]] = {size: [] for size in (0, *sizes)}  # seconds a token; 0 is ours
-    rounds = 1 if toy else 5
-    for number in range(rounds):  # ours once a round, beside both peers
-        for size in taken:
-            tell(f"round {number + 1} of {rounds}, {f'generate by {size}' if size else 'ours'}")
+    seeds = iter(range(1000))
+
+    def a_token(write: Callable[[int], int]) -> Side:
+        def run() -> float:
             began = time.perf_counter()
-            tokens = theirs(number, size) if size else ours(number)
-            taken[size].append((time.perf_counter() - began) / tokens)
-    for size in sizes:
+            tokens = write(next(seeds))
+            return (time.perf_counter() - began) / tokens
+
+        return run
+
+    sizes = {f"model.generate, static batches of {size}": size for size in ((8, 4) if toy else (64, 16))}
+    peers = {name: a_token(functools.partial(theirs, size)) for name, size in sizes.items()}
+    taken = in_turn({"ours": a_token(ours), **peers}, rounds=1 if toy else 5, warm=0)
+    for peer in peers:
         what = f"Magpie, tokens/s, {rows} instructions, SmolLM2-135M (random weights, ends drawn)"
-        peer = f"model.generate, static batches of {size}"
-        yield Pairs(taken[0], taken[size]).against(
+        yield Pairs(taken["ours"], taken[peer]).against(
             what, peer, Target("at least", 1.5), WHY, unit="seconds_a_token"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import Measured, Target, tell
+from benchmarks.measuring import Measured, Pairs, Target, in_turn, tell
 
 K, RECALL = 10, 0.99
 
@@ -91,24 +91,12 @@ def measure(toy: bool) -> Iterator[Measured]:
             data[sample]
         )
 
-    def both() -> Iterator[tuple[str, Any]]:
-        yield "faiss IndexFlatIP", plain
-        yield "scikit-learn NearestNeighbors, brute force", brute
-
     what = f"neighbours, {count:,} x {width}, all of them, {probes} lists searched"
-    rounds = 1 if toy else 5
-    from benchmarks.measuring import Pairs, seconds
-
-    taken: dict[str, list[float]] = {"ours": [], **{name: [] for name, _ in both()}}
-    for number in range(rounds):  # ours once a round, beside both peers: it is the long one
-        tell(f"round {number + 1} of {rounds}")
-        taken["ours"].append(seconds(ours))
-        for name, side in both():
-            taken[name].append(seconds(side))
-    for name, side in both():
-        del side
-        pairs = Pairs(taken["ours"], taken[name])
-        yield pairs.against(
-            f"{what}: recall {min(recalls):.3f}", name, Target("at least", 1.0), theirs=asked / count,
-            queries_of_the_peer=asked, recall=min(recalls), recall_met=min(recalls) >= RECALL,
+    peers = {"faiss IndexFlatIP": plain, "scikit-learn NearestNeighbors, brute force": brute}
+    taken = in_turn({"ours": ours, **peers}, rounds=1 if toy else 5, warm=0)
+    found = min(recalls)
+    for name in peers:
+        yield Pairs(taken["ours"], taken[name]).against(
+            f"{what}: recall {found:.3f}", name, Target("at least", 1.0), theirs=asked / count,
+            queries_of_the_peer=asked, recall=found, recall_met=found >= RECALL,
         )  # fmt: skip
