@@ -145,7 +145,7 @@ def measure(toy: bool) -> Iterator[Measured]:
             exponent(sizes, seconds),
             min(steps),
             max(steps),
-            Target("exponent at most", 1.15),
+            Target("at most", 1.15, ""),
             detail=detail,
         )
         steps = [exponent(sizes[i : i + 2], memory[i : i + 2]) for i in range(len(sizes) - 1)]
@@ -156,6 +156,6 @@ def measure(toy: bool) -> Iterator[Measured]:
             exponent(sizes, memory),
             min(steps),
             max(steps),
-            Target("exponent at most"),
+            Target("at most"),
             detail={"bytes": memory},
         )

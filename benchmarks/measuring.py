@@ -33,9 +33,10 @@ class Target:
 
     side: str
     value: float | None = None  # None: told for information, nothing is asked
+    unit: str = " x"
 
     def __str__(self) -> str:
-        return "" if self.value is None else f"{self.side} {self.value:g} x"
+        return "" if self.value is None else f"{self.side} {self.value:g}{self.unit}"
 
     def met(self, ratio: float) -> bool | None:
         """Return whether a ratio is what was asked; None where nothing is."""

@@ -53,6 +53,14 @@ def test_the_spread_holds_the_median_in_93_of_100_cases():
     assert spread(list(range(15))) == (3, 11)
 
 
+def test_a_target_is_a_bound_on_one_side():
+    assert Target("at most", 1.15, "").met(1.1)
+    assert not Target("at most", 1.15, "").met(1.2)
+    assert Target("at least", 5).met(5.0)
+    assert not Target("at least", 5).met(4.9)
+    assert [str(Target("at most", 1.15, "")), str(Target("at least", 5))] == ["at most 1.15", "at least 5 x"]
+
+
 def test_a_row_without_a_target_is_neither_met_nor_missed():
     assert Measured("a", "b", 9.0, 9.0, 9.0, Target("at most")).row()["met"] is None
 
