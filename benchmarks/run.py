@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [row for row in ROWS if not asked.only or row.name in asked.only]
     kept = ROOT / "build" / "bench" / ("rows-toy" if asked.toy else "rows")
     kept.mkdir(parents=True, exist_ok=True)
-    todo = [row for row in chosen if asked.only or not (kept / f"{row.name}.json").exists()]
+    done = {name for name, found in gathered(kept).items() if not found["error"]}
+    todo = [row for row in chosen if asked.only or row.name not in done]
     if len(todo) < len(chosen):
         print(f"{len(chosen) - len(todo)} rows are kept from a run that was stopped", file=sys.stderr)
     for row in shown(todo):
@@ -207,10 +208,18 @@ def threads(row: Row) -> str:
 
 
 def commit() -> str:
-    """Return the commit, with a mark where the tree differs from it; "" where there is no git."""
+    """Return the commit, with a mark where what is measured differs from it; "" where there is no git."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            ("git", *words), cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        words = ("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-        return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        changed = ask(
+            "status", "--porcelain", "-uno", "--", "harness", "plugins", "benchmarks", "constraints.txt"
+        )
+        return ask("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
     return ""
 
 

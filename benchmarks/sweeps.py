@@ -17,9 +17,9 @@ from benchmarks import papers
 from benchmarks.measuring import ROOT, Measured, Target, command, interleaved
 
 WHY = (
-    "each of the launcher's workers starts a fork server that imports what nearly every run needs (torch, transformers, "
-    "accelerate, pandas: 6.7 s of a processor; the peer's workers 4.5 s), and the driver mirrors from outside: runs of "
-    "one second are too short to earn that back"
+    "each of the launcher's workers starts a fork server that imports what nearly every run needs (torch, "
+    "transformers, accelerate, pandas: 6.7 s of a processor; the peer's workers 4.5 s), and the driver mirrors from "
+    "outside: runs of one second are too short to earn that back"
 )
 
 

@@ -16,7 +16,7 @@ from benchmarks.rows import ROWS
 from benchmarks.table import publish, tally, with_table
 
 ROOT = Path(__file__).parent.parent
-QUICK = ("bootstrap", "packing", "tables", "walk", "neighbours", "commands")
+QUICK = ("bootstrap", "packing", "tables", "commands")
 
 
 def test_two_sides_take_turns_and_a_warm_up_is_not_counted():
