@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ sys.path.insert(0, sys.argv[3])
 from harness.tracking import Mirror
 store = Mirror(sys.argv[2])
 while True:
-    for config in Path(sys.argv[1]).glob("*/config.json"):
+    for config in sorted(Path(sys.argv[1]).glob("*/config.json"), key=lambda path: int(path.parent.name))[-1:]:
         store.copy(config.parent)
     time.sleep(2)
 """
@@ -113,6 +114,13 @@ def bare(task: Any, data_dir: Path) -> tuple[float, float]:
     return time.perf_counter() - began, told
 
 
+def points(store: Path) -> int:
+    """Return how many points of curves a store of MLflow holds."""
+    with sqlite3.connect(store) as held:
+        (found,) = held.execute("SELECT count(*) FROM metrics WHERE key = 'loss'").fetchone()
+    return int(found)
+
+
 def vocabulary(data_dir: Path) -> int:
     """Return how many tokens the tokenizer of the prepared data has."""
     from transformers import AutoTokenizer
@@ -160,6 +168,8 @@ def measure(toy: bool) -> Iterator[Measured]:
             agree(losses["ours"], losses["theirs"], 1e-4, "the last loss")
             if mirror.poll() is not None:
                 raise RuntimeError("the process that mirrors the runs ended before its time")
+            if not toy and not points(Path(room) / "mlflow.db"):
+                raise RuntimeError("nothing was mirrored while the loops ran")
         finally:
             mirror.kill()
             mirror.wait()
