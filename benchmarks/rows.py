@@ -23,7 +23,7 @@ class Row:
 
 ROWS = (
     Row("commands", "commands", 1, 0.5, torch=False),
-    Row("loop", "loop", 2, 2.5, cores=2),
+    Row("loop", "loop", 2, 3, cores=2),
     Row("sweep", "sweeps", 3, 4, cores=2),
     Row("report", "reports", 4, 2),
     Row("alibi", "positions", 5, 2, function="against_sinusoids"),
