@@ -28,8 +28,8 @@ STEPS: dict[str, tuple[int, int, str]] = {  # step -> (size at 1x, at toy size, 
 }
 
 WHY = {
-    "walk": "nine tenths of it sort the graph's edges (n log n, and beyond the processor's cache); a counting sort would "
-    "be linear, but changes a module that published runs were made with",
+    "walk": "nine tenths of it sort the graph's edges (n log n, and beyond the processor's cache); a counting sort "
+    "would be linear, but changes a module that published runs were made with",
 }
 
 
