@@ -4,6 +4,7 @@ What a plugin author imports is here, and importing it is cheap.
 """
 
 import os
+from typing import TYPE_CHECKING
 
 from harness.hookspecs import hookimpl
 from harness.lazy import lazy
@@ -25,7 +26,11 @@ from harness.paper import (
     share,
     source,
 )
-from harness.run import Run
+
+if TYPE_CHECKING:
+    from harness.run import Run
+
+__getattr__ = lazy(__name__, {"Run": "run"})
 
 __all__ = [
     "Claim",

@@ -15,9 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.locks import held
 from harness.plugins import listed, load, load_all
-from harness.results import PROGRESS, RESULT, read_result
 
 
 def show_papers(verbose: bool, as_json: bool) -> None:
@@ -130,6 +128,9 @@ def show_status(paper: str, results: Path, as_json: bool) -> None:
 
 def state(folder: Path) -> dict[str, Any]:
     """Return what a run's folder says of it: finished, failed, running (with ETA) or interrupted."""
+    from harness.locks import held
+    from harness.results import PROGRESS, RESULT, read_result
+
     paper, method, key = folder.parts[-3:]
     row: dict[str, Any] = {"paper": paper, "method": method, "run_key": key, "folder": str(folder)}
     row |= {"seed": None, "budget": "", "task": "", "error": "", "progress": None, "eta_seconds": None}

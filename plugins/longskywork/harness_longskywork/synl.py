@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -112,14 +112,13 @@ def _fill(
     kinds = ["key", "group", "reference", *(kind for _, kind in more)]
     # A first row tells how many there will be: keys, references and groups are drawn for so many.
     room = target - length(head(form, header))
-    trial = [_cells(random, schema, kinds, 0, ["XX-10000"] * 4) for _ in range(16)]
+    trial = list(_rows(random, schema, kinds, 0, ["XX-10000"] * 4, 16))
     each = sum(length(row_text(form, header, row)) for row in trial) / len(trial)
     rough = max(1, int(1.3 * room / each) + 2)
     keys = [f"{schema.prefix}-{n}" for n in random.choice(90_000, min(rough, 90_000), replace=False) + 10_000]
     rows: list[list[str]] = []
     used = 0
-    for key in keys:
-        row = _cells(random, schema, kinds, rough, keys)
+    for key, row in zip(keys, _rows(random, schema, kinds, rough, keys, len(keys)), strict=True):
         row[0] = key
         size = length(row_text(form, header, row))
         if used + size / 2 > room:
@@ -163,22 +162,34 @@ def _flaw(random: np.random.Generator, sheet: Sheet) -> None:
         sheet.turn = (column, turn)
 
 
-def _cells(
-    random: np.random.Generator, schema: Schema, kinds: list[str], rough: int, keys: list[str]
+def _rows(
+    random: np.random.Generator, schema: Schema, kinds: list[str], rough: int, keys: list[str], count: int
+) -> Iterator[list[str]]:
+    """Yield `count` rows, drawn a column at a time: a draw for every cell alone would take most of the time."""
+    columns = [_column(random, schema, kind, rough, keys, count) for kind in kinds]
+    return map(list, zip(*columns, strict=True))
+
+
+def _column(
+    random: np.random.Generator, schema: Schema, kind: str, rough: int, keys: list[str], count: int
 ) -> list[str]:
-    return [_cell(random, schema, kind, rough, keys) for kind in kinds]
+    def draw(low: int, high: int) -> list[int]:
+        found: list[int] = random.integers(low, high, size=count).tolist()
+        return found
 
-
-def _cell(random: np.random.Generator, schema: Schema, kind: str, rough: int, keys: list[str]) -> str:
     if kind == "group":
-        return f"{schema.group[0].upper()}{int(random.integers(max(2, rough // 5))):04d}"
+        return [f"{schema.group[0].upper()}{n:04d}" for n in draw(0, max(2, rough // 5))]
     if kind == "number":
-        return str(int(random.integers(100, 10_000)))
+        return [str(n) for n in draw(100, 10_000)]
     if kind == "date":
-        return f"{int(random.integers(1950, 2024))}-{int(random.integers(1, 13)):02d}-{int(random.integers(1, 29)):02d}"
+        dates = zip(draw(1950, 2024), draw(1, 13), draw(1, 29), strict=True)
+        return [f"{year}-{month:02d}-{day:02d}" for year, month, day in dates]
     if kind == "category":
-        # The first one twice as often as chance has it, so that there is a most frequent one.
-        return str(schema.categories[0] if random.random() < 0.2 else random.choice(schema.categories))
+        # The first one more often than chance has it, so that there is a most frequent one.
+        first = (random.random(count) < 0.2).tolist()
+        drawn = draw(0, len(schema.categories))
+        return [schema.categories[0 if fixed else n] for fixed, n in zip(first, drawn, strict=True)]
     if kind == "name":
-        return "".join(str(s) for s in random.choice(SYLLABLES, int(random.integers(3, 5)))).capitalize()
-    return keys[int(random.integers(len(keys)))]
+        syllables = random.choice(SYLLABLES, (count, 4)).tolist()
+        return ["".join(s[:n]).capitalize() for s, n in zip(syllables, draw(3, 5), strict=True)]
+    return [keys[n] for n in draw(0, len(keys))]

@@ -1,0 +1,1 @@
+"""What the harness costs and saves, side by side with what one would use instead: `make bench`."""

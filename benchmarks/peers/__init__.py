@@ -1,0 +1,1 @@
+"""What one would write instead, as programs of their own."""
