@@ -33,7 +33,9 @@ METHODS = {
         baseline=True,
     ),
     "blank_first_answer": Method(
-        Score(blank=True), "control: as score, but turn 2 sees another problem's answer", baseline=True
+        Score(blank=True, guarded=False),
+        "control: as score, but turn 2 sees another problem's answer",
+        baseline=True,
     ),
 }
 

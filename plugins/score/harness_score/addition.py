@@ -3,9 +3,10 @@
 `0123+4567=` then five digits, `?` (the correction prompt), five digits again. Writing from the left needs the
 carries ahead of time; at the second try the first answer's digits tell them, so a second look can help. The
 base first learns to add, until validation accuracy passes `base_accuracy`. Then it learns to answer twice
-*without labels*, from its own samples before: the second answer is a fresh, hotter sample (or, for a share
-`chat_copies`, a copy of the first), until `chat_same` of its second answers on validation repeat the first. So
-it adds decently, and makes things worse when asked to correct: what the paper reports of large models.
+*without labels*, from its own samples before: the second answer is a copy of the first, for a share
+`chat_copies`, or else a fresh, hotter sample; for `chat_steps`, or until `chat_same` of its second answers on
+validation repeat the first. So it adds decently, and makes things worse when asked to correct: what the paper
+reports of large models.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ CORRECTION = "?"
 CHARACTERS = "0123456789+=?"
 PARTS = ("train", "validation", "test", "base")
 HOT = 1.3
-BASE_SEED = 0
 
 
 def part_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def rows(task: Task, part: str, count: int) -> list[dict[str, str]]:
     width = task.digits
     return [
         {"problem": f"{a:0{width}}+{b:0{width}}=", "answer": f"{a + b:0{width + 1}}"}
-        for a, b in zip(*problems(task, part, count, seed=0), strict=True)
+        for a, b in zip(*problems(task, part, count, seed=task.draw), strict=True)
     ]
 
 
@@ -84,8 +84,8 @@ def turns(task: Task, numbers: Any) -> Turns:
 
 
 def small(task: Task, vocabulary: int) -> Decoder:
-    """Return the untrained small base."""
-    return Decoder(
+    """Return the untrained small base: layers of about torch's own weights, GPT-2's small vectors before them."""
+    model = Decoder(
         DecoderConfig(
             vocab_size=vocabulary,
             width=task.base_width,
@@ -96,9 +96,14 @@ def small(task: Task, vocabulary: int) -> Decoder:
             position="learned",
             scale_embeddings=False,
             tie_word_embeddings=False,
-            initializer_range=0.08,  # about torch's own for this width: with GPT-2's 0.02 it learns to add too late
+            initializer_range=0.08,
         )
     )
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if name.startswith(("embedding", "position")):
+                weights.mul_(0.25)  # 0.02
+    return model
 
 
 class Reached(Exception):
@@ -108,10 +113,10 @@ class Reached(Exception):
 def train_base(task: Task, folder: Path, device: str, precision: str, progress: Any = None) -> None:
     """Train the small base on additions that no part holds, and save it in `folder`."""
     numbers = tokenizer()
-    seed_everything(BASE_SEED)
+    seed_everything(task.draw)
     model = small(task, len(numbers))
     digits = Digits(numbers, task)
-    held = digits.sums(*problems(task, "validation", task.validation_problems, seed=0))
+    held = digits.sums(*problems(task, "validation", task.validation_problems, seed=task.draw))
     shared = {"device": device, "precision": precision, "schedule": "constant", "progress": progress}
     shared |= {"learning_rate": task.base_learning_rate, "weight_decay": 0.01}
     prompt = 2 * task.digits + 2
@@ -215,7 +220,7 @@ class Additions(Iterator[dict[str, Tensor]]):
         self.task, self.digits, self.seed, self.step = task, digits, seed, 0
 
     def __next__(self) -> dict[str, Tensor]:
-        draw = np.random.default_rng([BASE_SEED, self.seed, self.step])
+        draw = np.random.default_rng([self.task.draw, self.seed, self.step])
         size, count = 10**self.task.digits, self.task.base_batch
         first, second = draw.integers(size, size=(2, 2 * count + 20))
         own = np.flatnonzero(part_of(first, second) == PARTS.index("base"))[:count]

@@ -21,7 +21,7 @@ from harness_score import addition
 from harness_score.preparation import read
 
 CHOSEN = "chosen.json"
-BASE_FIELDS = ("digits", "validation_problems", "base_", "chat_")
+BASE_FIELDS = ("digits", "draw", "validation_problems", "base_", "chat_")
 
 
 def base_folder(run: Any) -> Path:

@@ -68,6 +68,7 @@ class Task:
     """The problems, the sampling, the optimisation and the guards. Lengths are in tokens."""
 
     digits: int = setting(4, "addition: digits of each number")
+    draw: int = setting(1, "addition: seed of the sums drawn for every part, and of the small base")
     train_problems: int = setting(300, "problems trained on, again and again")
     validation_problems: int = setting(1000, "problems that stop the base, choose weights and are guarded by")
     test_problems: int = setting(1500, "problems judged on")
@@ -104,14 +105,16 @@ class Task:
     base_learning_rate: float = setting(1.5e-3, "the small base: AdamW's rate after warm-up")
     base_warmup: int = setting(100, "the small base: steps of linear warm-up")
     base_accuracy: float = setting(
-        0.6, "the small base stops adding when validation accuracy passes this share"
+        0.7, "the small base stops adding when validation accuracy passes this share"
     )
     base_every: int = setting(10, "the small base: steps between two looks at its accuracy")
     base_steps: int = setting(3000, "the small base: most steps")
-    chat_steps: int = setting(400, "the small base: most steps that teach it to answer twice, without labels")
-    chat_copies: float = setting(0.0, "the small base: share of copies among the second answers it is taught")
-    chat_same: float = setting(0.7, "the small base: taught until as many second answers repeat the first")
-    chat_learning_rate: float = setting(1e-3, "the small base: AdamW's rate in them")
+    chat_steps: int = setting(150, "the small base: most steps that teach it to answer twice, without labels")
+    chat_copies: float = setting(0.7, "the small base: share of copies among the second answers it is taught")
+    chat_same: float = setting(
+        0.7, "the small base: not taught longer than until as many second answers are copies"
+    )
+    chat_learning_rate: float = setting(3e-4, "the small base: AdamW's rate in them")
 
 
 @dataclass
@@ -129,4 +132,5 @@ class Score:
     kl: Estimator = setting(Estimator.exact, "exact, k1 or k3")
     kl_per: Per = setting(Per.sequence, "sequence or token")
     blank: bool = setting(False, "control: turn 2 sees another problem's first answer")
+    guarded: bool = setting(True, "stop when turn-1 accuracy falls (off for a control, which must end)")
     keep_right: bool = setting(True, "star and pair_sft: right-to-right traces too (D+)")

@@ -137,7 +137,8 @@ class Reinforce(Looks):
         self.guard.stepped(step, max(nats), idle < 1, cut)
 
     def validated(self, step: int, first: float) -> None:
-        self.guard.validated(step, first)
+        if self.method.guarded:  # a control must end with a figure; the looks log how far it fell
+            self.guard.validated(step, first)
 
 
 def episode_loss(

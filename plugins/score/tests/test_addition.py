@@ -1,7 +1,7 @@
 """The addition task: right sums, parts that share nothing and look alike."""
 
 import numpy as np
-from harness_score.addition import PARTS, Additions, Digits, part_of, problems, rows, tokenizer
+from harness_score.addition import PARTS, Additions, Digits, part_of, problems, rows, small, tokenizer
 from harness_score.settings import Task
 
 
@@ -10,6 +10,20 @@ def test_answers_are_the_sums_most_significant_digit_first():
         first, second = row["problem"].removesuffix("=").split("+")
         assert len(row["problem"]) == 10
         assert row["answer"] == f"{int(first) + int(second):05}"
+
+
+def test_another_draw_has_other_sums_of_the_same_part():
+    one, other = ({row["problem"] for row in rows(Task(draw=draw), "test", 1500)} for draw in (1, 2))
+    assert len(one) == len(other) == 1500
+    assert len(one & other) < 15  # of five million
+    first, second = problems(Task(), "test", 1500, seed=2)
+    assert (part_of(first, second) == PARTS.index("test")).all()
+
+
+def test_the_small_base_has_a_tenth_of_a_million_weights_and_begins_with_small_vectors():
+    model = small(Task(), 13)
+    assert sum(p.numel() for p in model.parameters()) == 103_104
+    assert model.embedding.weight.std() < 0.025 < 0.07 < model.lm_head.weight.std()
 
 
 def test_written_as_tokens_they_read_as_text():

@@ -126,16 +126,29 @@ def test_the_weights_of_stage_one_are_not_the_methods_outcome(opened):
     )  # the first after two steps of stage I
 
 
-def test_the_first_answer_falling_stops_the_run_with_its_reason(opened):
-    run = opened(task__most_drop=0.1, task__steps=6)
+def sinking():
+    """A verifier that finds everything right at the first look, and nothing afterwards."""
     calls = {"n": 0}
 
-    def sinking(problems, answers):
+    def verify(problems, answers):
         calls["n"] += 1
         return [float(calls["n"] < 3)] * len(answers)
 
+    return verify
+
+
+def test_the_first_answer_falling_stops_the_run_with_its_reason(opened):
+    run = opened(task__most_drop=0.1, task__steps=6)
     with pytest.raises(Guarded, match="sandbagging"):
-        train(run, sinking)
+        train(run, sinking())
+
+
+def test_the_control_ends_with_a_figure_however_far_its_first_answer_falls(opened):
+    run = opened("blank_first_answer", task__most_drop=0.1, task__steps=6)
+    train(run, sinking())
+    assert len(evaluate(run, "test", lines(None))["delta"].ids) == 24
+    looks = [json.loads(line) for line in (run.folder / "metrics.jsonl").open()]
+    assert [k["validation_accuracy_t1"] for k in looks if "validation_accuracy_t1" in k] == [1, 0, 0, 0]
 
 
 def test_delta_is_the_items_difference_and_the_items_are_the_two_by_two(opened):
