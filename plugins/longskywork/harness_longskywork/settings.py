@@ -51,7 +51,7 @@ class Task:
     clip: float = setting(1.0, "gradients are clipped to this norm")
     weight_decay: float = setting(0.0, "decoupled weight decay")
     warmup: int = setting(40, "steps of linear warm-up in each stage")
-    copy_steps: int = setting(600, "steps of the copying warm-up; a pretrained model needs none")
+    copy_steps: int = setting(900, "steps of the copying warm-up; a pretrained model needs none")
     copy_rate: float = setting(3e-3, "learning rate of the copying warm-up")
     copy_length: int = setting(40, "tokens a row of the copying warm-up")
     document: int = setting(120, "tokens a document: facts, then the same facts again (a multiple of 24)")
@@ -60,11 +60,15 @@ class Task:
     )
     base_steps: int = setting(300, "steps on single documents, the short pretraining")
     base_rate: float = setting(3e-3, "learning rate of the short pretraining")
+    copy_share: float = setting(
+        0.25,
+        "share of the short pretraining's rows that go on repeating; none where there was no copying warm-up",
+    )
     batch_size: int = setting(32, "rows a step, in all stages but long pretraining")
     window: int = setting(480, "window of long pretraining")
     windows: int = setting(8, "windows a step of long pretraining")
     long_steps: int = setting(200, "steps of long pretraining")
-    long_rate: float = setting(2e-3, "peak learning rate of long pretraining")
+    long_rate: float = setting(1e-3, "peak learning rate of long pretraining")
     short_steps: int = setting(
         0, "steps of short tuning between long pretraining and tables, on short needles"
     )

@@ -47,7 +47,12 @@ def stages(run: Any) -> Path:
     folder = copy_stage(run)
     if method.base:
         folder = stage(
-            run, "base", folder, {}, ("base_steps", "base_rate", "document"), functools.partial(_base, run)
+            run,
+            "base",
+            folder,
+            {},
+            ("base_steps", "base_rate", "document", "copy_steps", "copy_share"),
+            functools.partial(_base, run),
         )
     if method.order is not Order.none or method.scaling.name != "none":
         long = {
@@ -216,12 +221,21 @@ def document_mask(segments: Tensor) -> Tensor:
 
 def _base(run: Any, before: Path, to: Path) -> None:
     task, symbols, prose = run.task, *material(run)
+    repeating = round(task.batch_size * task.copy_share) if task.copy_steps else 0
 
     def draw(random: np.random.Generator) -> Rows:
-        ids = np.stack(
-            [facts(random, symbols, prose, task.document)["input_ids"] for _ in range(task.batch_size)]
-        )
-        return {"input_ids": ids, "labels": ids}
+        documents = [
+            facts(random, symbols, prose, task.document)["input_ids"]
+            for _ in range(task.batch_size - repeating)
+        ]
+        ids = np.stack(documents)
+        if not repeating:
+            return {"input_ids": ids, "labels": ids}
+        again = repeats(random, symbols, repeating, task.document)
+        return {
+            "input_ids": np.concatenate([ids, again["input_ids"]]),
+            "labels": np.concatenate([ids, again["labels"]]),
+        }
 
     _next(run, "base", load(before), draw, task.base_steps, task.base_rate, "constant", to)
 
