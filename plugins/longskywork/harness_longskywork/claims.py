@@ -1,9 +1,9 @@
 """What can be decided here of LongSkywork's claims, and what others and we hold against them.
 
 The paper's own tables were not seen, so no claim carries a number of it. Claims marked as counter say what a
-reader of "CIP wins" should know: at this size a document mask does better than CIP, raising the RoPE base
-alone does much of the work, CIP forgets to copy inside one document, and the copying warm-up alone makes
-needles learnable.
+reader of "CIP wins" should ask: whether a document mask does as much, whether raising the RoPE base alone does,
+what CIP forgets, and what the copying warm-up alone does for needles. All four were seen in an earlier prototype
+that cut every document at its half, and may fall here, where cuts are random.
 """
 
 from harness import Claim, Figure, Metric, difference, level
@@ -49,7 +49,7 @@ METRICS = {
     "train_tokens_per_second": Metric("higher", "training speed of the last stage made", unit="tokens/s"),
 }
 
-CIP, SYNL, OURS = "Abstract (CIP)", "Abstract (SynL)", "measured here first"
+CIP, SYNL, OURS = "Abstract (CIP)", "Abstract (SynL)", "an earlier prototype of ours"
 
 CLAIMS = [
     Claim(
@@ -90,8 +90,8 @@ CLAIMS = [
         counter=True,
     ),
     Claim(
-        "CIP forgets copying inside a single document that concatenation keeps",
-        difference("single_accuracy", "concatenate", than="cip"),
+        "CIP forgets copying inside a single document that concatenation keeps, a tenth of the numbers or more",
+        difference("single_accuracy", "concatenate", than="cip", by=0.1),
         OURS,
         counter=True,
     ),

@@ -1,7 +1,7 @@
 """Read the corpus once: its most frequent words, and the prose they make, as symbols.
 
-Words outside the chosen ones are left out of the prose. With `model=` a symbol is a token of its tokenizer
-that stands for one word, so any causal language model can be put through the same stages.
+Words outside the chosen ones stand in the prose as one symbol, the same for all. With `model=` a symbol is a
+token of its tokenizer that stands for one word, so any causal language model can be put through the same stages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     counts = Counter(word for document in texts["train"] for word in document)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     if model is None:
-        words = {word: number for number, word in enumerate(ranked[: task.vocabulary])}
+        words = {word: number for number, word in enumerate(ranked[: task.vocabulary - 1])}
         edges = [int(e) for e in np.cumsum([0, task.vocabulary, NAMES, NUMBERS, HEADERS])]
         prose, names, numbers, headers = (np.arange(low, high) for low, high in pairwise(edges))
         symbols = Symbols(prose, names, numbers, headers, ask=edges[-1], size=edges[-1] + 1)
@@ -42,13 +42,13 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         words, symbols = of_model(model.path, ranked, task.vocabulary)
     save_symbols(symbols, data_dir / "symbols.npz")
     for name, documents in texts.items():
-        found = np.asarray([words[word] for document in documents for word in document if word in words])
+        found = [words.get(word, int(symbols.prose[-1])) for document in documents for word in document]
         if len(found) <= 2 * task.prose:
             raise UsageError(
-                f"the {name} part of data.corpus has {len(found)} frequent words, and needles need more than "
+                f"the {name} part of data.corpus has {len(found)} words, and needles need more than "
                 f"{2 * task.prose}: give more text, or lower task.prose"
             )
-        np.save(data_dir / f"{name}.npy", found.astype(np.int64))
+        np.save(data_dir / f"{name}.npy", np.asarray(found, np.int64))
 
 
 def check(task: Task) -> None:
@@ -60,6 +60,8 @@ def check(task: Task) -> None:
             f"task.window={task.window} is shorter than a document of {task.document} tokens: raise it, or lower "
             "task.document"
         )
+    if task.vocabulary < 2:
+        raise UsageError("task.vocabulary must be at least 2: a frequent word, and one symbol for all others")
     if 2 * task.rows > NAMES:
         raise UsageError(
             f"task.rows={task.rows} must be at most {NAMES // 2}: each row of a table has a name as key"
@@ -67,7 +69,10 @@ def check(task: Task) -> None:
 
 
 def of_model(folder: Path, ranked: list[str], vocabulary: int) -> tuple[dict[str, int], Symbols]:
-    """Choose symbols among a model's tokens: those of frequent words, and for the rest other whole words."""
+    """Choose symbols among a model's tokens: those of frequent words, and for the rest other whole words.
+
+    The last of the prose's symbols stands for every word that is not among the frequent ones.
+    """
     from transformers import AutoConfig, AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
@@ -78,16 +83,16 @@ def of_model(folder: Path, ranked: list[str], vocabulary: int) -> tuple[dict[str
         if re.fullmatch(r" ?[A-Za-z]{2,}", text := tokenizer.decode([number]))
     }
     words = {word: single[word] for word in ranked if word in single}
-    words = dict(list(words.items())[:vocabulary])
+    words = dict(list(words.items())[: vocabulary - 1])
     others = [number for number in sorted(single.values()) if number not in set(words.values())]
-    wanted = NAMES + NUMBERS + HEADERS + 1
-    if len(words) < vocabulary or len(others) < wanted:
+    wanted = NAMES + NUMBERS + HEADERS + 2
+    if len(words) < vocabulary - 1 or len(others) < wanted:
         raise UsageError(
             f"the tokenizer of model= has single tokens for {len(words)} frequent words of data.corpus and "
-            f"{len(others)} others, and {vocabulary} and {wanted} are needed: lower task.vocabulary"
+            f"{len(others)} others, and {vocabulary - 1} and {wanted} are needed: lower task.vocabulary"
         )
     spread = np.asarray(others)[np.linspace(0, len(others) - 1, wanted).astype(int)]
     spread = np.random.default_rng(0).permutation(spread)
-    names, numbers, headers, ask = np.split(spread, np.cumsum([NAMES, NUMBERS, HEADERS]))
-    prose = np.asarray(sorted(words.values()))
-    return words, Symbols(prose, names, numbers, headers, ask=int(ask[0]), size=config.vocab_size)
+    names, numbers, headers, (ask, rest) = np.split(spread, np.cumsum([NAMES, NUMBERS, HEADERS]))
+    prose = np.asarray([*sorted(words.values()), rest])
+    return words, Symbols(prose, names, numbers, headers, ask=int(ask), size=config.vocab_size)

@@ -11,6 +11,7 @@ from harness_longskywork.models import small
 from harness_longskywork.settings import Order, Scaling, Task
 from harness_longskywork.training import FORMS, PIECE
 
+FORM = {0.0: " as cells", 0.5: " as both", 1.0: " as records"}
 FORMULA = (
     "FLOPs = 6 x parameters x tokens + 12 x layers x width x row length x tokens; memory = parameters x (4 weight + 4 "
     "gradient + 8 AdamW) bytes + activations of the largest step, 34 x layers x width bytes a token (with "
@@ -77,11 +78,11 @@ def stages(task: Task, method: Any) -> dict[str, tuple[int, int, int]]:
         found["base scaled"] = (0, 0, 0)
     found["short tuning"] = (task.short_steps, task.batch_size, task.prose // 4 + 11)
     if method.synl_share > 0:
-        for steps, (columns, records) in zip(task.synl_steps, FORMS, strict=True):
+        for steps, (columns, share) in zip(task.synl_steps, FORMS, strict=True):
             length = task.rows * columns * 3 + 3 * task.questions
-            if records:
+            if share == 1:
                 length = task.rows * (1 + 2 * columns) + 4 * task.questions
-            found[f"tables, {columns} columns{' as records' if records else ''}"] = (
+            found[f"tables, {columns} columns{FORM[share]}"] = (
                 steps,
                 task.batch_size,
                 length,

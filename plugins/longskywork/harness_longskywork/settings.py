@@ -42,26 +42,32 @@ class Task:
     heads: int = setting(4, "attention heads, where no model= is given")
     feedforward: int = setting(128, "width of the feed-forward layer, where no model= is given")
     rope_base: float = setting(1000.0, "RoPE base before scaling, where no model= is given")
-    vocabulary: int = setting(200, "frequent words of the corpus that make the prose")
+    vocabulary: int = setting(
+        200, "words that make the prose: the most frequent of the corpus, and one that stands for all others"
+    )
     gradient_checkpointing: bool = setting(
         False, "recompute activations in the backward pass, to save memory"
     )
     clip: float = setting(1.0, "gradients are clipped to this norm")
     weight_decay: float = setting(0.0, "decoupled weight decay")
     warmup: int = setting(40, "steps of linear warm-up in each stage")
-    copy_steps: int = setting(600, "steps of the copying warm-up; a pretrained model needs none")
+    copy_steps: int = setting(900, "steps of the copying warm-up; a pretrained model needs none")
     copy_rate: float = setting(3e-3, "learning rate of the copying warm-up")
     copy_length: int = setting(40, "tokens a row of the copying warm-up")
     document: int = setting(120, "tokens a document: facts, then the same facts again (a multiple of 24)")
     trained_length: int = setting(
         0, "tokens the model was trained at, which scaling starts from; 0: a document"
     )
-    base_steps: int = setting(200, "steps on single documents, the short pretraining")
+    base_steps: int = setting(300, "steps on single documents, the short pretraining")
     base_rate: float = setting(3e-3, "learning rate of the short pretraining")
+    copy_share: float = setting(
+        0.25,
+        "share of the short pretraining's rows that go on repeating; none where there was no copying warm-up",
+    )
     batch_size: int = setting(32, "rows a step, in all stages but long pretraining")
     window: int = setting(480, "window of long pretraining")
     windows: int = setting(8, "windows a step of long pretraining")
-    long_steps: int = setting(100, "steps of long pretraining")
+    long_steps: int = setting(200, "steps of long pretraining")
     long_rate: float = setting(1e-3, "peak learning rate of long pretraining")
     short_steps: int = setting(
         0, "steps of short tuning between long pretraining and tables, on short needles"
@@ -69,12 +75,12 @@ class Task:
     rows: int = setting(8, "rows of a training table")
     questions: int = setting(16, "questions on each training table")
     synl_steps: list[int] = setting(
-        [80, 150, 120, 150, 150],
-        "steps on tables: cells with 1, 2, 4 columns, then records with 2, 4 columns",
+        [80, 150, 120, 200, 200],
+        "steps on tables: cells with 1, 2, 4 columns, records with 2, then both kinds with 4",
     )
     synl_rate: float = setting(1.5e-3, "learning rate on tables, double with one column")
     prose: int = setting(128, "words of prose a needle is hidden in")
-    needle_steps: int = setting(160, "steps on needles at the end, the short task that SynL should help")
+    needle_steps: int = setting(250, "steps on needles at the end, the short task that SynL should help")
     needle_rate: float = setting(1e-3, "learning rate on needles")
     items: int = setting(
         200, "documents, tables or needles a judgement; a cell of the needle grid has a fifth"

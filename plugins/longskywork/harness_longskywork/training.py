@@ -20,12 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.fit import fit, seed_everything
+from harness.results import write_json
 from harness_longskywork.interleaving import interleave
 from harness_longskywork.models import load, scaled, small
 from harness_longskywork.settings import LongSkywork, Order, Task
 from harness_longskywork.symbols import IGNORED, Rows, facts, load_symbols, needles, repeats, tables
 
-FORMS = ((1, False), (2, False), (4, False), (2, True), (4, True))  # columns, records: cells come first
+# Columns, and the share of batches that are records: cells come first, and records alone would make them forgotten.
+FORMS = ((1, 0.0), (2, 0.0), (4, 0.0), (2, 1.0), (4, 0.5))
 STEPS_TO = 0.9  # what a start must reach on needles
 PIECE = 4096  # tokens whose logits are in memory at once
 
@@ -45,7 +47,12 @@ def stages(run: Any) -> Path:
     folder = copy_stage(run)
     if method.base:
         folder = stage(
-            run, "base", folder, {}, ("base_steps", "base_rate", "document"), functools.partial(_base, run)
+            run,
+            "base",
+            folder,
+            {},
+            ("base_steps", "base_rate", "document", "copy_steps", "copy_share"),
+            functools.partial(_base, run),
         )
     if method.order is not Order.none or method.scaling.name != "none":
         long = {
@@ -69,7 +76,7 @@ def stages(run: Any) -> Path:
         share = {"share": method.synl_share}
         for turn in range(len(FORMS)):
             if task.synl_steps[turn]:
-                inputs = {**share, "turn": turn, "steps": task.synl_steps[turn]}
+                inputs = {**share, "form": FORMS[turn], "turn": turn, "steps": task.synl_steps[turn]}
                 folder = stage(run, "synl", folder, inputs, ("rows", "questions", "synl_rate", "prose"),
                                functools.partial(_synl, run, turn))  # fmt: skip
     return folder
@@ -214,14 +221,23 @@ def document_mask(segments: Tensor) -> Tensor:
 
 def _base(run: Any, before: Path, to: Path) -> None:
     task, symbols, prose = run.task, *material(run)
+    repeating = round(task.batch_size * task.copy_share) if task.copy_steps else 0
 
     def draw(random: np.random.Generator) -> Rows:
-        ids = np.stack(
-            [facts(random, symbols, prose, task.document)["input_ids"] for _ in range(task.batch_size)]
-        )
-        return {"input_ids": ids, "labels": ids}
+        documents = [
+            facts(random, symbols, prose, task.document)["input_ids"]
+            for _ in range(task.batch_size - repeating)
+        ]
+        ids = np.stack(documents)
+        if not repeating:
+            return {"input_ids": ids, "labels": ids}
+        again = repeats(random, symbols, repeating, task.document)
+        return {
+            "input_ids": np.concatenate([ids, again["input_ids"]]),
+            "labels": np.concatenate([ids, again["labels"]]),
+        }
 
-    _next(run, "base", load(before), draw, task.base_steps, task.base_rate, "cosine", to)
+    _next(run, "base", load(before), draw, task.base_steps, task.base_rate, "constant", to)
 
 
 def _long(run: Any, before: Path, to: Path) -> None:
@@ -262,11 +278,12 @@ def _short(run: Any, before: Path, to: Path) -> None:
 
 def _synl(run: Any, turn: int, before: Path, to: Path) -> None:
     task, symbols, prose = run.task, *material(run)
-    columns, records = FORMS[turn]
+    columns, share = FORMS[turn]
     rate = task.synl_rate * (2 if columns == 1 else 1)
 
     def draw(random: np.random.Generator) -> Rows:
         if random.random() < run.method.synl_share:
+            records = bool(random.random() < share)
             return tables(random, symbols, task.rows, columns, records, task.batch_size, task.questions)
         return needles(random, symbols, prose, task.prose // 4, task.batch_size)
 
@@ -287,17 +304,21 @@ def needle_stage(run: Any, before: Path) -> Path:
 
     def make(before: Path, to: Path) -> None:
         model = load(before, run.device)
-        seen: dict[int, float] = {0: float(scored(model, looked)["exact"].mean())}
+        so_far = run.folder / "needles.json"  # of a run that was killed: only later looks come again
+        found = json.loads(so_far.read_text(encoding="utf-8")) if so_far.exists() else {}
+        seen = {int(step): float(exact) for step, exact in found.items()}
+        seen[0] = float(scored(model, looked)["exact"].mean())
 
         def look(done: int, **_: float) -> None:
             seen[done] = float(scored(model, looked)["exact"].mean())
+            write_json(so_far, seen)
             model.train()
 
         _next(run, "needles", model, lambda random: needles(random, symbols, prose, task.prose, task.batch_size),
               task.needle_steps, task.needle_rate, "constant", to, offset=9, log=look)  # fmt: skip
+        so_far.unlink(missing_ok=True)
         reached = [step for step, exact in seen.items() if exact >= STEPS_TO]
-        found = {"steps": min(reached, default=None), "by_step": seen}
-        (to / "steps.json").write_text(json.dumps(found), encoding="utf-8")
+        write_json(to / "steps.json", {"steps": min(reached, default=None), "by_step": seen})
 
     settings = ("needle_steps", "needle_rate", "prose", "items")
     return stage(run, "needles", before, {}, settings, make)

@@ -4,6 +4,7 @@ import argparse
 import json
 import textwrap
 
+import numpy as np
 import pytest
 from harness_longskywork.commands import heatmap_, interleave_, tables_
 from harness_longskywork.preparation import check
@@ -72,6 +73,44 @@ def test_the_needle_grid_of_a_run_is_drawn(text, tmp_path, monkeypatch):
     assert "</svg>" in (tmp_path / "needles.svg").read_text(encoding="utf-8")
 
 
+def test_looks_at_needles_outlive_a_kill(text, tmp_path, monkeypatch):
+    from harness_longskywork import evaluation
+
+    plugin, scored, looks = load("longskywork"), evaluation.scored, []
+
+    def killed(model, rows):
+        looks.append(1)
+        if len(looks) == 3:  # at the start, after 10 steps, after 20
+            raise KeyboardInterrupt
+        return scored(model, rows)
+
+    given = {"data.corpus": str(text), "task.needle_steps": "20"}
+    spec = smoke_spec(plugin, "copy_warm_up", tmp_path / "results", given=given)
+    monkeypatch.setattr(evaluation, "scored", killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute(spec, plugin)
+    monkeypatch.setattr(evaluation, "scored", scored)
+    result = execute(spec, plugin)
+    assert result.status == "finished", result.error
+    kept = json.loads((spec.folder / "output" / "needles" / "steps.json").read_text(encoding="utf-8"))
+    assert set(kept["by_step"]) == {"0", "10", "20"}
+
+
+def test_prose_keeps_the_place_of_a_rare_word(text, tmp_path):
+    from harness_longskywork.preparation import prepare
+    from harness_longskywork.symbols import load_symbols
+
+    from harness.data.sources import resolve
+
+    text.write_text(
+        "\n\n".join(["the cat sat on the mat and a zebra sat on the cat"] * 100), encoding="utf-8"
+    )
+    prepare(Task(vocabulary=4, prose=8), {"corpus": resolve(str(text), cache=tmp_path)}, None, tmp_path)
+    symbols, prose = load_symbols(tmp_path / "symbols.npz"), np.load(tmp_path / "train.npy")
+    the, cat, on, rest = symbols.prose  # the three most frequent words, and all others
+    assert prose[:13].tolist() == [the, cat, rest, on, the, rest, rest, rest, rest, rest, on, the, cat]
+
+
 def test_bad_input_gets_a_sentence(text, tmp_path):
     out = tmp_path / "x.jsonl"
     for act, words in (
@@ -92,6 +131,7 @@ def test_bad_input_gets_a_sentence(text, tmp_path):
         ({"document": 50}, "multiple of 24"),
         ({"window": 96}, "shorter than a document of 120 tokens"),
         ({"rows": 80}, "at most 50"),
+        ({"vocabulary": 1}, "at least 2"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(sizes, words):
