@@ -281,8 +281,9 @@ def test_exact_is_what_additions_are_judged_by(opened):
 SMALL = {  # additions of two digits: what four digits show, in a few seconds
     "task__validation_problems": 200, "task__train_problems": 200, "task__base_width": 32, "task__base_layers": 2,
     "task__base_batch": 128, "task__base_learning_rate": 4e-3, "task__base_warmup": 20, "task__base_every": 10,
-    "task__base_accuracy": 0.5, "task__base_steps": 1000, "task__chat_steps": 150, "task__prompts": 64,
-    "task__samples": 4, "task__most_drop": 0.2, "task__validate_every": 10,
+    "task__base_accuracy": 0.5, "task__base_steps": 1000, "task__chat_steps": 400, "task__chat_copies": 0.0,
+    "task__chat_learning_rate": 1e-3, "task__prompts": 64, "task__samples": 4, "task__most_drop": 0.2,
+    "task__validate_every": 10,
 }  # fmt: skip
 
 
