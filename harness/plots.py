@@ -7,6 +7,7 @@ by the page's own, so that one drawing is legible in light and dark.
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -152,7 +153,9 @@ def _bars(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
         for place, y, low, high in known:
             bar = axes.errorbar(place, y, [[y - low], [high - y]], color=INK, linewidth=1, capsize=2)
             _marked(bar.get_children(), line)
-    axes.set_xticks(range(len(figure.points)), [str(label) for label in figure.points.values()])
+    room = max(8, 64 // max(1, len(figure.points)))  # letters that fit below a group
+    names = [textwrap.fill(str(label), room, break_long_words=False) for label in figure.points.values()]
+    axes.set_xticks(range(len(names)), names)
     _values(axes.yaxis, figure.log_y)
 
 
