@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.results import write_text
+
 MARK = "benchmarks"
 
 
@@ -26,12 +28,10 @@ def publish(root: Path, found: Mapping[str, Any], machine: Mapping[str, Any]) ->
         for one in (found[row.name]["rows"] if row.name in found else old.get(row.name, []))
     ]
     page = {**machine, "met": tally(rows), "rows": rows}
-    part = path.with_name(f".{path.name}")
-    part.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_text(path, json.dumps(page, indent=1) + "\n")
     for name in ("README.md", "docs/performance.md"):
         text = (root / name).read_text(encoding="utf-8")
-        (root / name).write_text(with_table(text, page), encoding="utf-8")
+        write_text(root / name, with_table(text, page))
 
 
 def tally(rows: Sequence[Mapping[str, Any]]) -> str:
