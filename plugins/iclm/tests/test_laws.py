@@ -189,3 +189,23 @@ def test_shuffled_windows_are_the_same_windows_in_an_order_of_the_seed():
 
     assert sorted(told(seed=1)) == sorted(told(shuffled=False))
     assert told(seed=1) == told(seed=1) != told(seed=2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 120), st.integers(1, 8), st.booleans())
+def test_the_graph_is_that_of_sorting_all_edges_hubs_included(seed, documents, k, hub):
+    random = np.random.default_rng(seed)
+    ids = random.integers(-1, documents, (documents, k))
+    if hub:
+        ids[:, 0] = 0  # a neighbour of all
+    similarities = (random.integers(0, 5, (documents, k)) / 5).astype(np.float32)  # many ties
+    heaviest: dict[tuple[int, int], float] = {}
+    for a, (near, weights) in enumerate(zip(ids.tolist(), similarities.tolist(), strict=True)):
+        for b, weight in zip(near, weights, strict=True):
+            if b >= 0 and b != a:
+                for edge in ((a, b), (b, a)):
+                    heaviest[edge] = max(weight, heaviest.get(edge, -1.0))
+    starts, edges, weights = graph(ids, similarities)
+    rows = np.repeat(np.arange(documents), np.diff(starts))
+    found = list(zip(rows.tolist(), (-weights).tolist(), edges.tolist(), strict=True))
+    assert found == sorted((a, -weight, b) for (a, b), weight in heaviest.items())
