@@ -137,9 +137,7 @@ def test_a_paper_of_this_repository_is_whole_in_its_wheel(fresh):
     package = ROOT / "plugins" / "alibi" / "harness_alibi"
     for path in [*package.rglob("*.py"), *package.rglob("*.yaml")]:
         assert str(path.relative_to(package.parent)) in names
-    assert "length: 64" in fresh(
-        "harness", "run", "-m", "+experiment=alibi", "method=alibi/alibi", "--cfg", "job"
-    )
+    assert "length: 64" in fresh("harness", "run", "+experiment=alibi", "method=alibi/alibi", "--cfg", "job")
 
 
 def test_the_plugin_page_followed_word_by_word_ends_in_a_verdict(fresh, text):

@@ -7,8 +7,6 @@ would otherwise lose all their neighbours first. The paper does not say in which
 counted: in what is left of it (`residual`, our default), or in the whole (`static`).
 """
 
-from typing import Any
-
 import numba
 import numpy as np
 
@@ -47,15 +45,7 @@ def graph(ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.nda
     return starts, edges, weights
 
 
-def _compiled(function: Any) -> Any:
-    """Compile a function, once a machine where its folder or the user's cache may be written."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # there is nowhere to keep it
-        return numba.njit(function)
-
-
-@_compiled
+@numba.njit
 def _rows(ids, similarities):  # type: ignore[no-untyped-def]
     """The graph, O(edges): count each row's edges, place them, then sort and thin out every row by itself."""
     documents, k = ids.shape
@@ -115,7 +105,7 @@ def _rows(ids, similarities):  # type: ignore[no-untyped-def]
     return starts, edges[:kept].copy(), weights[:kept].copy()
 
 
-@_compiled
+@numba.njit
 def _walk(starts, edges, degree, by_degree, bins, draws, residual):  # type: ignore[no-untyped-def]
     """Algorithm 1. `by_degree` holds what is unvisited, sorted by degree; bin d of it begins at `bins[d]`.
 
