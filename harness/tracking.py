@@ -57,6 +57,7 @@ class Mirror:
         self.artifacts = artifacts
         try:
             with _opening(uri):
+                _make_whole(uri)
                 self.client = MlflowClient(tracking_uri=uri)
                 self.client.search_experiments(max_results=1)
         except Exception as error:
@@ -239,6 +240,23 @@ class Mirror:
         ]
         if inputs:
             self.client.log_inputs(run_id, datasets=inputs)
+
+
+def _make_whole(uri: str) -> None:
+    """Make a local store that is not there yet, whole or not at all.
+
+    MLflow makes its tables by some forty migrations: a kill amid them leaves a file that no later start can open.
+    """
+    from mlflow import MlflowClient
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists() or not os.access(path.parent, os.W_OK):
+        return
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    for left in path.parent.glob(f"{unfinished.name}*"):  # by a start that was killed, with its journal
+        left.unlink()
+    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    os.replace(unfinished, path)
 
 
 def _opening(uri: str) -> contextlib.AbstractContextManager[Any]:

@@ -2,8 +2,11 @@
 
 import contextlib
 import multiprocessing
+import os
+import signal
 import sqlite3
 import threading
+import time
 
 import pytest
 
@@ -18,7 +21,7 @@ def _first_start(folder, barrier) -> None:
 
     barrier.wait()
     store = Mirror(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")
-    store.close_sweep(store.open_sweep("alibi", "a-sweep", "harness run"), failed=False)
+    store.close_sweep(store.open_sweep("alibi", f"sweep-{os.getpid()}", "harness run"), failed=False)
 
 
 def test_sixteen_first_starts_at_once_on_a_fresh_store_all_succeed(tmp_path):
@@ -38,6 +41,26 @@ def test_sixteen_first_starts_at_once_on_a_fresh_store_all_succeed(tmp_path):
     runs = client.search_runs([client.get_experiment_by_name("alibi").experiment_id])
     assert len(runs) == 16
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_first_start_killed_amid_the_making_of_the_store_leaves_one_that_opens(tmp_path):
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # once, for all the forks
+
+    context = multiprocessing.get_context("fork")
+    start = context.Process(target=_first_start, args=(tmp_path, context.Barrier(1)))
+    start.start()
+    unfinished = tmp_path / ".mlflow.db.unfinished"
+    while start.is_alive() and not (unfinished.exists() and unfinished.stat().st_size):
+        time.sleep(0.001)
+    os.kill(start.pid, signal.SIGKILL)
+    start.join()
+    assert start.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "mlflow.db").exists()
+    again = context.Process(target=_first_start, args=(tmp_path, context.Barrier(1)))
+    again.start()
+    again.join()
+    assert again.exitcode == 0
+    assert not list(tmp_path.glob(".mlflow.db*unfinished*"))
 
 
 TUNED = '''
