@@ -7,11 +7,10 @@ clock runs over the training loop alone, batches included: imports, the trainer'
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.measuring import Measured, Side, Target, interleaved, one_thread
+from benchmarks.measuring import Measured, Side, Target, interleaved, loop_clock, one_thread
 from benchmarks.sentences import encoder_folder, sentences
 
 WHY = (
@@ -51,24 +50,14 @@ def theirs(folder: Any, texts: list[str], batch: int, steps: int) -> Side:
         SentenceTransformerTrainingArguments,
         losses,
     )
-    from transformers import TrainerCallback
 
     disable_progress_bars()
     data = Dataset.from_dict({"anchor": texts, "positive": texts})
 
-    class Clock(TrainerCallback):
-        began = ended = 0.0
-
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.perf_counter()
-
-        def on_train_end(self, *_: Any, **__: Any) -> None:
-            self.ended = time.perf_counter()
-
     def run() -> float:
         model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
         model.max_seq_length = LENGTH
-        clock = Clock()
+        clock = loop_clock()
         with tempfile.TemporaryDirectory() as room:
             arguments = SentenceTransformerTrainingArguments(
                 output_dir=room, max_steps=steps, per_device_train_batch_size=batch, learning_rate=RATE,
@@ -79,7 +68,7 @@ def theirs(folder: Any, texts: list[str], batch: int, steps: int) -> Side:
             SentenceTransformerTrainer(
                 model=model, args=arguments, train_dataset=data, loss=loss, callbacks=[clock]
             ).train()
-        return clock.ended - clock.began
+        return float(clock.seconds)
 
     return run
 

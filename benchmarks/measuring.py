@@ -211,6 +211,22 @@ def agree(ours: float, theirs: float, within: float, what: str) -> None:
         raise RuntimeError(f"the sides disagree on {what}: {ours:.6g} here, {theirs:.6g} there")
 
 
+def loop_clock() -> Any:
+    """Return a callback for transformers' trainers whose `seconds` are those of the training loop alone."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        began = seconds = 0.0
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            self.seconds = time.perf_counter() - self.began
+
+    return Clock()
+
+
 def one_thread() -> None:
     """Keep torch and faiss to one thread (the environment does it for the others)."""
     import torch

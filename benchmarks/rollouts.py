@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.measuring import Measured, Pairs, Target, interleaved, one_thread
+from benchmarks.measuring import Measured, Pairs, Target, interleaved, loop_clock, one_thread
 
 
 def prepared(task: Any, room: Path) -> tuple[Path, Path]:
@@ -70,19 +69,10 @@ def theirs(task: Any, data: Path, base: Path, room: Path) -> float:
     """Do as many steps by TRL's trainer; return the seconds of its loop."""
     from datasets import Dataset, disable_progress_bars
     from harness_score.preparation import read
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import RLOOConfig, RLOOTrainer
 
     disable_progress_bars()
-
-    class Clock(TrainerCallback):
-        began = ended = 0.0
-
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.perf_counter()
-
-        def on_train_end(self, *_: Any, **__: Any) -> None:
-            self.ended = time.perf_counter()
 
     def right(completions: list[str], answer: list[str], **_: Any) -> list[float | None]:
         return [float(a.strip() == b.strip()) for a, b in zip(completions, answer, strict=True)]
@@ -100,13 +90,13 @@ def theirs(task: Any, data: Path, base: Path, room: Path) -> float:
         logging_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, bf16=False,
         gradient_checkpointing=False, generation_kwargs={"min_new_tokens": longest},
     )  # fmt: skip
-    clock = Clock()
+    clock = loop_clock()
     model = AutoModelForCausalLM.from_pretrained(base)
     RLOOTrainer(
         model=model, reward_funcs=right, args=arguments, train_dataset=problems, processing_class=tokenizer,
         callbacks=[clock],
     ).train()  # fmt: skip
-    return clock.ended - clock.began
+    return float(clock.seconds)
 
 
 def measure(toy: bool) -> Iterator[Measured]:

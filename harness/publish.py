@@ -30,6 +30,7 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
     """Judge the runs of `papers` (all by default) and write report files beside what is printed."""
     cards: list[dict[str, Any]] = []
     every: list[Record] = []
+    names: list[str] = []
     files: dict[str, str] = {}
     folder = results / "reports"
     for plugin, records in _records(papers, results, uri):
@@ -37,9 +38,10 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
         found = report.judge(plugin.name, plugin.paper, records, stale)
         cards += found
         every += records
+        names.append(plugin.name)
         files[f"{plugin.name}.json"] = as_text(found)
         files[f"{plugin.name}.md"] = report.to_markdown(found)
-    page = folder / (next(iter(files)).replace(".json", ".html") if len(files) == 2 else "report.html")
+    page = folder / f"{names[0] if len(names) == 1 else 'report'}.html"
     files[page.name] = report.to_html(cards, every)
     try:
         for name, text in files.items():

@@ -57,7 +57,6 @@ class Mirror:
         self.artifacts = artifacts
         try:
             with _opening(uri):
-                _make_whole(uri)
                 self.client = MlflowClient(tracking_uri=uri)
                 self.client.search_experiments(max_results=1)
         except Exception as error:
@@ -242,31 +241,38 @@ class Mirror:
             self.client.log_inputs(run_id, datasets=inputs)
 
 
-def _make_whole(uri: str) -> None:
-    """Make a local store that is not there yet, whole or not at all.
+def _local(uri: str) -> Path | None:
+    """Return the file of a local store, or None for a server."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+@contextlib.contextmanager
+def _opening(uri: str) -> Iterator[None]:
+    """Hold a lock while a local store is opened, since two that make one file at once break each other's tables."""
+    import filelock
+
+    path = _local(uri)
+    if path is None or not os.access(path.parent, os.W_OK):
+        yield
+        return
+    with filelock.FileLock(f"{path}.lock"):
+        if not path.exists():
+            _make(path)
+        yield
+
+
+def _make(path: Path) -> None:
+    """Make a local store, whole or not at all.
 
     MLflow makes its tables by some forty migrations: a kill amid them leaves a file that no later start can open.
     """
     from mlflow import MlflowClient
 
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or path.exists() or not os.access(path.parent, os.W_OK):
-        return
     unfinished = path.with_name(f".{path.name}.unfinished")
     for left in path.parent.glob(f"{unfinished.name}*"):  # by a start that was killed, with its journal
         left.unlink()
     MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
     os.replace(unfinished, path)
-
-
-def _opening(uri: str) -> contextlib.AbstractContextManager[Any]:
-    """Return a lock on a local store while it is opened: two that make one file at once break each other's tables."""
-    import filelock
-
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not os.access(path.parent, os.W_OK):
-        return contextlib.nullcontext()
-    return filelock.FileLock(f"{path}.lock")
 
 
 def _begun(folder: Path) -> int:
@@ -294,8 +300,8 @@ def level(uri: str, folders: Iterable[Path]) -> bool:
     """
     import sqlite3
 
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not path.exists():
+    path = _local(uri)
+    if path is None or not path.exists():
         return uri == ""
     ask = (
         "SELECT a.value, b.value FROM tags a JOIN tags b USING (run_uuid) JOIN runs USING (run_uuid) "

@@ -11,9 +11,9 @@ import numba
 import numpy as np
 
 from harness.errors import UsageError, nearest
+from harness_iclm.graph import graph
 
 RESTARTS = ("residual", "static", "random")
-LONG_ROW = 64  # edges up to which a row is sorted by insertion
 
 
 def path(ids: np.ndarray, similarities: np.ndarray, restart: str = "residual", seed: int = 0) -> np.ndarray:
@@ -34,75 +34,6 @@ def path(ids: np.ndarray, similarities: np.ndarray, restart: str = "residual", s
     draws = np.random.default_rng(seed).random(len(degree))
     order: np.ndarray = _walk(starts, edges, counted, by_degree, bins, draws, restart == "residual")
     return order
-
-
-def graph(ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the undirected graph as rows: where each starts (documents + 1,), neighbours and weights (edges,).
-
-    Row d lists the neighbours of d from the most similar on. Loops and -1 are dropped.
-    """
-    starts, edges, weights = _rows(np.ascontiguousarray(ids), np.ascontiguousarray(similarities))
-    return starts, edges, weights
-
-
-@numba.njit
-def _rows(ids, similarities):  # type: ignore[no-untyped-def]
-    """The graph, O(edges): count each row's edges, place them, then sort and thin out every row by itself."""
-    documents, k = ids.shape
-    starts = np.zeros(documents + 1, np.int64)
-    for a in range(documents):
-        for b in ids[a]:
-            if b >= 0 and b != a:
-                starts[a + 1] += 1
-                starts[b + 1] += 1
-    for a in range(documents):
-        starts[a + 1] += starts[a]
-    edges, weights = np.empty(starts[-1], np.int64), np.empty(starts[-1], similarities.dtype)
-    ends = starts[:-1].copy()
-    for a in range(documents):
-        for i in range(k):
-            b, w = ids[a, i], similarities[a, i]
-            if b >= 0 and b != a:
-                edges[ends[a]], weights[ends[a]] = b, w
-                edges[ends[b]], weights[ends[b]] = a, w
-                ends[a] += 1
-                ends[b] += 1
-    kept = 0
-    for a in range(documents):
-        first, last = starts[a], ends[a]
-        starts[a] = kept
-        if last - first > LONG_ROW:  # a hub's
-            near, values = edges[first:last].copy(), weights[first:last].copy()
-            for key in (0, 1):  # by neighbour, and the heavier of two first
-                order = np.argsort(near, kind="mergesort") if key else np.argsort(-values, kind="mergesort")
-                near, values = near[order], values[order]
-            once = np.ones(len(near), np.bool_)
-            once[1:] = near[1:] != near[:-1]
-            near, values = near[once], values[once]
-            order = np.argsort(-values, kind="mergesort")
-            edges[kept : kept + len(near)], weights[kept : kept + len(near)] = near[order], values[order]
-            kept += len(near)
-            continue
-        seen = kept
-        for i in range(first, last):
-            b, w = edges[i], weights[i]
-            place = seen
-            for at in range(kept, seen):  # an edge that both ends list, perhaps rounded otherwise
-                if edges[at] == b:
-                    place = -1 if weights[at] >= w else at
-                    break
-            if place < 0:
-                continue
-            seen += place == seen
-            while place > kept and (
-                weights[place - 1] < w or (weights[place - 1] == w and edges[place - 1] > b)
-            ):
-                edges[place], weights[place] = edges[place - 1], weights[place - 1]
-                place -= 1
-            edges[place], weights[place] = b, w
-        kept = seen
-    starts[documents] = kept
-    return starts, edges[:kept].copy(), weights[:kept].copy()
 
 
 @numba.njit

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 from harness_iclm import deduplicate, neighbours, path, windows
+from harness_iclm.graph import graph
 from harness_iclm.orders import clusters, nearest_first, shuffle
-from harness_iclm.walk import graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

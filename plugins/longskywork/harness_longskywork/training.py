@@ -46,14 +46,8 @@ def stages(run: Any) -> Path:
     settings: tuple[str, ...]
     folder = copy_stage(run)
     if method.base:
-        folder = stage(
-            run,
-            "base",
-            folder,
-            {},
-            ("base_steps", "base_rate", "document", "copy_steps", "copy_share"),
-            functools.partial(_base, run),
-        )
+        settings = ("base_steps", "base_rate", "document", "copy_steps", "copy_share")
+        folder = stage(run, "base", folder, {}, settings, functools.partial(_base, run))
     if method.order is not Order.none or method.scaling.name != "none":
         long = {
             name: _plain(getattr(method, name))
@@ -224,13 +218,8 @@ def _base(run: Any, before: Path, to: Path) -> None:
     repeating = round(task.batch_size * task.copy_share) if task.copy_steps else 0
 
     def draw(random: np.random.Generator) -> Rows:
-        documents = [
-            facts(random, symbols, prose, task.document)["input_ids"]
-            for _ in range(task.batch_size - repeating)
-        ]
-        ids = np.stack(documents)
-        if not repeating:
-            return {"input_ids": ids, "labels": ids}
+        documents = [facts(random, symbols, prose, task.document) for _ in range(task.batch_size - repeating)]
+        ids = np.stack([document["input_ids"] for document in documents])
         again = repeats(random, symbols, repeating, task.document)
         return {
             "input_ids": np.concatenate([ids, again["input_ids"]]),

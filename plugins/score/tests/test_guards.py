@@ -13,7 +13,9 @@ def healthy(guard, steps=100):
 
 
 def test_a_healthy_training_goes_on():
-    healthy(Guard(Task()))
+    guard = Guard(Task())
+    healthy(guard)
+    assert guard.state["step"] == 99
 
 
 def test_answering_worse_first_stops_it():
@@ -50,6 +52,7 @@ def test_the_pieces_of_a_step_count_once():
     for step in range(20):
         for piece in range(8):
             guard.stepped(step, kl=0.0, live=piece == 3, cut=0.0)
+    assert guard.state["idle"] == 0
 
 
 def test_a_resumed_guard_remembers():
