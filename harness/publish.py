@@ -66,6 +66,10 @@ def _records(papers: Sequence[str], results: Path, uri: str) -> Iterable[tuple[P
     """
     known = [listing.name for listing in listed()]
     for name in papers:
+        if "=" in name:
+            raise UsageError(
+                f"{name}: settings are for `harness run`; here it is --results FOLDER or --from URI"
+            )
         if name not in known:
             raise UsageError(f"no paper {name!r} is installed: {nearest(name, known)}")
     if uri:

@@ -27,6 +27,7 @@ MISTAKES = {
     "unknown source": (["run", *SMOKE, "data.corpus=builtin:bible"], ["bible", "python"]),
     "unknown data name": (["run", *SMOKE, "data.corpse=x.txt"], ["did you mean 'corpus'"]),
     "unknown command": (["rapport"], ["rapport", "report"]),
+    "a setting to report": (["report", "results=mine"], ["results=mine", "--results FOLDER"]),
     "unknown paper to report": (["report", "albi"], ["did you mean 'alibi'"]),
     "unknown paper's data": (["data", "albi"], ["did you mean 'alibi'"]),
 }

@@ -60,6 +60,11 @@ def check(task: Task) -> None:
             f"task.window={task.window} is shorter than a document of {task.document} tokens: raise it, or lower "
             "task.document"
         )
+    if not 0 <= round(task.batch_size * task.copy_share) < task.batch_size:
+        raise UsageError(
+            f"task.copy_share={task.copy_share} leaves none of {task.batch_size} rows to documents: "
+            "give a share from 0 to below 1"
+        )
     if task.vocabulary < 2:
         raise UsageError("task.vocabulary must be at least 2: a frequent word, and one symbol for all others")
     if 2 * task.rows > NAMES:

@@ -129,6 +129,8 @@ def test_bad_input_gets_a_sentence(text, tmp_path):
     ("sizes", "words"),
     [
         ({"document": 50}, "multiple of 24"),
+        ({"copy_share": 1.0}, "share from 0 to below 1"),
+        ({"copy_share": -1.0}, "share from 0 to below 1"),
         ({"window": 96}, "shorter than a document of 120 tokens"),
         ({"rows": 80}, "at most 50"),
         ({"vocabulary": 1}, "at least 2"),
