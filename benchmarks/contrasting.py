@@ -14,9 +14,9 @@ from benchmarks.measuring import Measured, Side, Target, interleaved, loop_clock
 from benchmarks.sentences import encoder_folder, sentences
 
 WHY = (
-    "both spend nine tenths of a step in the same matrix products, forward and backward, padded alike: what our loop "
-    "saves around them is a twentieth. Embedding a batch in groups of like length would skip the padding, but changes "
-    "the dropout masks and so every published run"
+    "reasoned, not profiled: both do the same matrix products, forward and backward, padded alike, and these are most "
+    "of a step. Embedding a batch in groups of like length would skip the padding, but changes the dropout masks and "
+    "so every published run"
 )
 TEMPERATURE, RATE, LENGTH = 0.05, 3e-5, 32
 

@@ -27,11 +27,6 @@ STEPS: dict[str, tuple[int, int, str]] = {  # step -> (size at 1x, at toy size, 
     "report": (50, 6, "runs"),
 }
 
-WHY = {
-    "walk": "nine tenths of it sort the graph's edges (n log n, and beyond the processor's cache); a counting sort "
-    "would be linear, but changes a module that published runs were made with",
-}
-
 
 def walk(size: int, room: Path) -> Callable[[], Any]:
     """Return the walk through `size` documents."""
@@ -151,7 +146,6 @@ def measure(toy: bool) -> Iterator[Measured]:
             min(steps),
             max(steps),
             Target("at most", 1.15, ""),
-            WHY.get(step, ""),
             detail=detail,
         )
         steps = [exponent(sizes[i : i + 2], memory[i : i + 2]) for i in range(len(sizes) - 1)]

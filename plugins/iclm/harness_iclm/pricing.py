@@ -12,7 +12,7 @@ from harness import Plan, Run
 from harness_iclm.training import decoder
 
 PAPER = 235_266_464  # documents, its section 3.1
-# Documents a second, k = 10, residual degree, 200,000 documents with random neighbours (the worst for caches), 2026-11-26.
+# Documents a second, k = 10, residual degree, 200,000 documents with random neighbours (2026-11-26).
 WALKED, SYMMETRISED = 1_500_000, 1_100_000
 FORMULA = (
     "FLOPs = 6 x parameters x tokens + 12 x layers x width x length x tokens (no credit for a document mask); "
