@@ -95,6 +95,7 @@ CARRIERS = (
     "ranks",
     "results",
     "run",
+    "stages",
 )
 
 STATEMENTS = ".claims"  # what a plugin states about runs judges them, and does not make them

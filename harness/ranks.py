@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.run import stage, stage_folder
+from harness.stages import stage, stage_folder
 
 
 def places(count: int) -> list[dict[str, str]]:

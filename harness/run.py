@@ -38,6 +38,7 @@ from harness.results import (
     write_result,
     write_text,
 )
+from harness.stages import stage
 
 KEY_VERSION = 1
 
@@ -248,35 +249,6 @@ def forget_after(curves: Path, step: int) -> None:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
     write_text(curves, "".join(kept))
-
-
-def stage(stages: Path, name: str, inputs: Any, make: Callable[[Path], None]) -> Path:
-    """Return the folder for `inputs`, calling `make(folder)` only if nobody has made it yet.
-
-    A content-addressed cache: `inputs` holds everything that decides the content. Callers in other
-    processes wait for the one that makes it; a folder appears whole or not at all.
-    """
-    import filelock
-
-    folder = stage_folder(stages, name, inputs)
-    if folder.is_dir():
-        return folder
-    stages.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{folder}.lock"):
-        if folder.is_dir():
-            return folder
-        unfinished = folder.with_name(f".{folder.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        make(unfinished)
-        write_json(unfinished / "stage.json", {"name": name, "inputs": inputs})
-        os.rename(unfinished, folder)
-    return folder
-
-
-def stage_folder(stages: Path, name: str, inputs: Any) -> Path:
-    """Return where the stage for `inputs` is, or would be."""
-    return stages / f"{name}-{digest(inputs)[:16]}"
 
 
 def rebuild(cls: type, values: Mapping[str, Any]) -> Any:

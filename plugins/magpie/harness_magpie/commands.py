@@ -199,7 +199,7 @@ def picked(device: str) -> str:
 def chat_model(model: str, results: Path) -> tuple[Path, dict[str, str]]:
     """Return a model's folder, with GGUF unpacked once, and its name, revision and licence."""
     from harness.data.sources import resolve_model
-    from harness.run import stage
+    from harness.stages import stage
     from harness_magpie import paper
 
     stages = results / "stages"

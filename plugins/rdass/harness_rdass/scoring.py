@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.results import digest
-from harness.run import stage
+from harness.stages import stage
 from harness_rdass.encoders import CharacterTfidf, Encodes, open_encoder
 from harness_rdass.judging import rdass
 from harness_rdass.overlap import rouge, tokenizer
