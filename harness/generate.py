@@ -133,7 +133,8 @@ def choose(logits: Tensor, draw: Tensor, temperature: float = 1.0, top_p: float 
         return logits.argmax(dim=-1)
     probability, order = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
     below = probability.cumsum(dim=-1) - probability  # mass of the tokens before this one
-    probability = torch.where(below < top_p, probability, 0.0)
-    reach = probability.cumsum(dim=-1)
+    kept = below < top_p
+    reach = torch.where(kept, probability, 0.0).cumsum(dim=-1)
     place = (reach <= draw[:, None] * reach[:, -1:]).sum(dim=-1, keepdim=True)
-    return order.gather(-1, place.clamp(max=logits.shape[-1] - 1))[:, 0]
+    last = kept.sum(dim=-1, keepdim=True) - 1  # a draw that float32 rounds to 1 reaches no further
+    return order.gather(-1, place.minimum(last))[:, 0]

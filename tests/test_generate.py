@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
@@ -126,6 +126,7 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it():
     st.floats(0.01, 1),
     st.floats(0.05, 3),
 )
+@example(logits=[0.0, 1.0], draw=1 - 1e-16, top_p=0.5, temperature=1.0)  # 1 in float32
 def test_a_chosen_token_is_never_less_probable_than_one_dropped(logits, draw, top_p, temperature):
     row = torch.tensor([logits])
     token = choose(row, torch.tensor([draw]), temperature, top_p).item()
