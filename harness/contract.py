@@ -163,12 +163,7 @@ def smoke_spec(
 
 def _warm() -> None:
     """Import what every run needs once, so that each fork has it."""
-    import importlib
-
-    from harness.isolate import PRELOAD
-
-    for name in PRELOAD:
-        importlib.import_module(name)
+    import harness.warm  # noqa: F401
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:

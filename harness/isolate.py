@@ -25,21 +25,7 @@ from harness.ranks import join, places
 from harness.results import LOG, PROGRESS, Result, read_result, write_result
 from harness.run import Spec
 
-# What nearly every run imports; what is missing here, each run pays anew: torch._dynamo alone takes a second.
-PRELOAD = [
-    "torch",
-    "torch._dynamo",
-    "accelerate",
-    "pandas",
-    "pyarrow.parquet",
-    "scipy.stats",
-    "transformers.masking_utils",
-    "transformers.modeling_layers",
-    "transformers.generation.utils",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto",
-    "harness.run",
-]
+PRELOAD = ["harness.warm"]  # what the fork server imports before its first run
 
 
 def isolated(

@@ -96,6 +96,7 @@ CARRIERS = (
     "results",
     "run",
     "stages",
+    "warm",
 )
 
 STATEMENTS = ".claims"  # what a plugin states about runs judges them, and does not make them
@@ -201,8 +202,18 @@ def packages() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
+def _processor() -> str:
+    """Return the processor's name as the system tells it, or ""."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor()
+
+
 def environment(device: str) -> dict[str, Any]:
-    """Say where a run ran: Python, packages, platform, processor, threads and device, and what its GPUs took."""
+    """Say where a run ran: Python, packages, processor, cores, memory, threads, device, and what its GPUs took."""
+    import psutil
     import torch
 
     packages = ("torch", "transformers", "accelerate", "numpy", "scipy", "lm-eval", "paper-harness")
@@ -215,7 +226,9 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "leased": [name for name in os.environ.get("HARNESS_LEASED", "").split(",") if name],
