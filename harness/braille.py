@@ -7,8 +7,8 @@ from math import isfinite
 
 from rich.text import Text
 
+from harness.phrases import number
 from harness.plots import Line
-from harness.report_text import number
 
 COLOURS = ("blue", "dark_orange", "green", "magenta", "yellow", "cyan")
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # Unicode braille, by row and column

@@ -16,8 +16,9 @@ from harness.compare import compare
 from harness.errors import HarnessError, UsageError, nearest
 from harness.figures import Line
 from harness.paper import Figure
+from harness.phrases import effect, number, plus_minus, power, span
 from harness.plugins import listed, load
-from harness.report_text import effect, number, plain, plus_minus, power, span
+from harness.report_text import plain
 from harness.results import Record, write_json, write_text
 from harness.select import select
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.paper import Figure
+from harness.phrases import number, printable
 from harness.plots import COLOURS, INK, PAPER, STANDS, Line, height, legend_columns, mark, plot
-from harness.report_text import number, printable
 from harness.results import Record, read_curves, write_text
 
 CURVE_POINTS = 200

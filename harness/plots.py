@@ -14,7 +14,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from harness.paper import Figure
-from harness.report_text import number, printable
+from harness.phrases import number, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,9 +20,9 @@ from rich.console import Console
 
 from harness import report
 from harness.errors import HarnessError, UsageError, nearest
+from harness.phrases import bound, counts, judged_on, ours, said, setting, theirs
 from harness.plugins import Plugin, listed, load
 from harness.provenance import stale
-from harness.report_text import bound, counts, judged_on, ours, said, setting, theirs
 from harness.results import Record, as_text, find_runs, write_json, write_text
 
 

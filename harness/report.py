@@ -18,11 +18,12 @@ from harness.costs import costs
 from harness.errors import HarnessError
 from harness.figures import draw
 from harness.paper import Claim, Items, Paper, Reported, Seen
+from harness.phrases import number
 from harness.power import answer, values
 from harness.provenance import command, date, machine, note
 from harness.ranking import ranks
 from harness.report_html import to_html
-from harness.report_text import number, to_json, to_markdown, to_terminal
+from harness.report_text import to_json, to_markdown, to_terminal
 from harness.results import Record
 from harness.select import Row, label_of
 from harness.stats import Cell, Interval, cells_of, estimate, holm, seeds_interval, verdict

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import costs, figures, report_text
+from harness import costs, figures, phrases
 from harness.paper import Figure
 from harness.results import Record
 
@@ -19,21 +19,21 @@ FOLDER = Path(__file__).parent
 
 def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] = ()) -> str:
     """Return the report as one HTML page; `records` are the runs whose training curves it draws."""
-    phrases = (
+    names = (
         "bound claimed counts fronts judged_on number ours place plus_minus quantity rank said setting strength "
         "tally theirs troubles why"
     )
     kept = list(records)
     parts = [_part(index, card, kept) for index, card in enumerate(scorecards)]
-    words = {name: getattr(report_text, name) for name in phrases.split()}
+    words = {name: getattr(phrases, name) for name in names.split()}
     return page(
         "report.html.jinja",
         parts=parts,
         filters=filters(scorecards),
         of_seed=of_seed,
         strip=strip,
-        NOTHING=report_text.NOTHING,
-        SIGNS=report_text.SIGNS,
+        NOTHING=phrases.NOTHING,
+        SIGNS=phrases.SIGNS,
         **words,
     )
 
@@ -59,7 +59,7 @@ def filters(scorecards: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {
         "paper": list(dict.fromkeys(card["paper"] for card in scorecards)),
         "budget": list(dict.fromkeys(card["budget"] for card in scorecards)),
-        "verdict": list(report_text.SIGNS) if scorecards else [],
+        "verdict": list(phrases.SIGNS) if scorecards else [],
         "seed": sorted(seeds),
     }
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.paper import Items, Metric, difference
+from harness.phrases import ordinal, place
 from harness.ranking import ranks
-from harness.report_text import ordinal, place
 from harness.stats import Cell, estimate, reduce, verdict
 
 UP = Metric("higher", "accuracy")

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from harness import figures
 from harness.paper import Claim, Figure, Items, Metric, difference
+from harness.phrases import bound, effect, number, plus_minus, power, said, span, tally, theirs
 from harness.report import draw, judge, to_html, to_json, to_markdown, to_terminal
-from harness.report_text import bound, effect, number, plus_minus, power, said, span, tally, theirs
 from harness.results import find_runs
 from tests.records import PAPER, answers, write_run, write_sweep
 

@@ -1,0 +1,260 @@
+"""A scorecard in words: the phrases that the terminal, Markdown, the page and every drawing share.
+
+Numbers show what is known: an interval is printed to two digits of its half width, a paper's number
+only with its source and how we know it, and no method is called best while another one ties with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from math import floor, log10
+from typing import Any
+
+NOTHING = "There is no run to judge yet. Start with: harness run -m +experiment=quickstart"
+SIGNS = {"holds": "✓", "fails": "✗", "open": "?"}
+
+Card = Mapping[str, Any]
+
+
+def printable(text: str) -> str:
+    """Return text on one line, without control codes: what came from data may hold any."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def number(value: float | None) -> str:
+    """Return a number to three or four digits; an en dash where there is none."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    for unit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if size >= unit:
+            return f"{value / unit:.3g}{letter}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 0.01 or size == 0:
+        digits = 3 if size < 10 else 2 if size < 100 else 1
+        return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+    return f"{value:.2g}"
+
+
+def span(value: float | None, low: float | None, high: float | None) -> str:
+    """Return `value [low, high]` to two digits of the half width, or the value alone."""
+    if value is None or low is None or high is None or not high > low:
+        return number(value)
+    show = _like(low, high)
+    return f"{show(value)} [{show(low)}, {show(high)}]"
+
+
+def plus_minus(summary: Mapping[str, Any] | None) -> str:
+    """Return `mean ±half`, the mean alone without an interval, an en dash without a number."""
+    mean, low, high = (summary[key] if summary else None for key in ("mean", "low", "high"))
+    if mean is None or low is None or high is None or not high > low:
+        return number(mean)
+    show = _like(low, high)
+    return f"{show(mean)} ±{show((high - low) / 2)}"
+
+
+def _like(low: float, high: float) -> Callable[[float], str]:
+    """Return how to print numbers of an interval: to two digits of its half width."""
+    digits = 1 - floor(log10((high - low) / 2))
+    if max(abs(low), abs(high)) >= 1e6 or digits > 8:
+        return number
+    return lambda value: f"{value:,.{max(0, digits)}f}"
+
+
+def quantity(claim: Card) -> str:
+    """Say what a claim's number is."""
+    if claim["kind"] == "difference":
+        return f"{claim['metric']}: {claim['method']} ahead of {claim['than']}"
+    if claim["kind"] == "ratio":
+        over = (
+            f"{claim['method']} / {claim['than']}"
+            if claim["than"]
+            else f"/ {claim['over']}, {claim['method']}"
+        )
+        return f"{claim['metric']}{': ' if claim['than'] else ' '}{over}"
+    if claim["kind"] == "share":
+        start, full = claim["of"]
+        return f"{claim['metric']}: {claim['method']}'s share of the way from {start} to {full}"
+    return f"{claim['metric']} of {claim['method']}"
+
+
+def bound(claim: Card) -> str:
+    """Return what a claim asks of its number, as `> 1.3`."""
+    return f"{'>' if claim['side'] == 'above' else '<'} {number(claim['by'])}"
+
+
+def ours(claim: Card) -> str:
+    """Return the measured number with its interval."""
+    return span(claim["difference"], claim["low"], claim["high"])
+
+
+def theirs(claim: Card) -> str:
+    """Return the paper's number with source and how we know it; only a direction if from memory."""
+    reported = claim["reported"]
+    if reported is None:
+        return "no number"
+    if "value" not in reported:
+        direction = f"better than {claim['than']}" if claim["kind"] == "difference" else bound(claim)
+        return f"{direction} (direction only: the number is known from memory)"
+    known = {"paper": "read in the paper", "code": "from its code", "transcription": "from a transcription"}
+    return f"{number(reported['value'])} ({reported['source']}, {known[reported['seen']]})"
+
+
+def basis(claim: Card) -> str:
+    """Say which rule made the interval, on how many seeds and items; empty without one."""
+    if claim["low"] is None:
+        return ""
+    seeds, items = f"{claim['seeds']} paired seeds", f"{claim['items']:,} paired items"
+    return {
+        "exact": "A count, the same with every seed",
+        "seeds": f"{seeds} (t interval)",
+        "items": f"{items} of deterministic methods (bootstrap)",
+        "seeds+items": f"{seeds} and {items} (t interval)",
+    }[claim["rule"]]
+
+
+def why(claim: Card) -> str:
+    """Return the reason of a verdict as a sentence, and what its interval rests on."""
+    reason = claim["reason"]
+    sentence = reason[:1].upper() + reason[1:] if reason.startswith(("the ", "all ", "a ")) else reason
+    return f"{sentence}. {basis(claim)}{'.' if basis(claim) else ''}".strip()
+
+
+def effect(claim: Card) -> str:
+    """Return the effect size as a sentence; empty where none is defined."""
+    found = claim.get("effect")
+    if not found:
+        return ""
+    if found["spread"] == "items":
+        return f"Effect size {number(found['size'])} (d over items)"
+    ahead = f"above zero with {found['ahead']} of {claim['seeds']} seeds"
+    return f"Effect size {number(found['size'])} (g over seeds), {ahead}"
+
+
+def power(claim: Card) -> str:
+    """Say what these runs detect and what a smaller distance would take; empty without an interval.
+
+    As in "3 seeds × 1,379 items detect 1.9; for 1, half of it, you need 11 seeds".
+    """
+    found = claim.get("power")
+    if not found:
+        return ""
+    factor = "a factor of " if claim["kind"] == "ratio" else ""
+    counted = [f"{claim['seeds']} seeds"] if claim["rule"] != "items" else []
+    counted += [f"{claim['items']:,} items"] if claim["items"] else []
+    whose = {"half": ", half of it,", "reported": ", the paper's distance from the bound,", "asked": ""}
+    start = f"{' × '.join(counted)} detect {factor}{number(found['detects'])}"
+    target = f"for {factor}{number(found['target'])}{whose[found['target_is']]}"
+    if claim["rule"] == "items":
+        return f"{start}; {target} you need {found['needs_items']:,} items"
+    if found["needs_seeds"] is None:
+        more = "more items, since no number of seeds would do" if claim["items"] else "more than 1,000 seeds"
+        return f"{start}; {target} you need {more}"
+    return f"{start}; {target} you need {found['needs_seeds']} seeds"
+
+
+def strength(claim: Card) -> str:
+    """Return effect size and power as sentences; empty without an interval."""
+    return " ".join(f"{sentence}." for sentence in (effect(claim), power(claim)) if sentence)
+
+
+def said(card: Card, claim: Card) -> str:
+    """Return the verdict, with its scale where that is not the paper's."""
+    at = "" if card["budget"] == "full" or claim["verdict"] == "open" else f" at {card['budget']} scale"
+    return claim["verdict"] + at
+
+
+def counts(card: Card) -> dict[str, int]:
+    """Return how many claims hold, fail and are open."""
+    return {word: sum(claim["verdict"] == word for claim in card["claims"]) for word in SIGNS}
+
+
+def tally(card: Card) -> str:
+    """Return the counts as a sentence: `3 of 5 claims hold, 1 fails, 1 is open`."""
+    n = counts(card)
+    verbs = ("holds" if n["holds"] == 1 else "hold"), ("fails" if n["fails"] == 1 else "fail")
+    claims = "claim" if len(card["claims"]) == 1 else "claims"
+    still = f"{n['open']} {'is' if n['open'] == 1 else 'are'} open"
+    return f"{n['holds']} of {len(card['claims'])} {claims} {verbs[0]}, {n['fails']} {verbs[1]}, {still}"
+
+
+def setting(card: Card) -> str:
+    """Say in one line where a scorecard's runs were made, and on what."""
+    data = ", ".join(f"{name}: {source}" for name, source in card["data"].items() if source)
+    parts = [f"budget {card['budget']}", card["device"], card["precision"], card["model"], data]
+    return " · ".join(str(part) for part in [*parts, card["machine"], card["date"]] if part)
+
+
+def judged_on(card: Card) -> str:
+    """Return the short name of a scorecard's first data set, and how many more there are."""
+    names = [re.split(r"[/:]", str(name).rstrip("/"))[-1] for name in card["data"].values() if name]
+    return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])])
+
+
+def ordinal(n: int) -> str:
+    """Return 1st, 2nd, 3rd, 4th, ..."""
+    end = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{end}"
+
+
+def place(card: Card, metric: str, method: str) -> str:
+    """Return the place of a method on a metric, "1st" or "1st–3rd" where the rule cannot tell; "" if unknown."""
+    first, last = card.get("ranks", {}).get(metric, {}).get(method, (0, 0))
+    if not first:
+        return ""
+    return ordinal(first) if first == last else f"{ordinal(first)}–{ordinal(last)}"
+
+
+def rank(card: Card, metric: str, method: str) -> str:
+    """Return "best" for a method the rule separates from the second, "tied" for one of the best, or ""."""
+    if method not in card["leaders"].get(metric, []):
+        return ""
+    return "best" if place(card, metric, method) in ("", "1st") else "tied"
+
+
+def fronts(card: Card) -> str:
+    """Say which methods no cheaper one equals, for each cost that was measured."""
+    said = []
+    for cost in card.get("costs", []):
+        names = [
+            point["method"] for point in sorted(cost["points"], key=lambda p: p["cost"]) if point["front"]
+        ]
+        said.append(f"by {cost['quality']} and {cost['text']}: {', '.join(names)}")
+    return "; ".join(said)
+
+
+def troubles(card: Card) -> list[str]:
+    """Return what a reader must know besides the verdicts: stale, failed and missing numbers."""
+    runs = sum(len(method["run_keys"]) for method in card["methods"])
+    lines = []
+    if card["stale"]:
+        lines.append(
+            f"{len(card['stale'])} of {runs} runs were made by other code: rerun=true makes them again."
+        )
+    for run in card["failures"]:
+        lines.append(f"Failed: {run['method']} seed {run['seed']}: {run['type']}: {run['message']}")
+    reasons: dict[str, dict[str, list[str]]] = {}  # reason -> method -> metrics
+    for method, absent in card["absent"].items():
+        for metric, reason in absent.items():
+            reasons.setdefault(reason, {}).setdefault(method, []).append(metric)
+    for reason, by_method in reasons.items():
+        alike: dict[str, list[str]] = {}
+        for method, metrics in by_method.items():
+            alike.setdefault(", ".join(metrics), []).append(method)
+        for metrics_said, methods in alike.items():
+            who = (
+                ", ".join(methods)
+                if len(methods) < 4
+                else f"{', '.join(methods[:2])} and {len(methods) - 2} more"
+            )
+            have = "has" if len(methods) == 1 else "have"
+            lines.append(f"Not measured: {who} {have} no {metrics_said}: {reason}")
+    return lines
+
+
+def claimed(card: Card) -> dict[str, None]:
+    """Return the metrics that claims are about, in their order; all where there is no claim."""
+    names = [claim[key] for claim in card["claims"] for key in ("metric", "over") if claim[key]]
+    return dict.fromkeys(names or card["metrics"])
