@@ -18,7 +18,7 @@ from omegaconf import DictConfig, ListConfig
 from harness import config
 from harness.errors import HarnessError, UsageError, nearest
 from harness.plugins import Plugin, load_all
-from harness.run import Spec
+from harness.spec import Spec
 
 
 def compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], DictConfig]:

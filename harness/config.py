@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import UsageError, nearest
 from harness.plugins import Plugin, load
-from harness.run import Spec, as_plain
+from harness.spec import Spec, as_plain
 
 CHOOSE = "choose"
 

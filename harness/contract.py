@@ -22,7 +22,8 @@ from typing import Any
 from harness.confine import Seen, confined
 from harness.plugins import Plugin, load
 from harness.results import Result, read_result
-from harness.run import Spec, execute, open_run
+from harness.run import execute, open_run
+from harness.spec import Spec
 from harness.statements import composes, near, statements
 
 SMOKE_SECONDS = 10.0  # of processor time, on a slow machine

@@ -23,7 +23,7 @@ from typing import Any
 from harness.locks import held
 from harness.ranks import join, places
 from harness.results import LOG, PROGRESS, Result, read_result, write_result
-from harness.run import Spec
+from harness.spec import Spec
 
 PRELOAD = ["harness.warm"]  # what the fork server imports before its first run
 

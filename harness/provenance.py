@@ -95,6 +95,7 @@ CARRIERS = (
     "ranks",
     "results",
     "run",
+    "spec",
     "stages",
     "warm",
 )

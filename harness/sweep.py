@@ -27,7 +27,8 @@ from harness.locks import alone
 from harness.plugins import Plugin, load, load_all
 from harness.provenance import stale
 from harness.results import Record, Result, local_store, read_result, write_result
-from harness.run import Spec, describe, execute
+from harness.run import describe, execute
+from harness.spec import Spec
 from harness.tuning import tuned
 from harness.watch import Sweep, note, read_journal, watched
 

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.paper import Method, Paper
 from harness.plugins import Plugin
 from harness.results import Result
-from harness.run import Spec
+from harness.spec import Spec
 
 FIRST_SEED = 0
 

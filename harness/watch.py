@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.results import PROGRESS, Result
-from harness.run import Spec
+from harness.spec import Spec
 
 
 @dataclass(frozen=True)
