@@ -10,6 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.xdist_group("sweep")  # one sweep that all look at
@@ -61,6 +62,8 @@ def test_a_run_records_all_that_made_it(swept, text):
     assert result["data"]["corpus"]["digest"] == hashlib.sha256(text.read_bytes()).hexdigest()
     assert (around["threads"], around["cores"], around["device"]) == (1, os.cpu_count(), "cpu")
     assert around["machine"] == platform.machine()
+    assert around["processor"] or platform.machine() not in ("x86_64", "AMD64")
+    assert abs(around["memory_gb"] - psutil.virtual_memory().total / 2**30) < 0.1
     assert len(around["leased"]) == 1
     known = json.loads((path.parent / "packages.json").read_text())
     for name in ("torch", "numpy", "mlflow", "pluggy"):  # those it uses and those it does not
