@@ -209,9 +209,10 @@ def place(card: Card, metric: str, method: str) -> str:
 
 def rank(card: Card, metric: str, method: str) -> str:
     """Return "best" for a method the rule separates from the second, "tied" for one of the best, or ""."""
-    if method not in card["leaders"].get(metric, []):
+    leaders = card["leaders"].get(metric, [])
+    if method not in leaders:
         return ""
-    return "best" if place(card, metric, method) in ("", "1st") else "tied"
+    return "best" if leaders == [method] and place(card, metric, method) in ("", "1st") else "tied"
 
 
 def fronts(card: Card) -> str:

@@ -207,33 +207,6 @@ def holm(p_values: Sequence[float], alpha: float = 0.05) -> list[bool]:
     return marks
 
 
-def leaders(name: str, metrics: Mapping[str, Metric], cells: Mapping[str, Cell]) -> list[str]:
-    """Return the method best on a metric and those that the verdict rule cannot tell from it, best first.
-
-    Methods with too few seeds to be told from any other take no part.
-    """
-    sign = -1.0 if metrics[name].better == "higher" else 1.0
-    known = {m: c for m, c in cells.items() if len(c.values) >= (1 if c.deterministic else SEEDS)}
-    means = {m: np.mean([cell.at(seed) for seed in cell.values]) for m, cell in known.items()}
-    ranked = sorted((m for m in means if isfinite(means[m])), key=lambda m: sign * means[m])
-    group = ranked[:1]
-    for other in ranked[1:]:
-        if _separable(name, metrics, cells[ranked[0]], cells[other]):
-            break
-        group.append(other)
-    return group
-
-
-def _separable(name: str, metrics: Mapping[str, Metric], one: Cell, other: Cell) -> bool:
-    contrast = Contrast("difference", name, one.method, than=other.method)
-    if not (one.deterministic and other.deterministic):
-        # Items only widen an interval over seeds: what seeds cannot separate is tied, and quickly known.
-        by_seeds = [replace(cell, items=dict) for cell in (one, other)]
-        if verdict(estimate(contrast, metrics, by_seeds)) == "open":
-            return False
-    return verdict(estimate(contrast, metrics, [one, other])) != "open"
-
-
 def _exp(value: float) -> float:
     return inf if value > 700 else exp(value)  # NaN stays NaN: no interval
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.paper import Contrast, Items, Metric, difference, level, ratio, share
 from harness.resample import bootstrap
-from harness.stats import Cell, cells_of, estimate, holm, leaders, reduce, seeds_interval, verdict
+from harness.stats import Cell, cells_of, estimate, holm, reduce, seeds_interval, verdict
 
 UP, DOWN = Metric("higher", "accuracy"), Metric("lower", "perplexity", reduce="exp_mean")
 METRICS = {"accuracy": UP, "perplexity": DOWN, "longer": DOWN}
@@ -406,18 +406,6 @@ def test_holm_by_hand():
     assert holm([0.01, 0.015, 0.02, 0.04]) == [True, True, True, True]
     assert holm([0.001, MISSING]) == [True, False]
     assert holm([]) == []
-
-
-def test_a_lone_leader_is_one_that_the_rule_separates():
-    cells = {
-        "good": cell("good", 0.90, 0.91, 0.92),
-        "same": cell("same", 0.91, 0.90, 0.915),
-        "bad": cell("bad", 0.1, 0.2, 0.1),
-        "gone": Cell("gone", "accuracy", {}),
-    }
-    assert leaders("accuracy", METRICS, cells) == ["good", "same"]
-    del cells["same"]
-    assert leaders("accuracy", METRICS, cells) == ["good"]
 
 
 # Properties
