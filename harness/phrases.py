@@ -7,6 +7,7 @@ only with its source and how we know it, and no method is called best while anot
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from math import floor, log10
 from typing import Any
@@ -180,17 +181,29 @@ def tally(card: Card) -> str:
     return f"{n['holds']} of {len(card['claims'])} {claims} {verbs[0]}, {n['fails']} {verbs[1]}, {still}"
 
 
+def changed(card: Card) -> str:
+    """Return the task's settings that differ from the paper's budget, as the command gives them."""
+    return " ".join(word for word in shlex.split(card["command"]) if word.startswith("task."))
+
+
 def setting(card: Card) -> str:
-    """Say in one line where a scorecard's runs were made, and on what."""
+    """Say in one line where a scorecard's runs were made, on what, and what of the task was changed."""
     data = ", ".join(f"{name}: {source}" for name, source in card["data"].items() if source)
-    parts = [f"budget {card['budget']}", card["device"], card["precision"], card["model"], data]
+    parts = [
+        f"budget {card['budget']}",
+        card["device"],
+        card["precision"],
+        card["model"],
+        data,
+        changed(card),
+    ]
     return " · ".join(str(part) for part in [*parts, card["machine"], card["date"]] if part)
 
 
 def judged_on(card: Card) -> str:
-    """Return the short name of a scorecard's first data set, and how many more there are."""
+    """Return the short name of a scorecard's first data set and how many more there are, or what was changed."""
     names = [re.split(r"[/:]", str(name).rstrip("/"))[-1] for name in card["data"].values() if name]
-    return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])])
+    return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])]) or changed(card)
 
 
 def ordinal(n: int) -> str:

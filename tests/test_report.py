@@ -13,7 +13,19 @@ from rich.console import Console
 
 from harness import figures
 from harness.paper import Claim, Figure, Items, Metric, difference
-from harness.phrases import bound, effect, number, plus_minus, power, said, span, tally, theirs
+from harness.phrases import (
+    bound,
+    effect,
+    judged_on,
+    number,
+    plus_minus,
+    power,
+    said,
+    setting,
+    span,
+    tally,
+    theirs,
+)
 from harness.report import draw, judge, to_html, to_json, to_markdown, to_terminal
 from harness.results import find_runs
 from tests.records import PAPER, answers, write_run, write_sweep
@@ -213,8 +225,17 @@ def test_the_command_makes_runs_of_this_setting_again(tmp_path):
     assert card["command"] == (
         "harness run -m +experiment=toy budget=small 'data.corpus=file:my text.txt' task.length=128 model=org/name"
     )
+    assert " · task.length=128 · " in setting(card)
     (card,) = judge("toy", PAPER, [write_run(tmp_path, "toy", 0, {}, budget="full", task={"length": 512})])
     assert card["command"] == "harness run -m +experiment=toy budget=full"
+    assert "task." not in setting(card)
+
+
+def test_a_page_tells_two_settings_of_a_paper_without_data_apart(card):
+    bare = {**card, "data": {}}
+    page = Page(to_html([bare, {**bare, "command": bare["command"] + " task.draw=2"}]))
+    assert page.text.count("task.draw=2") >= 3  # below its name in the overview, beside it, and at its head
+    assert judged_on(bare) == ""
 
 
 # No winner inside a tie
