@@ -6,10 +6,10 @@ by the page's own, so that one drawing is legible in light and dark.
 
 from __future__ import annotations
 
-import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +77,13 @@ def height(figure: Figure, drawn: Sequence[Line]) -> float:
 
 def legend_columns(labels: Iterable[str]) -> int:
     """Return how many names stand side by side above a picture of 5 inches' width, none cut off."""
-    longest = max(map(len, labels), default=0)
-    return 3 if longest <= 18 else 2 if longest <= 28 else 1
+    lengths = list(map(len, labels))
+    for columns, letters in ((3, 43), (2, 56)):  # what is left of the width beside the marks
+        rows, longer = divmod(len(lengths), columns)  # filled column by column, the first ones one row longer
+        ends = [column * rows + min(column, longer) for column in range(columns + 1)]
+        if sum(max(lengths[a:b], default=0) for a, b in pairwise(ends)) <= letters:
+            return columns
+    return 1
 
 
 def plot(canvas: Canvas, figure: Figure, drawn: Sequence[Line]) -> tuple[list[Any], list[str]]:
@@ -156,6 +161,9 @@ def _bars(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
     room = max(8, 64 // max(1, len(figure.points)))  # letters that fit below a group
     names = [textwrap.fill(str(label), room, break_long_words=False) for label in figure.points.values()]
     axes.set_xticks(range(len(names)), names)
+    beside = [(len(one) + len(other)) / 2 for one, other in pairwise(names)]
+    if "\n" not in "".join(names) and max(beside, default=0) >= 56 / len(names):
+        axes.tick_params("x", rotation=25)
     _values(axes.yaxis, figure.log_y)
 
 
@@ -176,7 +184,7 @@ def _arrows(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> tuple[list[Any
             axes.plot(
                 [y], [row], shapes[i], color=colour, markerfacecolor=face, markersize=5.5, gid=mark(line)
             )
-        for start, end in itertools.pairwise(line.y):
+        for start, end in pairwise(line.y):
             if isfinite(start) and isfinite(end):
                 look = {"arrowstyle": "-|>", "color": colour, "shrinkA": 3, "shrinkB": 3, "linewidth": 1.2}
                 arrow = axes.annotate("", (end, row), (start, row), arrowprops=look)

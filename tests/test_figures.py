@@ -10,6 +10,7 @@ import pytest
 
 from harness import figures
 from harness.paper import Figure
+from harness.plots import legend_columns
 from harness.report import judge
 from tests.records import PAPER, write_run
 
@@ -119,3 +120,16 @@ def test_a_scorecard_carries_its_figures_through_json(tmp_path):
     records = [write_run(tmp_path, "toy", seed, {"accuracy": 0.5 + seed / 10}) for seed in range(3)]
     (found,) = judge("toy", replace(PAPER, figures=[NEEDLES]), records)
     assert asdict(Figure(**found["figures"][0]))["points"]["found@512/0"] == ["512", "0 %"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns"),
+    [
+        (["alibi", "sinusoidal", "rotary", "t5_bias", "none", "learned"], 3),
+        (["rouge_1_syllable", "rouge_2_morpheme", "rouge_l_morpheme"], 2),  # sixteen letters three times
+        (["a_method_with_settings (rate=0.1)", "another_method_with_them (rate=0.2)"], 1),
+        ([], 3),
+    ],
+)
+def test_a_legend_has_as_many_columns_as_fit(labels, columns):
+    assert legend_columns(labels) == columns
