@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.measuring import Measured, Target, interleaved
+from benchmarks.measuring import Measured, Target, agree, interleaved
 
 WINDOW = 32_768
 WHY = (
-    "for each document a cut is drawn and placed in Python (11 us, six of them numpy's choice) and two chunks copied "
-    "apart (7 us), where numpy copies a thousand tokens in 1 to 3 us; a billion tokens still pack in 17 s"
+    "per document of 1,000 tokens 2.6 us, and numpy 1.4: the copy 1.4 as there, its 2.1 slices 0.5 to make and 0.4 to "
+    "copy apart, the plan (cuts, order) 0.3"
 )
 
 
@@ -23,14 +23,11 @@ def documents(tokens: int, mean: int = 1000, seed: int = 0) -> list[np.ndarray]:
     return np.split(stream, np.cumsum(lengths)[:-1])
 
 
-def interleaved_windows(docs: list[np.ndarray], window: int) -> list[np.ndarray]:
-    """Return the tokens of each CIP-2 window."""
-    from harness_longskywork.interleaving import interleave
+def interleaved_windows(docs: list[np.ndarray], window: int) -> np.ndarray:
+    """Return the tokens of all CIP-2 windows, one after the other."""
+    from harness_longskywork.interleaving import gather, interleave
 
-    return [
-        np.concatenate([docs[number][start:stop] for number, start, stop in pieces])
-        for pieces in interleave(docs, window, 2, seed=0)
-    ]
+    return gather(docs, interleave(docs, window, 2, seed=0, ahead=128))
 
 
 def measure(toy: bool) -> Iterator[Measured]:
@@ -41,8 +38,7 @@ def measure(toy: bool) -> Iterator[Measured]:
     kept: dict[str, int] = {}
 
     def ours() -> None:
-        found = interleaved_windows(docs, window)
-        kept["ours"] = sum(map(len, found))
+        kept["ours"] = interleaved_windows(docs, window).size
 
     def theirs() -> None:
         stream = np.concatenate(docs)
@@ -52,5 +48,6 @@ def measure(toy: bool) -> Iterator[Measured]:
     pairs = interleaved(ours, theirs, rounds=1 if toy else 7)
     if kept["ours"] != total or total - kept["theirs"] >= window:
         raise RuntimeError(f"tokens were lost: {total} given, {kept['ours']} and {kept['theirs']} packed")
+    agree(interleaved_windows(docs, window).sum(), sum(int(doc.sum()) for doc in docs), 0, "the tokens' sum")
     what = f"CIP-2 packing, tokens/s, {total / 1e6:.0f} M tokens, documents of about 1,000, windows of {window:,}"
     yield pairs.against(what, "numpy concatenate and reshape", Target("at least", 0.5), WHY, tokens=total)

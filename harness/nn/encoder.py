@@ -48,6 +48,7 @@ ACTIVATIONS = {
     "GELU": nn.GELU,
     "Sigmoid": nn.Sigmoid,
 }
+CACHED = 4096  # tokens that go through at a time on a CPU
 POOLER = "pooler"  # the model's own pooler_output, which is no function of the last layer alone
 
 
@@ -161,7 +162,8 @@ class Encoder(nn.Module):
     ) -> np.ndarray:
         """Return the vectors of `texts`, (n, width) float32; a text that comes twice is encoded once.
 
-        `device` moves the model there first. `progress(done, total)` counts distinct texts.
+        At most `batch_size` go through at a time: fewer on a CPU, where they would not fit its cache. `device`
+        moves the model there first. `progress(done, total)` counts distinct texts.
         """
         texts = list(texts)
         distinct = list(dict.fromkeys(texts))
@@ -171,16 +173,20 @@ class Encoder(nn.Module):
             self.to(device)
         rows = self.ids(distinct)
         longest_first = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        most = CACHED if self.device.type == "cpu" else len(rows) * max(map(len, rows))
         found: list[Tensor] = []
+        done = 0
         training = self.training
         self.eval()
         try:
             with torch.inference_mode():
-                for start in range(0, len(rows), batch_size):
-                    part = self.pad([rows[i] for i in longest_first[start : start + batch_size]])
+                while done < len(rows):
+                    size = min(batch_size, max(1, most // len(rows[longest_first[done]])))
+                    part = self.pad([rows[i] for i in longest_first[done : done + size]])
                     found.append(self.embed({k: v.to(self.device) for k, v in part.items()}).float().cpu())
+                    done = min(done + size, len(rows))
                     if progress:
-                        progress(min(start + batch_size, len(rows)), len(rows))
+                        progress(done, len(rows))
         finally:
             self.train(training)
         vectors = torch.cat(found).numpy()  # in the order of `longest_first`

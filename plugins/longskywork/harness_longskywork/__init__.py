@@ -15,7 +15,10 @@ from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
 from harness_longskywork.claims import CLAIMS, FIGURES, METRICS
 from harness_longskywork.settings import Data, LongSkywork, Order, Scaling, Task
 
-__getattr__ = lazy(__name__, {"interleave": "interleaving", "ntk_base": "scaling", "tables": "synl"})
+__getattr__ = lazy(
+    __name__,
+    {"gather": "interleaving", "interleave": "interleaving", "ntk_base": "scaling", "tables": "synl"},
+)
 
 CONCATENATE, NONE = Order.concatenate, Order.none
 

@@ -10,69 +10,107 @@ exactly full and every token is used once. Only lengths are read: what comes out
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from harness.errors import UsageError
 
 
-class Piece(NamedTuple):
-    """Tokens `start` to `stop` of the document with this number in the stream."""
-
-    document: int
-    start: int
-    stop: int
-
-
-def interleave(documents: Iterable[Sized], window: int, chunks: int, seed: int) -> Iterator[list[Piece]]:
+def interleave(
+    documents: Iterable[Sized], window: int, chunks: int, seed: int, ahead: int = 1
+) -> Iterator[np.ndarray]:
     """Yield the pieces of each window, in their order: `window` tokens each, the last one what remains.
 
+    A window is (pieces, 3) int64: tokens `start` to `stop` of the document with this number in the stream.
     `documents` are token sequences, or anything with a length (`range(n)`). One chunk is concatenation. A part
-    of a document with fewer tokens than `chunks`, at a window's edge, is cut into single tokens. Raises
-    UsageError for a window that cannot hold a chunk of each kind and for a document shorter than `chunks`.
+    of a document with fewer tokens than `chunks`, at a window's edge, is cut into single tokens. Documents are
+    read until they fill `ahead` windows: more is faster, and gives the same windows. Raises UsageError for a
+    window that cannot hold a chunk of each kind and for a document shorter than `chunks`.
     """
     if chunks < 1 or window < chunks:
         raise UsageError(
             f"a window of {window} tokens cannot hold {chunks} chunks: raise window or lower chunks"
         )
     random = np.random.default_rng(seed)
-    group: list[Piece] = []
-    room = window
+    lengths: list[int] = []
+    first = used = tokens = 0  # the number of lengths[0], how much of it is dealt out, and what is not of all
     for number, document in enumerate(documents):
-        length, start = len(document), 0
+        length = len(document)
         if length < chunks:
             raise UsageError(
                 f"document {number} has {length} tokens, fewer than its {chunks} chunks: "
                 "leave such documents out, join them, or lower chunks"
             )
-        while start < length:
-            stop = min(length, start + room)
-            group.append(Piece(number, start, stop))
-            room -= stop - start
-            start = stop
-            if not room:
-                yield _deal(group, chunks, random)
-                group, room = [], window
-    if group:
-        yield _deal(group, chunks, random)
+        lengths.append(length)
+        tokens += length
+        if tokens >= max(ahead, 1) * window:
+            tokens %= window
+            yield from _deal(lengths, first, used, tokens, window, chunks, random)
+            lengths, first, used = ([length], number, length - tokens) if tokens else ([], number + 1, 0)
+    if tokens:
+        yield from _deal(lengths, first, used, 0, window, chunks, random)
 
 
-def _deal(group: list[Piece], chunks: int, random: np.random.Generator) -> list[Piece]:
-    """Cut each piece at random points and return first chunks, second chunks and so on."""
-    rounds: list[list[Piece]] = [[] for _ in range(chunks)]
-    for document, start, stop in group:
-        wanted = min(chunks, stop - start)
-        cuts = np.sort(random.choice(stop - start - 1, wanted - 1, replace=False)) if wanted > 1 else ()
-        edges = [start, *(start + 1 + int(cut) for cut in cuts), stop]
-        for turn, (first, last) in enumerate(pairwise(edges)):
-            rounds[turn].append(Piece(document, first, last))
-    return [piece for turn in rounds for piece in turn]
+def _deal(
+    lengths: list[int],
+    first: int,
+    used: int,
+    left: int,
+    window: int,
+    chunks: int,
+    random: np.random.Generator,
+) -> Iterator[np.ndarray]:
+    """Yield the windows of documents from number `first` on, without `used` tokens before and `left` after.
+
+    All are cut at once, at places in their stream, where token 0 is the first that is dealt out.
+    """
+    ends = np.cumsum(lengths) - used  # of documents
+    begins = np.concatenate([[-used], ends[:-1]])
+    tokens = int(ends[-1]) - left
+    stops = np.sort(np.concatenate([ends[:-1], np.arange(window, tokens, window), [tokens]]), kind="stable")
+    stops = stops[np.diff(stops, prepend=0) > 0]  # of the parts that window edges make of documents
+    starts = np.concatenate([[0], stops[:-1]])
+    document = np.searchsorted(ends, starts, side="right")
+    edges = np.stack([starts, *(starts + _cuts(stops - starts, chunks, random)), stops]) - begins[document]
+    pieces = np.stack([np.broadcast_to(document + first, edges[1:].shape), edges[:-1], edges[1:]], axis=-1)
+    order = np.argsort(np.tile(starts // window, chunks), kind="stable")  # by window, then chunk, then part
+    pieces = pieces.reshape(-1, 3).take(order, axis=0)
+    pieces = pieces.compress(pieces[:, 1] < pieces[:, 2], axis=0)
+    places = np.cumsum(pieces[:, 2] - pieces[:, 1])
+    bounds = [0, *(1 + np.searchsorted(places, np.arange(window, tokens, window))).tolist(), len(pieces)]
+    yield from (pieces[low:high] for low, high in pairwise(bounds))
 
 
-def restore(windows: Iterable[list[Piece]]) -> dict[int, list[tuple[int, int]]]:
+def _cuts(lengths: np.ndarray, chunks: int, random: np.random.Generator) -> np.ndarray:
+    """Return where parts of these lengths are cut, (chunks - 1, parts), in order: any places, all as likely.
+
+    Floyd's sampling: draw j is from one place more than draw j - 1, and takes that one where it hits a place
+    that is taken. A part too short for a cut more has it at its end.
+    """
+    draws = random.random((len(lengths), chunks - 1)).T
+    cuts = np.empty(draws.shape, np.int64)
+    for j, draw in enumerate(draws):
+        last = lengths - chunks + j + 1
+        drawn = 1 + (draw * last).astype(np.int64)
+        cuts[j] = np.where(last < 1, lengths, np.where((cuts[:j] == drawn).any(0), last, drawn))
+    return np.sort(cuts, axis=0)
+
+
+def gather(documents: Sequence[Any] | Mapping[int, Any], windows: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the tokens of windows as one array, window after window."""
+    return np.concatenate(
+        [
+            documents[n][start:stop]
+            for pieces in windows
+            for n, start, stop in zip(*pieces.T.tolist(), strict=True)
+        ]
+    )
+
+
+def restore(windows: Iterable[np.ndarray]) -> dict[int, list[tuple[int, int]]]:
     """Return for each document its tokens' places in the stream of windows, as (place, document offset) runs.
 
     The inverse of `interleave`: runs come in the document's order, whatever lay between them.
@@ -80,7 +118,7 @@ def restore(windows: Iterable[list[Piece]]) -> dict[int, list[tuple[int, int]]]:
     found: dict[int, list[tuple[int, int, int]]] = {}
     place = 0
     for pieces in windows:
-        for document, start, stop in pieces:
+        for document, start, stop in pieces.tolist():
             found.setdefault(document, []).append((start, stop, place))
             place += stop - start
     return {
@@ -89,11 +127,11 @@ def restore(windows: Iterable[list[Piece]]) -> dict[int, list[tuple[int, int]]]:
     }
 
 
-def distances(pieces: list[Piece]) -> list[int]:
+def distances(pieces: np.ndarray) -> list[int]:
     """Return how many tokens lie between each chunk of a window and the next chunk of its document."""
     ends: dict[int, int] = {}
     found, place = [], 0
-    for document, start, stop in pieces:
+    for document, start, stop in pieces.tolist():
         if document in ends:
             found.append(place - ends[document])
         place += stop - start

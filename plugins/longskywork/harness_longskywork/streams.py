@@ -71,8 +71,9 @@ def write_windows(stream: TokenStream, out: Path, window: int, chunks: int, seed
     temporary = out.with_name(f".{out.name}.unfinished")
     with temporary.open("w", encoding="utf-8") as file:
         for pieces in interleave(stream, window, chunks, seed):
-            ids = [token for number, start, stop in pieces for token in stream.held[number][start:stop]]
-            owners = [number for number, start, stop in pieces for _ in range(start, stop)]
+            places = pieces.tolist()
+            ids = [token for number, start, stop in places for token in stream.held[number][start:stop]]
+            owners = [number for number, start, stop in places for _ in range(start, stop)]
             row = {"input_ids": ids, "position_ids": list(range(len(ids))), "documents": owners}
             file.write(json.dumps(row) + "\n")
             told.distances.update(1 << d.bit_length() - 1 if d else 0 for d in distances(pieces))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from harness.fit import fit, seed_everything
 from harness.results import write_json
-from harness_longskywork.interleaving import interleave
+from harness_longskywork.interleaving import gather, interleave
 from harness_longskywork.models import load, scaled, small
 from harness_longskywork.settings import LongSkywork, Order, Task
 from harness_longskywork.symbols import IGNORED, Rows, facts, load_symbols, needles, repeats, tables
@@ -250,8 +250,8 @@ def windows(
     made = interleave(documents, task.window, chunks, seed=int(random.integers(2**31)))
     ids, segments = [], []
     for _, pieces in zip(range(task.windows), made, strict=False):
-        ids.append(np.concatenate([documents[p.document][p.start : p.stop] for p in pieces]))
-        segments.append(np.concatenate([np.full(p.stop - p.start, p.document) for p in pieces]))
+        ids.append(gather(documents, [pieces]))
+        segments.append(np.repeat(pieces[:, 0], pieces[:, 2] - pieces[:, 1]))
     found = {"input_ids": np.stack(ids), "labels": np.stack(ids)}
     return {**found, "segments": np.stack(segments)} if method.masked else found
 

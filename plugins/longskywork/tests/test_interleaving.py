@@ -1,19 +1,20 @@
 """Chunks dealt out: what the paper's picture says, and what users of other implementations ran into."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
 from harness_longskywork import interleave
-from harness_longskywork.interleaving import Piece, distances, restore
+from harness_longskywork.interleaving import distances, gather, restore
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2_contingency, chisquare
 
 from harness.errors import UsageError
 
 
 def tokens(pieces, documents):
-    return [token for number, start, stop in pieces for token in documents[number][start:stop]]
+    return gather(documents, [pieces]).tolist()
 
 
 def letters(pieces):
@@ -78,10 +79,10 @@ def test_a_partner_lies_the_window_less_one_document_over_the_chunks_away():
 def test_cuts_are_random_and_follow_the_seed():
     def cuts(seed):
         return [
-            piece.stop
+            stop
             for w in interleave([range(100)] * 50, 1000, 2, seed)
-            for piece in w
-            if piece.start == 0
+            for _, start, stop in w.tolist()
+            if start == 0
         ]
 
     assert cuts(3) == cuts(3) != cuts(4)
@@ -90,11 +91,37 @@ def test_cuts_are_random_and_follow_the_seed():
     assert len(set(cuts(0))) > 25
 
 
+def test_every_set_of_places_to_cut_is_as_likely_as_in_a_draw_of_one_document_after_another():
+    documents, length, chunks = 20_000, 6, 3
+    (window,) = interleave([range(length)] * documents, documents * length, chunks, seed=0)
+    found = np.sort(window[: 2 * documents, 2].reshape(2, documents), axis=0).T
+    random = np.random.default_rng(1)
+    one_by_one = [np.sort(random.choice(length - 1, chunks - 1, replace=False)) + 1 for _ in range(documents)]
+    counts = [np.unique(cuts, axis=0, return_counts=True) for cuts in (found, np.array(one_by_one))]
+    assert counts[0][0].tolist() == counts[1][0].tolist() == [list(c) for c in combinations(range(1, 6), 2)]
+    assert chisquare(counts[0][1]).pvalue > 0.01
+    assert chi2_contingency([number for _, number in counts]).pvalue > 0.01
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths, st.integers(4, 60), st.integers(1, 4), st.integers(2, 9))
+def test_reading_ahead_changes_no_window(sizes, window, chunks, ahead):
+    documents = [range(size) for size in sizes]
+    one, many = (list(interleave(documents, window, chunks, 0, ahead=n)) for n in (1, ahead))
+    assert [pieces.tolist() for pieces in one] == [pieces.tolist() for pieces in many]
+
+
+def test_a_part_with_fewer_tokens_than_chunks_is_cut_into_single_ones():
+    windows = list(interleave([range(5), range(5)], window=7, chunks=4, seed=0))
+    assert [piece for piece in windows[0].tolist() if piece[0] == 1] == [[1, 0, 1], [1, 1, 2]]
+    assert windows[1].tolist() == [[1, 2, 3], [1, 3, 4], [1, 4, 5]]
+
+
 def test_a_windows_last_document_goes_on_in_the_next():
     windows = list(interleave([range(6), range(6)], window=8, chunks=2, seed=0))
-    assert sorted(windows[0])[-1].stop == 2
-    assert {piece.document for piece in windows[1]} == {1}
-    assert sum(piece.stop - piece.start for piece in windows[1]) == 4
+    assert sorted(windows[0].tolist())[-1] == [1, 1, 2]
+    assert set(windows[1][:, 0]) == {1}
+    assert (windows[1][:, 2] - windows[1][:, 1]).sum() == 4
 
 
 def test_it_reads_lengths_alone_and_no_further_than_it_must():
@@ -129,8 +156,8 @@ def test_what_cannot_be_dealt_out_is_named(documents, window, chunks, words):
 
 def at_half(documents, window, chunks, seed):
     for pieces in interleave(documents, window, 1, seed):
-        halves = [(d, a, (a + b) // 2, b) for d, a, b in pieces]
-        yield [Piece(d, a, c) for d, a, c, _ in halves] + [Piece(d, c, b) for d, _, c, b in halves]
+        d, a, b = pieces.T
+        yield np.concatenate([np.stack([d, a, (a + b) // 2], 1), np.stack([d, (a + b) // 2, b], 1)])
 
 
 def truncating(documents, window, chunks, seed):
@@ -139,9 +166,20 @@ def truncating(documents, window, chunks, seed):
     yield from interleave([document[:share] for document in documents], window, chunks, seed)
 
 
+def drawn_from_the_left(documents, window, chunks, seed):
+    """Draw each cut from what the cut before it left: every place can be cut, and the right ones are cut more."""
+    random = np.random.default_rng(seed)
+    for pieces in interleave(documents, window, 1, seed):
+        edges = [pieces[:, 1]]
+        for cut in range(1, chunks):
+            edges.append(random.integers(edges[-1] + 1, pieces[:, 2] - chunks + cut + 1))
+        edges.append(pieces[:, 2])
+        yield np.concatenate([np.stack([pieces[:, 0], a, b], 1) for a, b in pairwise(edges)])
+
+
 def shuffled(documents, window, chunks, seed):
     for pieces in interleave(documents, window, chunks, seed):
-        yield [pieces[i] for i in np.random.default_rng(0).permutation(len(pieces))]
+        yield np.random.default_rng(0).permutation(pieces)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +187,10 @@ def shuffled(documents, window, chunks, seed):
     [
         (at_half, lambda: test_cuts_are_random_and_follow_the_seed()),
         (truncating, lambda: test_every_token_is_used_once_in_full_windows_and_in_its_documents_order()),
+        (
+            drawn_from_the_left,
+            lambda: test_every_set_of_places_to_cut_is_as_likely_as_in_a_draw_of_one_document_after_another(),
+        ),
         (shuffled, lambda: test_first_chunks_come_in_order_then_second_ones()),
     ],
 )
