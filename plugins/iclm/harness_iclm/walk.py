@@ -31,9 +31,7 @@ def path(ids: np.ndarray, similarities: np.ndarray, restart: str = "residual", s
     by_degree = np.argsort(counted, kind="stable")
     bins = np.searchsorted(counted[by_degree], np.arange(int(counted.max(initial=0)) + 2))
     draws = np.random.default_rng(seed).random(len(degree))
-    state = np.stack(
-        [counted, np.empty_like(counted)], axis=1
-    )  # each document's degree and place in by_degree
+    state = np.stack([counted, np.empty_like(counted)], axis=1)  # of each its degree, its place in by_degree
     by_degree, left = by_degree.astype(degree.dtype), np.empty(degree.max(initial=1), edges.dtype)
     order: np.ndarray = _walk(starts, edges, state, by_degree, bins, draws, left, restart == "residual")[0]
     return order
