@@ -14,9 +14,10 @@ from benchmarks.measuring import Measured, Side, Target, interleaved, loop_clock
 from benchmarks.sentences import encoder_folder, sentences
 
 WHY = (
-    "reasoned, not profiled: both do the same matrix products, forward and backward, padded alike, and these are most "
-    "of a step. Embedding a batch in groups of like length would skip the padding, but changes the dropout masks and "
-    "so every published run"
+    "profiled: of a step's operations (413 ms at batch 64, theirs 408) 63 % are matrix products, 9 % dropout masks, 7 "
+    "% GELU, all forward and backward and the same on both sides; AdamW is 1 %. What the loops do otherwise is small: "
+    "our tokenising was 3 % and is half of that now, their loader takes 6 %. They embed a view at a time, which fits "
+    "the cache better (gains at 512); doing so here would change the dropout masks and with them every published run"
 )
 TEMPERATURE, RATE, LENGTH = 0.05, 3e-5, 32
 

@@ -16,6 +16,10 @@ import numpy as np
 from benchmarks.measuring import Measured, Target, agree, apart, interleaved, tell
 
 LIMIT = 2 * 10**9
+WHY = (
+    "profiled by parts, of 1.3 us a document: putting edges in rows 0.26, sorting rows 0.34, preparing 0.05, walking "
+    "0.57 to 0.65, where a hundred thousand documents, whose state fits the cache, walk in 0.32: the rest is memory"
+)
 
 
 def neighbourhood(documents: int, k: int = 10, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +90,7 @@ def measure(toy: bool) -> Iterator[Measured]:
     pairs = interleaved(lambda: done(path(*large)), lambda: done(greedy(*small)), rounds=1 if toy else 5)
     what = f"ICLM walk, {many:,} documents x 10 neighbours, per document"
     yield pairs.against(
-        what, f"a plain Python greedy on {few:,}", Target("at least", 20), ours=many, theirs=few
+        what, f"a plain Python greedy on {few:,}", Target("at least", 20), WHY, ours=many, theirs=few
     )
     tell("memory")
     used = [apart("walking:walk", documents=many)["peak"] / LIMIT for _ in range(1 if toy else 2)]

@@ -14,18 +14,22 @@ def graph(ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.nda
     """Return the undirected graph as rows: where each starts (documents + 1,), neighbours and weights (edges,).
 
     Row d lists the neighbours of d from the most similar on, ties by number. An edge that both ends list is there
-    once, at its heavier weight. Loops and -1 are dropped.
+    once, at its heavier weight. Loops and -1 are dropped. Numbers are int32 where they can be.
     """
-    starts, edges, weights = _placed(np.ascontiguousarray(ids), np.ascontiguousarray(similarities))
+    number = np.int32 if 2 * ids.size < 2**31 else np.int64
+    # Nearly all of the time is waiting for memory: an edge and its weight lie side by side, in one line of the cache.
+    rows = np.empty(2 * ids.size, np.dtype([("near", number), ("weight", similarities.dtype)], align=True))
+    edges, weights = rows["near"], rows["weight"]
+    starts = np.zeros(len(ids) + 1, number)
+    _placed(np.ascontiguousarray(ids), np.ascontiguousarray(similarities), starts, edges, weights)
     kept = _thinned(starts, edges, weights)
-    return starts, edges[:kept].copy(), weights[:kept].copy()
+    return starts, edges[:kept].copy(), weights[:kept]
 
 
 @numba.njit
-def _placed(ids, similarities):  # type: ignore[no-untyped-def]
-    """Every edge in the rows of both its ends, in the order it is listed."""
+def _placed(ids, similarities, starts, edges, weights):  # type: ignore[no-untyped-def]
+    """Put every edge in the rows of both its ends, in the order it is listed; fill in where rows start."""
     documents, k = ids.shape
-    starts = np.zeros(documents + 1, np.int64)
     for a in range(documents):
         for b in ids[a]:
             if b >= 0 and b != a:
@@ -33,22 +37,23 @@ def _placed(ids, similarities):  # type: ignore[no-untyped-def]
                 starts[b + 1] += 1
     for a in range(documents):
         starts[a + 1] += starts[a]
-    edges, weights = np.empty(starts[-1], np.int64), np.empty(starts[-1], similarities.dtype)
     ends = starts[:-1].copy()
     for a in range(documents):
+        own = ends[a]
         for i in range(k):
             b, w = ids[a, i], similarities[a, i]
             if b >= 0 and b != a:
-                edges[ends[a]], weights[ends[a]] = b, w
+                edges[own], weights[own] = b, w
                 edges[ends[b]], weights[ends[b]] = a, w
-                ends[a] += 1
+                own += 1
                 ends[b] += 1
-    return starts, edges, weights
+        ends[a] = own
 
 
 @numba.njit
 def _thinned(starts, edges, weights):  # type: ignore[no-untyped-def]
     """Sort every row and drop what is in it twice, in place; return how many edges are left."""
+    near, heavy = np.empty(LONG_ROW, edges.dtype), np.empty(LONG_ROW, weights.dtype)
     kept = first = 0
     for a in range(len(starts) - 1):
         last = starts[a + 1]
@@ -56,31 +61,32 @@ def _thinned(starts, edges, weights):  # type: ignore[no-untyped-def]
         if last - first > LONG_ROW:
             kept = _sorted_row(edges, weights, first, last, kept)
         else:
-            kept = _inserted_row(edges, weights, first, last, kept)
+            kept = _inserted_row(edges, weights, first, last, kept, near, heavy)
         first = last
     starts[-1] = kept
     return kept
 
 
 @numba.njit
-def _inserted_row(edges, weights, first, last, to):  # type: ignore[no-untyped-def]
-    """Move a short row to `to`, each edge to its place; return where the row ends."""
-    end = to
+def _inserted_row(edges, weights, first, last, to, near, heavy):  # type: ignore[no-untyped-def]
+    """Move a short row to `to`, sorted in `near` and `heavy` edge by edge; return where the row ends."""
+    end = 0
     for i in range(first, last):
         b, w = edges[i], weights[i]
         place = end
-        for at in range(to, end):
-            if edges[at] == b:  # both ends list it, perhaps rounded otherwise
-                place = -1 if weights[at] >= w else at
-                break
+        for at in range(end):
+            if near[at] == b:  # both ends list it, perhaps rounded otherwise
+                place = -1 if heavy[at] >= w else at
         if place < 0:
             continue
         end += place == end
-        while place > to and (weights[place - 1] < w or (weights[place - 1] == w and edges[place - 1] > b)):
-            edges[place], weights[place] = edges[place - 1], weights[place - 1]
+        while place > 0 and (heavy[place - 1] < w or (heavy[place - 1] == w and near[place - 1] > b)):
+            near[place], heavy[place] = near[place - 1], heavy[place - 1]
             place -= 1
-        edges[place], weights[place] = b, w
-    return end
+        near[place], heavy[place] = b, w
+    for i in range(end):
+        edges[to + i], weights[to + i] = near[i], heavy[i]
+    return to + end
 
 
 @numba.njit

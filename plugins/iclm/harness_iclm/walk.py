@@ -27,54 +27,57 @@ def path(ids: np.ndarray, similarities: np.ndarray, restart: str = "residual", s
         raise UsageError(f"restart={restart!r} is not known: {nearest(restart, RESTARTS)}")
     starts, edges, _ = graph(ids, similarities)
     degree = np.diff(starts)
-    counted = np.zeros_like(degree) if restart == "random" else degree.copy()
+    counted = np.zeros_like(degree) if restart == "random" else degree
     by_degree = np.argsort(counted, kind="stable")
-    most = int(counted.max(initial=0))
-    bins = np.searchsorted(counted[by_degree], np.arange(most + 2))
+    bins = np.searchsorted(counted[by_degree], np.arange(int(counted.max(initial=0)) + 2))
     draws = np.random.default_rng(seed).random(len(degree))
-    order: np.ndarray = _walk(starts, edges, counted, by_degree, bins, draws, restart == "residual")
+    state = np.stack([counted, np.empty_like(counted)], axis=1)  # of each its degree, its place in by_degree
+    by_degree, left = by_degree.astype(degree.dtype), np.empty(degree.max(initial=1), edges.dtype)
+    order: np.ndarray = _walk(starts, edges, state, by_degree, bins, draws, left, restart == "residual")[0]
     return order
 
 
 @numba.njit
-def _walk(starts, edges, degree, by_degree, bins, draws, residual):  # type: ignore[no-untyped-def]
+def _walk(starts, edges, state, by_degree, bins, draws, left, residual):  # type: ignore[no-untyped-def]
     """Algorithm 1. `by_degree` holds what is unvisited, sorted by degree; bin d of it begins at `bins[d]`.
 
-    A document is at the walk's head once, so its row is read once: all in all each edge is, O(edges).
+    A document is at the walk's head once, so its row is read once: all in all each edge is, O(edges). Most of the
+    time is waiting for memory: what one document needs is side by side in `state`, whose degree is -1 once it is
+    visited, and the next row is asked for (`asked`) before it is due. `left` has room for the longest row.
     """
-    n = len(degree)
-    place, visited, order = np.empty(n, np.int64), np.zeros(n, np.bool_), np.empty(n, np.int64)
+    n, asked, following = len(state), 0, -1
+    order = np.empty(n, np.int64)
     for i in range(n):
-        place[by_degree[i]] = i
+        state[by_degree[i], 1] = i
 
     def lower(d):  # type: ignore[no-untyped-def]
         # Swap d with the first of its bin, then let the bin begin one later.
-        first = bins[degree[d]]
+        degree, place = state[d, 0], state[d, 1]
+        first = bins[degree]
         other = by_degree[first]
-        by_degree[place[d]], by_degree[first] = other, d
-        place[other], place[d] = place[d], first
-        bins[degree[d]] += 1
-        degree[d] -= 1
+        by_degree[place], by_degree[first] = other, d
+        state[other, 1], state[d, 1] = place, first
+        bins[degree] += 1
+        state[d, 0] -= 1
 
-    head = -1
     for step in range(n):
-        following = -1
-        if head >= 0:
-            for e in range(starts[head], starts[head + 1]):
-                if not visited[edges[e]]:
-                    following = edges[e]
-                    break
         if following < 0:  # jump, at weight 0
             least = 0
             while bins[least] == bins[least + 1]:
                 least += 1
             following = by_degree[bins[least] + int(draws[step] * (bins[least + 1] - bins[least]))]
         head = following
-        order[step], visited[head] = head, True
-        while degree[head] >= 0:
+        order[step] = head
+        while state[head, 0] >= 0:
             lower(head)
+        unvisited = 0
+        for e in range(starts[head], starts[head + 1]):
+            left[unvisited] = edges[e]
+            unvisited += state[edges[e], 0] >= 0
+        following = left[0] if unvisited else -1
+        if unvisited:
+            asked ^= edges[starts[following]]
         if residual:
-            for e in range(starts[head], starts[head + 1]):
-                if not visited[edges[e]]:
-                    lower(edges[e])
-    return order
+            for i in range(unvisited):
+                lower(left[i])
+    return order, asked

@@ -111,7 +111,9 @@ class Batches:
             draw = np.random.default_rng([self.seed, 1, self.drawn])
             rows = [[*row[:-1], self.augment(row[-1], draw)] for row in rows]
         self.drawn += 1
-        flat = self.encoder.pad(self.encoder.ids([text for row in rows for text in row], self.max_length))
+        distinct = list(dict.fromkeys(text for row in rows for text in row))  # views are often the same text
+        known = dict(zip(distinct, self.encoder.ids(distinct, self.max_length), strict=True))
+        flat = self.encoder.pad([known[text] for row in rows for text in row])
         return {name: tensor.unflatten(0, (len(rows), -1)) for name, tensor in flat.items()}
 
     def places(self, batch: int) -> np.ndarray:
