@@ -110,10 +110,12 @@ class Reached(Exception):
     """The base does well enough what it is taught: this part of its training ends."""
 
 
-def train_base(task: Task, folder: Path, device: str, precision: str, progress: Any = None) -> None:
-    """Train the small base on additions that no part holds, and save it in `folder`."""
+def train_base(
+    task: Task, folder: Path, seed: int, device: str, precision: str, progress: Any = None
+) -> None:
+    """Train a seed's small base on additions that no part holds, and save it in `folder`."""
     numbers = tokenizer()
-    seed_everything(task.draw)
+    seed_everything(int(np.random.SeedSequence([task.draw, seed]).generate_state(1)[0]))
     model = small(task, len(numbers))
     digits = Digits(numbers, task)
     held = digits.sums(*problems(task, "validation", task.validation_problems, seed=task.draw))
@@ -133,7 +135,7 @@ def train_base(task: Task, folder: Path, device: str, precision: str, progress: 
 
     try:
         fit(
-            model, Additions(task, digits), add,
+            model, Additions(task, digits, seed), add,
             steps=task.base_steps, warmup=task.base_warmup, **shared,
         )  # fmt: skip
     except Reached:
@@ -165,7 +167,7 @@ def train_base(task: Task, folder: Path, device: str, precision: str, progress: 
 
     shared["learning_rate"] = task.chat_learning_rate
     with contextlib.suppress(Reached):
-        fit(model, Additions(task, digits, seed=1), answer_twice, steps=task.chat_steps, **shared)
+        fit(model, Additions(task, digits, seed, half=1), answer_twice, steps=task.chat_steps, **shared)
     model.save_pretrained(folder)
     numbers.save_pretrained(folder)
 
@@ -214,19 +216,19 @@ class Digits:
 
 
 class Additions(Iterator[dict[str, Tensor]]):
-    """Endless batches of additions that belong to no part."""
+    """Endless batches of additions that belong to no part, other ones for each half of a base's training."""
 
-    def __init__(self, task: Task, digits: Digits, seed: int = 0) -> None:
-        self.task, self.digits, self.seed, self.step = task, digits, seed, 0
+    def __init__(self, task: Task, digits: Digits, seed: int, half: int = 0) -> None:
+        self.task, self.digits, self.seed, self.half, self.step = task, digits, seed, half, 0
 
     def __next__(self) -> dict[str, Tensor]:
-        draw = np.random.default_rng([self.task.draw, self.seed, self.step])
+        draw = np.random.default_rng([self.task.draw, self.seed, self.half, self.step])
         size, count = 10**self.task.digits, self.task.base_batch
         first, second = draw.integers(size, size=(2, 2 * count + 20))
         own = np.flatnonzero(part_of(first, second) == PARTS.index("base"))[:count]
         self.step += 1
         ids = self.digits.sums(first[own], second[own])
-        return {"input_ids": ids, "seed": torch.full((len(ids),), self.seed * 1_000_000 + self.step)}
+        return {"input_ids": ids, "seed": torch.full((len(ids),), int(draw.integers(2**31)))}
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step}

@@ -25,7 +25,7 @@ BASE_FIELDS = ("digits", "draw", "validation_problems", "base_", "chat_")
 
 
 def base_folder(run: Any) -> Path:
-    """Return the folder of this run's base, making the small one if nobody has yet: all methods share it."""
+    """Return the folder of this run's base; the small one is made once for a seed, and its methods share it."""
     if run.model is not None:
         folder: Path = run.model.path
         return folder
@@ -34,11 +34,12 @@ def base_folder(run: Any) -> Path:
 
     def make(folder: Path) -> None:
         def progress(done: int, total: int, **more: Any) -> None:
-            run.progress(0, task.steps, note=f"the shared base, step {done}", **more)
+            run.progress(0, task.steps, note=f"the seed's base, step {done}", **more)
 
-        addition.train_base(task, folder, run.device, run.precision, progress)
+        addition.train_base(task, folder, run.seed, run.device, run.precision, progress)
 
-    return run.stage("base", {"settings": settings, "precision": run.precision}, make)  # type: ignore[no-any-return]
+    inputs = {"settings": settings, "seed": run.seed, "precision": run.precision}
+    return run.stage("base", inputs, make)  # type: ignore[no-any-return]
 
 
 def load_model(folder: Path) -> Any:

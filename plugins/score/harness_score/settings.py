@@ -68,7 +68,10 @@ class Task:
     """The problems, the sampling, the optimisation and the guards. Lengths are in tokens."""
 
     digits: int = setting(4, "addition: digits of each number")
-    draw: int = setting(1, "addition: seed of the sums drawn for every part, and of the small base")
+    draw: int = setting(
+        1,
+        "addition: seed of the sums drawn for every part; the small bases differ by it and by the run's seed",
+    )
     train_problems: int = setting(300, "problems trained on, again and again")
     validation_problems: int = setting(1000, "problems that stop the base, choose weights and are guarded by")
     test_problems: int = setting(1500, "problems judged on")
@@ -105,7 +108,7 @@ class Task:
     base_learning_rate: float = setting(1.5e-3, "the small base: AdamW's rate after warm-up")
     base_warmup: int = setting(100, "the small base: steps of linear warm-up")
     base_accuracy: float = setting(
-        0.7, "the small base stops adding when validation accuracy passes this share"
+        0.65, "the small base stops adding when validation accuracy passes this share"
     )
     base_every: int = setting(10, "the small base: steps between two looks at its accuracy")
     base_steps: int = setting(3000, "the small base: most steps")

@@ -33,7 +33,7 @@ def train(run: Any, verify: Verify | None = None) -> None:
     from harness.results import write_json
 
     if run.method.trains is Trains.nothing:
-        Policy.of(run)  # the shared base is made, or found
+        Policy.of(run)  # the seed's base is made, or found
         write_json(run.output_dir / CHOSEN, {"folder": "", "step": 0})
         for name in ("train_tokens_per_second", "train_peak_memory"):
             run.absent(name, "nothing is trained")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from harness_score.evaluation import evaluate
 from harness_score.guards import Guarded
-from harness_score.policies import CHOSEN, Keeper, Policy
+from harness_score.policies import CHOSEN, Keeper, Policy, base_folder
 from harness_score.training import train
 from harness_score.verifiers import VERIFIERS, VerifierError
 from safetensors.torch import load_file
@@ -104,6 +104,14 @@ def test_the_base_stays_as_it_was_and_the_policy_does_not(opened):
     found = evaluate(run, "test", lines(None))
     assert min(found["kl_t1"].columns["nats"]) >= -1e-6
     assert sum(found["kl_t1"].columns["nats"]) > 0
+
+
+def test_every_seed_has_a_base_of_its_own_which_its_methods_share_on_the_same_sums(opened):
+    one, same, other = opened(), opened("base"), opened("base", "other", seed=1)
+    assert base_folder(one) == base_folder(same) != base_folder(other)
+    assert one.data_dir == other.data_dir
+    first, second = (load_file(base_folder(run) / "model.safetensors") for run in (one, other))
+    assert all(not torch.equal(first[name], second[name]) for name in first if first[name].dim() > 1)
 
 
 def test_the_weights_kept_are_the_best_by_accuracy_and_not_the_last(opened):
