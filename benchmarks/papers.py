@@ -14,7 +14,7 @@ METADATA = (
 PAUSE = '''
 """Runs of one second."""
 from dataclasses import dataclass
-from harness import Claim, Method, Metric, Paper, difference, hookimpl, setting, source
+from harness import Claim, Method, Metric, Paper, difference, hookimpl, setting
 
 @dataclass
 class Task:
@@ -22,7 +22,7 @@ class Task:
 
 @dataclass
 class Data:
-    corpus: str = source("builtin:python", "not read")
+    pass
 
 @dataclass
 class Config:
