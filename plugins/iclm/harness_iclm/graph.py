@@ -91,16 +91,48 @@ def _inserted_row(edges, weights, first, last, to, near, heavy):  # type: ignore
 
 @numba.njit
 def _sorted_row(edges, weights, first, last, to):  # type: ignore[no-untyped-def]
-    """Move a hub's row to `to` by stable sorts: by neighbour, the heavier first, then by weight."""
-    near, values = edges[first:last].copy(), weights[first:last].copy()
-    order = np.argsort(-values, kind="mergesort")
-    near, values = near[order], values[order]
-    order = np.argsort(near, kind="mergesort")
-    near, values = near[order], values[order]
-    once = np.ones(len(near), np.bool_)
-    once[1:] = near[1:] != near[:-1]
-    near, values = near[once], values[once]
-    order = np.argsort(-values, kind="mergesort")
-    end = to + len(near)
-    edges[to:end], weights[to:end] = near[order], values[order]
-    return end
+    """Move a hub's row to `to`, sorted in a heap: by neighbour, dropping doubles, then by weight."""
+    near, heavy = edges[first:last].copy(), weights[first:last].copy()
+    _heap_sort(near, heavy, True)
+    end = 0
+    for i in range(len(near)):  # of a neighbour listed twice the heavier comes first
+        if not end or near[i] != near[end - 1]:
+            near[end], heavy[end] = near[i], heavy[i]
+            end += 1
+    _heap_sort(near[:end], heavy[:end], False)
+    for i in range(end):
+        edges[to + i], weights[to + i] = near[i], heavy[i]
+    return to + end
+
+
+@numba.njit
+def _heap_sort(near, heavy, by_number):  # type: ignore[no-untyped-def]
+    """Sort edges in place, by number and then the heavier first, or by weight and then number."""
+    size = len(near)
+    for turn in range(size // 2 + size - 1):
+        top, last = size // 2 - 1 - turn, size
+        if top < 0:  # the heap stands: what comes last goes to its end
+            top, last = 0, size - 1 - (turn - size // 2)
+            near[0], near[last], heavy[0], heavy[last] = near[last], near[0], heavy[last], heavy[0]
+        while 2 * top + 1 < last:
+            child = 2 * top + 1
+            if child + 1 < last and _before(near, heavy, child, child + 1, by_number):
+                child += 1
+            if not _before(near, heavy, top, child, by_number):
+                break
+            near[top], near[child], heavy[top], heavy[child] = (
+                near[child],
+                near[top],
+                heavy[child],
+                heavy[top],
+            )
+            top = child
+
+
+@numba.njit
+def _before(near, heavy, a, b, by_number):  # type: ignore[no-untyped-def]
+    if by_number and near[a] != near[b]:
+        return near[a] < near[b]
+    if heavy[a] != heavy[b]:
+        return heavy[a] > heavy[b]
+    return near[a] < near[b]
