@@ -173,7 +173,6 @@ class Encoder(nn.Module):
             self.to(device)
         rows = self.ids(distinct)
         longest_first = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-        most = CACHED if self.device.type == "cpu" else len(rows) * max(map(len, rows))
         found: list[Tensor] = []
         done = 0
         training = self.training
@@ -181,7 +180,9 @@ class Encoder(nn.Module):
         try:
             with torch.inference_mode():
                 while done < len(rows):
-                    size = min(batch_size, max(1, most // len(rows[longest_first[done]])))
+                    longest = max(1, len(rows[longest_first[done]]))
+                    fits = max(1, CACHED // longest) if self.device.type == "cpu" else batch_size
+                    size = min(batch_size, fits)
                     part = self.pad([rows[i] for i in longest_first[done : done + size]])
                     found.append(self.embed({k: v.to(self.device) for k, v in part.items()}).float().cpu())
                     done = min(done + size, len(rows))

@@ -22,7 +22,9 @@ SHORT = 20  # words
 
 
 def read(source: Source, limit: int = 0) -> Iterator[Document]:
-    """Yield the documents of `source`, at most `limit` of them (0: all)."""
+    """Yield the documents of `source`, at most `limit` of them (0: all). Raises UsageError for a limit below 0."""
+    if limit < 0:
+        raise UsageError(f"task.documents={limit} is less than none: give how many to read, or 0 for all")
     found = _rows(source)
     first = list(islice(found, FEW))
     if len(first) == FEW:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from harness_iclm import neighbours, path, windows
+from harness_iclm.documents import read
 from harness_iclm.embedding import encode, tfidf
 from harness_iclm.intrinsic import path_weight
 from harness_iclm.ordering import Recipe, order_corpus
@@ -179,3 +180,9 @@ def test_order_and_show_from_the_command_line(tmp_path):
     corpus(tmp_path / "corpus.jsonl", documents=121)
     refused = harness(tmp_path, "iclm", "show", "order", "--documents", "corpus.jsonl", code=2)
     assert "not the corpus that was ordered" in refused.stderr
+
+
+def test_fewer_documents_than_none_is_one_sentence(tmp_path):
+    (tmp_path / "texts.jsonl").write_text('{"text": "apple bread"}\n')
+    with pytest.raises(UsageError, match=r"task\.documents=-3 .* or 0 for all"):
+        next(read(resolve(str(tmp_path / "texts.jsonl"), cache=tmp_path), limit=-3))
