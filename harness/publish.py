@@ -93,7 +93,8 @@ def _records(papers: Sequence[str], results: Path, uri: str) -> Iterable[tuple[P
 def publish(results: Path, root: Path) -> list[Path]:
     """Write the tracked scorecard of every paper with runs in `results`; return what was written.
 
-    Raises HarnessError for a dirty tree, smoke runs only, or runs made by other code.
+    Raises HarnessError for a dirty tree, smoke runs only, runs made by other code, or data named by a path that
+    only this machine has.
     """
     if subprocess.run(
         ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True
@@ -115,6 +116,10 @@ def publish(results: Path, root: Path) -> list[Path]:
                 f"some runs of {plugin.name} were made by other code: run them again with rerun=true"
             )
         cards = json.loads(portable(json.dumps(cards, default=str)))
+        if lies := only_here(cards):
+            raise HarnessError(
+                f"{plugin.name} read {lies}, a path of this machine: set HARNESS_DATA to the folder of the data sets"
+            )
         path = root / "results" / "scorecard" / f"{plugin.name}.json"
         write_json(path, cards)
         written.append(path)
@@ -141,6 +146,12 @@ def portable(text: str) -> str:
         if home
         else text
     )
+
+
+def only_here(cards: Sequence[dict[str, Any]]) -> str:
+    """Return the first data set named by an absolute path, or ""."""
+    named = (str(source) for card in cards for source in card["data"].values())
+    return next((source for source in named if Path(source).is_absolute()), "")
 
 
 def with_table(text: str, cards: Sequence[dict[str, Any]]) -> str:

@@ -26,6 +26,7 @@ from harness.phrases import (
     tally,
     theirs,
 )
+from harness.publish import only_here, portable
 from harness.report import draw, judge, to_html, to_json, to_markdown, to_terminal
 from harness.results import find_runs
 from tests.records import PAPER, answers, write_run, write_sweep
@@ -236,6 +237,13 @@ def test_a_page_tells_two_settings_of_a_paper_without_data_apart(card):
     page = Page(to_html([bare, {**bare, "command": bare["command"] + " task.draw=2"}]))
     assert page.text.count("task.draw=2") >= 3  # below its name in the overview, beside it, and at its head
     assert judged_on(bare) == ""
+
+
+def test_what_only_this_machine_has_is_not_published(card, monkeypatch):
+    read = [{**card, "data": {"corpus": "/sets/books"}}]
+    assert only_here(read) == "/sets/books"
+    monkeypatch.setenv("HARNESS_DATA", "/sets")
+    assert only_here(json.loads(portable(json.dumps(read)))) == ""
 
 
 # No winner inside a tie
