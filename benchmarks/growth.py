@@ -118,11 +118,9 @@ def grown(step: str, size: int, repeat: int) -> dict[str, Any]:
     """Return the seconds of one step at one size, and the bytes it adds at its peak."""
     with tempfile.TemporaryDirectory() as room:
         run = globals()[step](size, Path(room))
-        gc.collect()
+        gc.collect()  # what making the input left free would be used by the step, and not counted as its memory
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(
-                0
-            )  # or what making the input left free is used, and not counted
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
         before = forget_peak()
         taken = []
         for _ in range(repeat):

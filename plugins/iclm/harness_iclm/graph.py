@@ -108,29 +108,30 @@ def _sorted_row(edges, weights, first, last, to):  # type: ignore[no-untyped-def
 @numba.njit
 def _heap_sort(near, heavy, by_number):  # type: ignore[no-untyped-def]
     """Sort edges in place, by number and then the heavier first, or by weight and then number."""
-    size = len(near)
-    for turn in range(size // 2 + size - 1):
-        top, last = size // 2 - 1 - turn, size
-        if top < 0:  # the heap stands: what comes last goes to its end
-            top, last = 0, size - 1 - (turn - size // 2)
-            near[0], near[last], heavy[0], heavy[last] = near[last], near[0], heavy[last], heavy[0]
-        while 2 * top + 1 < last:
-            child = 2 * top + 1
-            if child + 1 < last and _before(near, heavy, child, child + 1, by_number):
-                child += 1
-            if not _before(near, heavy, top, child, by_number):
-                break
-            near[top], near[child], heavy[top], heavy[child] = (
-                near[child],
-                near[top],
-                heavy[child],
-                heavy[top],
-            )
-            top = child
+    for top in range(len(near) // 2 - 1, -1, -1):
+        _sink(near, heavy, top, len(near), by_number)
+    for last in range(len(near) - 1, 0, -1):  # what comes last is at the top, and goes to the end
+        near[0], near[last], heavy[0], heavy[last] = near[last], near[0], heavy[last], heavy[0]
+        _sink(near, heavy, 0, last, by_number)
+
+
+@numba.njit
+def _sink(near, heavy, top, size, by_number):  # type: ignore[no-untyped-def]
+    """Let an edge of a heap of this size sink until none below it comes later."""
+    while 2 * top + 1 < size:
+        below = 2 * top + 1
+        if below + 1 < size and _before(near, heavy, below, below + 1, by_number):
+            below += 1
+        if not _before(near, heavy, top, below, by_number):
+            return
+        near[top], near[below] = near[below], near[top]
+        heavy[top], heavy[below] = heavy[below], heavy[top]
+        top = below
 
 
 @numba.njit
 def _before(near, heavy, a, b, by_number):  # type: ignore[no-untyped-def]
+    """Say whether edge a comes before edge b."""
     if by_number and near[a] != near[b]:
         return near[a] < near[b]
     if heavy[a] != heavy[b]:
