@@ -48,6 +48,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         rich_markup_mode="rich",
         epilog="Start here: [bold]harness run -m +experiment=quickstart[/], then [bold]harness report alibi[/].",
     )
+    app.callback()(_options)
     for command in (run, plan, report, compare, papers, data, status, new, check, ui):
         app.command()(command)
     word = arguments[0] if arguments and not arguments[0].startswith("-") else ""
@@ -69,6 +70,24 @@ def _app(arguments: list[str]) -> typer.Typer:
         plugin.hook("tools")(app=tools)
         app.add_typer(tools, name=word)
     return app
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"harness {version('paper-harness')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None: ...
 
 
 def _print_json(value: Any) -> None:

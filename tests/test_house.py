@@ -68,7 +68,9 @@ def test_only_tracking_imports_mlflow():
     assert users == {"tracking.py"}
 
 
-@pytest.mark.parametrize("command", [["--help"], ["papers"], ["papers", "-v"], ["papers", "--json"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["--version"], ["papers"], ["papers", "-v"], ["papers", "--json"]]
+)
 def test_looking_around_imports_nothing_heavy_and_starts_no_process(command):
     code = f"""
 import sys, subprocess, os

@@ -79,6 +79,7 @@ def test_the_wheel_holds_the_licence_and_no_tests(fresh):
     assert "harness/conf/config.yaml" in names
     assert "harness/py.typed" in names
     assert not [name for name in names if name.startswith("tests")]
+    assert fresh("harness", "--version").split() == ["harness", wheel.name.split("-")[1]]
 
 
 def test_a_strangers_paper_is_built_installed_checked_swept_reported_and_removed(fresh):
