@@ -30,7 +30,9 @@ def interleave(
     read until they fill `ahead` windows: more is faster, and gives the same windows. Raises UsageError for a
     window that cannot hold a chunk of each kind and for a document shorter than `chunks`.
     """
-    if chunks < 1 or window < chunks:
+    if chunks < 1:
+        raise UsageError(f"a document cannot be cut into {chunks} chunks: use 1 (concatenation) or more")
+    if window < chunks:
         raise UsageError(
             f"a window of {window} tokens cannot hold {chunks} chunks: raise window or lower chunks"
         )

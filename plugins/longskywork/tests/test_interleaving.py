@@ -145,8 +145,8 @@ def test_neighbouring_chunks_of_one_document_are_counted_as_distance_zero():
     ("documents", "window", "chunks", "words"),
     [
         ([range(5), range(1)], 10, 2, "document 1 has 1 tokens, fewer than its 2 chunks"),
-        ([range(5)], 1, 2, "a window of 1 tokens cannot hold 2 chunks"),
-        ([range(5)], 10, 0, "raise window or lower chunks"),
+        ([range(5)], 1, 2, "a window of 1 tokens cannot hold 2 chunks: raise window or lower chunks"),
+        ([range(5)], 10, 0, "cannot be cut into 0 chunks: use 1"),
     ],
 )
 def test_what_cannot_be_dealt_out_is_named(documents, window, chunks, words):
