@@ -61,7 +61,7 @@ def _like(low: float, high: float) -> Callable[[float], str]:
     digits = 1 - floor(log10((high - low) / 2))
     if max(abs(low), abs(high)) >= 1e6 or digits > 8:
         return number
-    return lambda value: f"{value:,.{max(0, digits)}f}"
+    return lambda value: f"{value:z,.{max(0, digits)}f}"
 
 
 def quantity(claim: Card) -> str:

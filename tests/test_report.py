@@ -301,6 +301,7 @@ def test_an_interval_is_printed_to_two_digits_of_its_half_width():
     assert span(1.51234, 1.4434, 1.5812) == "1.512 [1.443, 1.581]"
     assert span(18.4, 12.1, 24.7) == "18.4 [12.1, 24.7]"
     assert span(1500.2, 1200.1, 1800.3) == "1,500 [1,200, 1,800]"
+    assert span(-0.027, -2.9, 2.85) == "0.0 [-2.9, 2.9]"
     assert span(0.5, None, None) == "0.5"
     assert plus_minus({"mean": 18.4, "low": 12.1, "high": 24.7}) == "18.4 ±6.3"
     assert plus_minus(None) == "–"
