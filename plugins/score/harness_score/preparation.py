@@ -27,6 +27,11 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     wanted = dict(
         zip(SPLITS, (task.train_problems, task.validation_problems, task.test_problems), strict=True)
     )
+    for part, count in wanted.items():
+        if count < 1:
+            raise UsageError(f"task.{part}_problems={count} leaves no problem in {part}: ask for 1 or more")
+    if task.lora_rank < 0:
+        raise UsageError(f"task.lora_rank={task.lora_rank}: give a rank above 0, or 0 to train every weight")
     if "train" not in data:
         if model is not None or data:
             raise UsageError("model= and data.test need data.train: give a table of problems with answers")
@@ -52,6 +57,10 @@ def own_model(task: Task, model: Any) -> tuple[Any, Turns]:
 
     if model is None:
         raise UsageError("problems of your own need a language model: add model=<hub id or folder>")
+    if Path(model.path).is_file():
+        raise UsageError(
+            f"model={model.path} is a file: give the folder or hub id of a causal language model"
+        )
     if task.prompt is Prompt.addition and task.verifier.name != "exact":
         raise UsageError("say how problems are put: task.prompt=math or task.prompt=number")
     tokenizer = AutoTokenizer.from_pretrained(model.path)

@@ -254,7 +254,19 @@ def test_problems_without_an_answer_are_named(opened, own, tmp_path):
         opened(**(own | {"data__train": bad}))
 
 
-def test_problems_of_ones_own_need_a_model(opened, own):
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_no_problems_at_all_and_a_negative_rank_are_named(opened, part):
+    for count in (0, -5):
+        with pytest.raises(UsageError, match=rf"task\.{part}_problems={count} .*ask for 1 or more"):
+            opened(**{f"task__{part}_problems": count})
+    with pytest.raises(UsageError, match=r"task\.lora_rank=-1: .* or 0 to train every weight"):
+        opened(task__lora_rank=-1)
+
+
+def test_problems_of_ones_own_need_a_model(opened, own, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(UsageError, match=r"model\.gguf is a file: give the folder"):
+        opened(**(own | {"model": tmp_path / "model.gguf"}))
     own.pop("model")
     with pytest.raises(UsageError, match="add model="):
         opened(**own)
