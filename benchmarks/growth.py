@@ -80,7 +80,7 @@ def ledger(size: int, room: Path, precisions: tuple[str, ...]) -> tuple[Path, An
     from dataclasses import replace
 
     from benchmarks.reports import write_runs
-    from harness.paper import Claim, Method, Metric, difference
+    from harness.papers.statement import Claim, Method, Metric, difference
     from tests.records import PAPER, Config
 
     names = {f"m{i}": Metric("higher", f"metric {i}") for i in range(20)}
@@ -92,8 +92,8 @@ def ledger(size: int, room: Path, precisions: tuple[str, ...]) -> tuple[Path, An
 
 def compare(size: int, room: Path) -> Callable[[], Any]:
     """Return the comparison of two settings with `size` runs in all, read from their folders."""
-    from harness.compare import compare as compared
-    from harness.select import select
+    from harness.verdicts.comparison import compare as compared
+    from harness.verdicts.rows import select
 
     results, paper = ledger(size, room, ("fp32", "bf16"))
     one, other = (f"ledger,precision={precision}" for precision in ("fp32", "bf16"))
@@ -102,8 +102,9 @@ def compare(size: int, room: Path) -> Callable[[], Any]:
 
 def report(size: int, room: Path) -> Callable[[], Any]:
     """Return the judging of `size` runs, read from their folders, and the writing of the page."""
-    from harness.report import judge, to_html
-    from harness.results import find_runs
+    from harness.reports.html import to_html
+    from harness.runs.results import find_runs
+    from harness.verdicts.scorecard import judge
 
     results, paper = ledger(size, room, ("fp32",))
 

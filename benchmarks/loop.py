@@ -24,7 +24,7 @@ MIRROR = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from harness.tracking import Mirror
+from harness.runs.mirror import Mirror
 store = Mirror(sys.argv[2])
 while True:
     for config in sorted(Path(sys.argv[1]).glob("*/config.json"), key=lambda path: int(path.parent.name))[-1:]:
@@ -57,8 +57,9 @@ def tracked(task: Any, data_dir: Path, folder: Path) -> tuple[float, float]:
 
     from harness.data.batches import Batches
     from harness.fit import seed_everything
-    from harness.results import CONFIG, write_json
-    from harness.run import Run
+    from harness.runs.files import write_json
+    from harness.runs.results import CONFIG
+    from harness.runs.run import Run
 
     shutil.rmtree(folder, ignore_errors=True)
     run = Run(

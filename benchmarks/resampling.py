@@ -16,8 +16,8 @@ def measure(toy: bool) -> Iterator[Measured]:
     """Bootstrap a Spearman correlation, and for information a mean."""
     from scipy import stats
 
-    from harness.paper import Metric
-    from harness.resample import _weights, bootstrap
+    from harness.papers.reduction import _weights, bootstrap
+    from harness.papers.statement import Metric
 
     items, draws = (60, 200) if toy else (1379, 10_000)
     rng = np.random.default_rng(0)

@@ -47,7 +47,7 @@ def ours(task: Any, data: Path, base: Path, room: Path) -> float:
     from harness_score.training import reinforcement
     from harness_score.verifiers import exact
 
-    from harness.run import Run
+    from harness.runs.run import Run
 
     folder = room / "run"
     shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.results import write_text
+from harness.runs.files import write_text
 
 MARK = "benchmarks"
 

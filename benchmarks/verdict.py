@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.paper import Items, Metric, difference
-from harness.power import Noise, detects, noise
-from harness.ranking import ranks
-from harness.stats import Cell, Interval, estimate, seeds_interval
+from harness.papers.statement import Items, Metric, difference
+from harness.verdicts.places import ranks
+from harness.verdicts.power import Noise, detects, noise
+from harness.verdicts.stats import Cell, Interval, estimate, seeds_interval
 
 PAGE = Path(__file__).parent.parent / "docs" / "verdict.md"
 TRUTH = 0.3  # the true difference where there is one

@@ -6,9 +6,10 @@ What a plugin author imports is here, and importing it is cheap.
 import os
 from typing import TYPE_CHECKING
 
-from harness.hookspecs import hookimpl
-from harness.lazy import lazy
-from harness.paper import (
+from harness.moved import follow
+from harness.papers.hookspecs import hookimpl
+from harness.papers.lazy import lazy
+from harness.papers.statement import (
     Claim,
     Contrast,
     Figure,
@@ -28,9 +29,9 @@ from harness.paper import (
 )
 
 if TYPE_CHECKING:
-    from harness.run import Run
+    from harness.runs.run import Run
 
-__getattr__ = lazy(__name__, {"Run": "run"})
+__getattr__ = lazy(__name__, {"Run": "runs.run"})
 
 __all__ = [
     "Claim",
@@ -56,3 +57,5 @@ __all__ = [
 
 for _name in ("MLFLOW_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(_name, "true")  # nothing that reports home has been imported yet
+
+follow()

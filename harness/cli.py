@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and leave with its exit code: 0 done, 1 a run failed, 2 wrong usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["run"]:
-        from harness.sweep import main as run
+        from harness.sweeps.sweep import main as run
 
         raise SystemExit(run(arguments[1:]))
     from harness.errors import HarnessError
@@ -52,7 +52,7 @@ def _app(arguments: list[str]) -> typer.Typer:
     for command in (run, plan, report, compare, papers, data, status, new, check, ui):
         app.command()(command)
     word = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    from harness.plugins import VERBS, listed, load
+    from harness.papers.plugins import VERBS, listed, load
 
     if word and word not in VERBS:
         from harness.errors import UsageError, nearest
@@ -109,7 +109,7 @@ def plan(
 
     Example: harness plan method=alibi/alibi budget=full
     """
-    from harness.pricing import show_plan
+    from harness.commands.plan import show_plan
 
     show_plan(overrides, json_)
 
@@ -126,7 +126,7 @@ def report(
 
     Example: harness report alibi
     """
-    from harness.publish import show_report
+    from harness.commands.report import show_report
 
     show_report(papers or [], results.expanduser().resolve(), from_, json_)
 
@@ -146,7 +146,7 @@ def compare(
 
     Example: harness compare alibi/alibi alibi/learned
     """
-    from harness.compare_show import show_compare
+    from harness.commands.compare import show_compare
 
     raise SystemExit(show_compare(a, b, results.expanduser().resolve(), from_, metric or [], detect, json_))
 
@@ -161,7 +161,7 @@ def papers(
 
     Example: harness papers -v
     """
-    from harness.listing import show_papers
+    from harness.commands.listing import show_papers
 
     show_papers(verbose, json_)
 
@@ -171,7 +171,7 @@ def data(paper: Paper, json_: Json = False) -> None:
 
     Example: harness data alibi
     """
-    from harness.listing import show_data
+    from harness.commands.listing import show_data
 
     show_data(paper, json_)
 
@@ -185,7 +185,7 @@ def status(
 
     Example: harness status alibi
     """
-    from harness.listing import show_status
+    from harness.commands.listing import show_status
 
     show_status(paper, results.expanduser().resolve(), json_)
 
@@ -199,7 +199,7 @@ def new(
 
     Example: harness new my-paper --method my_method --baseline plain
     """
-    from harness.new import show_new
+    from harness.commands.new import show_new
 
     show_new(name, method, baseline)
 
@@ -209,7 +209,7 @@ def check(paper: Paper, json_: Json = False) -> None:
 
     Example: harness check alibi
     """
-    from harness.contract import show_check
+    from harness.commands.check import show_check
 
     raise SystemExit(show_check(paper, json_))
 
@@ -223,7 +223,7 @@ def ui(
 
     Example: harness ui --port 5001
     """
-    from harness.results import local_store
+    from harness.runs.results import local_store
 
     uri = tracking or local_store(results.expanduser().resolve())
     words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]

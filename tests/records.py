@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.paper import (
+from harness.papers.statement import (
     Claim,
     Figure,
     Items,
@@ -24,7 +24,8 @@ from harness.paper import (
     setting,
     source,
 )
-from harness.results import CURVES, Record, Result, digest, write_items, write_result
+from harness.runs.files import digest
+from harness.runs.results import CURVES, Record, Result, write_items, write_result
 
 
 @dataclass

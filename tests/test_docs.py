@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.publish import with_table
+from harness.reports.publish import with_table
 
 pytestmark = pytest.mark.xdist_group("docs")  # one folder that is lived in
 ROOT = Path(__file__).parent.parent
@@ -122,9 +122,15 @@ def test_the_scorecard_on_a_page_is_the_one_in_the_files(page):
     assert cards
 
 
-def test_the_tree_in_the_readme_names_what_is_there():
+def test_the_tree_in_the_readme_names_all_that_is_there():
     tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The house")[1].split("## ")[0]
-    for name in re.findall(r"^ +(\w+\.py)\b", tree, flags=re.M):
-        assert (ROOT / "harness" / name).exists(), name
     for name in re.findall(r"^    (\w+)/", tree, flags=re.M):
         assert (ROOT / name).is_dir(), name
+    named = set(re.findall(r"\b(\w+(?:/|\.py))", tree.split("    plugins/")[0]))
+    there = {
+        path.name + ("/" if path.is_dir() else "")
+        for path in (ROOT / "harness").iterdir()
+        if not path.name.startswith("_") and path.suffix in ("", ".py") and not path.is_symlink()
+    }
+    assert there <= named, there - named
+    assert {name for name in named if name.endswith(".py")} <= there

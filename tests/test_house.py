@@ -9,19 +9,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "mlflow", "lm_eval", "pandas")
-TOOLBOX = ("nn", "data", "fit.py", "checkpoint.py", "generate.py", "evals.py")
-ABOVE_TOOLBOX = (
-    "run",
-    "hookspecs",
-    "plugins",
-    "config",
-    "sweep",
-    "isolate",
-    "tracking",
-    "report",
-    "stats",
-    "cli",
+HARNESS = ROOT / "harness"
+# From the ground up: a room imports what stands before it, and itself.
+FLOORS = (
+    *(
+        ("errors", "numbers", "moved"),
+        ("papers",),
+        ("nn", "data", "fit"),
+        ("runs",),
+        ("verdicts",),
+        ("reports",),
+    ),
+    *(("sweeps",), ("contract",), ("commands",), ("cli", "__init__"), ("__main__",)),
 )
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def imports(path: Path) -> set[str]:
@@ -53,19 +54,76 @@ def test_no_plugin_imports_another():
             assert not others, path
 
 
-def test_the_toolbox_knows_nothing_of_runs_hooks_hydra_or_mlflow():
-    for path in sources(*(f"harness/{part}" for part in TOOLBOX)):
-        for name in imports(path):
-            top, _, rest = name.partition(".")
-            assert top not in ("hydra", "omegaconf", "mlflow", "pluggy"), (path, name)
-            assert not (top == "harness" and rest.split(".")[0] in ABOVE_TOOLBOX), (path, name)
+def room_of(path: Path) -> str:
+    return path.relative_to(HARNESS).parts[0].removesuffix(".py")
 
 
-def test_only_tracking_imports_mlflow():
+def modules() -> dict[str, Path]:
+    """Return every module of the core by its dotted name; the template of a new paper is none."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sources("harness")
+        if "template" not in path.parts and "conf" not in path.parts
+    }
+
+
+def arrows() -> dict[str, set[str]]:
+    """Return the core's modules that each of them imports."""
+    known = modules()
+    return {
+        module: {name for name in imports(path) if name in known} - {module, "harness"}
+        for module, path in known.items()
+    }
+
+
+def test_every_file_and_folder_of_the_core_has_its_floor():
+    rooms = {room_of(path) for path in modules().values()}
+    assert rooms == set(FLOOR)
+
+
+def test_a_room_imports_only_what_stands_below_it():
+    known = modules()
+    for module, targets in arrows().items():
+        own = room_of(known[module])
+        for target in targets:
+            other = room_of(known[target])
+            assert other == own or FLOOR[other] < FLOOR[own] or (own, other) in {("nn", "fit")}, (
+                module,
+                target,
+            )
+
+
+def test_no_file_imports_another_in_a_circle():
+    left = arrows()
+    while left:
+        free = [module for module, targets in left.items() if not targets & set(left)]
+        assert free, left
+        for module in free:
+            del left[module]
+
+
+def test_the_toolbox_knows_neither_hydra_nor_mlflow_nor_hooks():
+    for path in sources("harness/nn", "harness/data", "harness/fit"):
+        tops = {name.partition(".")[0] for name in imports(path)}
+        assert not tops & {"hydra", "omegaconf", "mlflow", "pluggy"}, path
+
+
+def test_each_room_says_what_it_is_for_and_what_it_may_import():
+    for room in {path.parent for path in HARNESS.glob("*/__init__.py")} - {HARNESS / "conf"}:
+        said = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
+        assert "May import:" in said, room
+
+
+def test_no_folder_holds_more_files_than_one_can_see_at_once():
+    for folder in {path.parent for path in modules().values()}:
+        assert len([path for path in folder.iterdir() if path.is_file()]) <= 16, folder
+
+
+def test_only_the_mirror_imports_mlflow():
     users = {
         path.name for path in sources("harness") if any(n.split(".")[0] == "mlflow" for n in imports(path))
     }
-    assert users == {"tracking.py"}
+    assert users == {"mirror.py"}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import HarnessError
-from tests.test_sources import index, wheel  # noqa: F401  (a fixture)
+from tests.data.test_sources import index, wheel  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parent.parent
 SMOKE = ("method=alibi/alibi", "budget=smoke", "device=cpu")
@@ -119,7 +119,7 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_run(tmp_path, trace):
 
     import torch
 
-    from harness.checkpoint import load
+    from harness.fit.checkpoint import load
 
     (tmp_path / "step-000000001").mkdir()
     for name in ("shared.pt", "process-0.pt"):
@@ -198,7 +198,7 @@ def test_a_setting_cannot_name_code(place, tmp_path, monkeypatch, capsys):
 )
 def test_a_task_of_lm_eval_cannot_name_code(line, tmp_path):
     from harness.errors import UsageError
-    from harness.evals import lm_eval_scores
+    from harness.nn.evals import lm_eval_scores
 
     (tmp_path / "mine.yaml").write_text(line)
     with pytest.raises(UsageError, match=r"mine\.yaml (is not plain YAML|includes)"):
@@ -209,7 +209,7 @@ def test_a_template_of_lm_eval_reads_its_document_and_nothing_of_python():
     from jinja2.exceptions import SecurityError
     from lm_eval.utils import apply_template
 
-    from harness.evals import _sandboxed
+    from harness.nn.evals import _sandboxed
 
     _sandboxed()
     assert apply_template("{{ words | regex_replace('o', '0') }}", {"words": "good"}) == "g00d"
@@ -232,7 +232,7 @@ def test_a_path_in_an_archive_or_an_address_stays_inside():
     "key", ["../../evil", "/tmp/evil", "a/b", "0123456789abcdef/..", "<b>0123456789abcdef"]
 )
 def test_a_store_does_not_choose_folders_here(key, tmp_path):
-    from harness.tracking import kept_at
+    from harness.runs.mirror import kept_at
 
     good = "0123456789abcdef"
     assert kept_at(tmp_path, {"run_key": good, "mirrored": good}) == tmp_path / good / good
@@ -249,9 +249,9 @@ def test_a_store_does_not_choose_folders_here(key, tmp_path):
 def test_a_run_records_what_it_downloaded_by_version_and_hash(index, text, tmp_path):  # noqa: F811
     import hashlib
 
-    from harness.contract import smoke_spec
-    from harness.plugins import load
-    from harness.run import execute
+    from harness.contract.checks import smoke_spec
+    from harness.papers.plugins import load
+    from harness.runs.run import execute
 
     made = wheel(index, members={"tiny_words/long.txt": text.read_text(encoding="utf-8")})
     given = {"data.corpus": "'pypi:tiny-words==1.0#tiny_words/long.txt'"}
@@ -269,13 +269,13 @@ def test_a_run_records_what_it_downloaded_by_version_and_hash(index, text, tmp_p
 def test_the_page_trusts_no_text_and_may_ask_for_nothing():
     """Hostile names, texts, data and errors are put through it in `test_report`."""
     for page in ("report", "compare"):
-        template = (ROOT / "harness" / f"{page}.html.jinja").read_text(encoding="utf-8")
+        template = (ROOT / "harness" / "reports" / f"{page}.html.jinja").read_text(encoding="utf-8")
         assert not re.search(r"\|\s*safe|autoescape", template)
         assert "default-src 'none'" in template
     markup = [path.name for path in SOURCES for c in calls(path) if c[0].split(".")[-1] == "Markup"]
     assert sorted(markup) == [
-        "compare_show.py",
-        "report_html.py",
+        "comparison.py",
+        "html.py",
     ]  # the drawings, which escape for themselves
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import harness as package
-from harness import hookspecs
-from harness.paper import API_VERSION
+from harness.papers import hookspecs
+from harness.papers.statement import API_VERSION
 from tests.conftest import Harness
 from tests.test_docs import commands
 
@@ -23,7 +23,7 @@ DOCS = ROOT / "docs"
 HOOKS = {
     name: function
     for name, function in vars(hookspecs).items()
-    if inspect.isfunction(function) and function.__module__ == "harness.hookspecs"
+    if inspect.isfunction(function) and function.__module__ == "harness.papers.hookspecs"
 }
 
 
@@ -37,7 +37,7 @@ def named(page: str, place: str) -> list[str]:
 
 
 def test_every_hook_has_its_place_and_none_is_made_up():
-    assert sorted(named("hooks.md", "harness.hookspecs")) == sorted(HOOKS)
+    assert sorted(named("hooks.md", "harness.papers.hookspecs")) == sorted(HOOKS)
 
 
 def test_every_hook_is_explained_where_it_is_declared():

@@ -16,7 +16,13 @@ from pathlib import Path
 
 WARM = (
     *("hydra", "joblib", "hydra_plugins.hydra_joblib_launcher", "matplotlib.figure"),
-    *("harness.sweep", "harness.publish", "harness.listing", "harness.figures", "harness.tracking"),
+    *(
+        "harness.sweeps.sweep",
+        "harness.reports.publish",
+        "harness.commands.listing",
+        "harness.reports.figures",
+        "harness.runs.mirror",
+    ),
     *("mlflow", "mlflow.store.tracking.sqlalchemy_store"),
 )
 
@@ -25,7 +31,7 @@ def serve(address: str) -> None:
     """Answer commands that come over the socket at `address` until standard input closes."""
     import importlib
 
-    from harness.isolate import PRELOAD, die_with_parent
+    from harness.runs.isolate import PRELOAD, die_with_parent
 
     die_with_parent()
     for name in WARM:
@@ -72,7 +78,7 @@ def _command(request: dict, files: list[int]) -> int:
     for file, place in zip(files, (1, 2), strict=True):
         os.dup2(file, place)
     from harness.cli import main
-    from harness.isolate import die_with_parent
+    from harness.runs.isolate import die_with_parent
 
     die_with_parent()
     sys.argv = ["harness", *request["words"]]

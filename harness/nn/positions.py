@@ -9,15 +9,12 @@ A plugin adds its own kind: `KINDS["mine"] = MyPosition`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, nearest
-
-if TYPE_CHECKING:
-    from harness.nn.decoder import DecoderConfig
+from harness.nn.config import DecoderConfig
 
 
 class Position(nn.Module):

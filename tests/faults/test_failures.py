@@ -65,7 +65,7 @@ SAID = {
 
 
 def test_each_way_to_fail_is_told_by_name_and_the_others_finish(harness):
-    from tests.test_plugins import install
+    from tests.papers.test_plugins import install
 
     install(harness.folder, "ways", PLUGIN)
     methods = ",".join(f"ways/{end}" for end in ("well", *SAID))
@@ -99,7 +99,7 @@ def test_each_way_to_fail_is_told_by_name_and_the_others_finish(harness):
 
 
 def test_without_isolation_a_failure_is_still_that_runs_own(harness):
-    from tests.test_plugins import install
+    from tests.papers.test_plugins import install
 
     install(harness.folder, "ways", PLUGIN)
     words = (
@@ -115,7 +115,7 @@ def test_without_isolation_a_failure_is_still_that_runs_own(harness):
 
 
 def test_on_failure_stop_starts_nothing_more(harness):
-    from tests.test_plugins import install
+    from tests.papers.test_plugins import install
 
     install(harness.folder, "ways", PLUGIN)
     words = (

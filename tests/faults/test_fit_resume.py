@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoint import checkpoint_step
-from harness.isolate import PRELOAD
+from harness.fit.checkpoint import checkpoint_step
+from harness.runs.isolate import PRELOAD
 
 pytestmark = pytest.mark.fault
 

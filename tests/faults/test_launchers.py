@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.faults.test_failures import PLUGIN
-from tests.test_plugins import install
+from tests.papers.test_plugins import install
 
 pytestmark = pytest.mark.fault
 

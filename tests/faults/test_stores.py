@@ -11,13 +11,13 @@ import time
 import pytest
 
 from tests.faults.test_kills import wait_for
-from tests.test_plugins import install
+from tests.papers.test_plugins import install
 
 pytestmark = pytest.mark.fault
 
 
 def _first_start(folder, barrier) -> None:
-    from harness.tracking import Mirror
+    from harness.runs.mirror import Mirror
 
     barrier.wait()
     store = Mirror(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")

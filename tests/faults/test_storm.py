@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.test_kills import halfway, start, wait_for, workers
-from tests.test_plugins import install
+from tests.papers.test_plugins import install
 
 pytestmark = pytest.mark.fault
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.servers import Postgres, Server
 from tests.faults.test_kills import start, wait_for
+from tests.papers.test_plugins import install
 from tests.records import answers, write_run
-from tests.test_plugins import install
 
 pytestmark = pytest.mark.fault
 
@@ -113,7 +113,7 @@ def _write(place: int, uri: str, results: Path, shared: Path, barrier) -> None:
     """Mirror a run as it grows, as a driver does, and one that all the others mirror too."""
     from mlflow.exceptions import MlflowException
 
-    from harness.tracking import Mirror
+    from harness.runs.mirror import Mirror
 
     def sure(do):
         """Do it until the server has answered, as a driver does."""
@@ -145,7 +145,7 @@ def test_sixteen_writers_at_once_lose_no_metric(team, tmp_path):
     import mlflow.store.tracking.rest_store  # noqa: F401  # once, for all the forks
     from mlflow import MlflowClient
 
-    from harness.tracking import fetch
+    from harness.runs.mirror import fetch
 
     server, _ = team
     for seed in range(WRITERS + 1):

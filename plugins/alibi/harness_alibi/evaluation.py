@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 from harness import Items, Run
-from harness.evals import by_position, nll, retrieval
 from harness.fit import peak_memory
+from harness.nn.evals import by_position, nll, retrieval
 from harness_alibi.claims import EDGES, MULTIPLES, PROBES
 from harness_alibi.settings import Task
 from harness_alibi.training import load

@@ -15,7 +15,7 @@ import torch
 
 from harness import Items, Run
 from harness.data.tokens import starts
-from harness.generate import generate, inference
+from harness.nn.generate import generate, inference
 from harness_iclm.few_shot import scores
 from harness_iclm.names import PACKINGS, PLACES
 from harness_iclm.preparation import load_windows

@@ -61,7 +61,7 @@ def scores(run: Run, model: Any) -> dict[str, float | Items]:
         return {}
     from transformers import AutoTokenizer
 
-    from harness.evals import lm_eval_scores
+    from harness.nn.evals import lm_eval_scores
 
     tasks: list[Any] = [*(classification(name) for name in CLASSES), *READING]
     tokenizer = AutoTokenizer.from_pretrained(run.output_dir)

@@ -20,7 +20,7 @@ import numpy as np
 
 from harness.data.sources import Source, resolve
 from harness.errors import UsageError
-from harness.stages import stage
+from harness.runs.stages import stage
 from harness_iclm import intrinsic
 from harness_iclm.documents import read
 from harness_iclm.duplicates import deduplicate

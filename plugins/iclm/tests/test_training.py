@@ -247,7 +247,7 @@ def test_few_shot_tasks_are_tasks_of_lm_eval():
     from harness_iclm.preparation import tokenizer_for
 
     from harness.data.sources import Document
-    from harness.evals import lm_eval_scores
+    from harness.nn.evals import lm_eval_scores
 
     rows = [{"text": f"news {i}", "label": i % 4} for i in range(8)]
     task = classification("ag_news", shots=2)

@@ -35,7 +35,7 @@ def interleave_(
 
     A line has `input_ids`, `position_ids` (which run over the window) and `documents` (for a mask by document).
     """
-    from harness.isolate import quiet_libraries
+    from harness.runs.isolate import quiet_libraries
     from harness_longskywork.streams import TokenStream, write_windows
 
     quiet_libraries()
@@ -114,7 +114,7 @@ def heatmap_(
     results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
 ) -> None:
     """Draw a run's needle grid: harness longskywork heatmap cip_synl"""
-    from harness.results import read_result
+    from harness.runs.results import read_result
     from harness_longskywork.heatmap import draw, grid
 
     folder = Path(run)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness import Items
-from harness.generate import inference
+from harness.nn.generate import inference
 from harness_longskywork.claims import DEPTHS, LENGTHS, REACHES
 from harness_longskywork.symbols import IGNORED, Rows, Symbols, facts, load_symbols, needles, tables
 from harness_longskywork.training import FORMS, load, places

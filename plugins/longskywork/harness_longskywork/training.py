@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.fit import fit, seed_everything
-from harness.results import write_json
+from harness.runs.files import write_json
 from harness_longskywork.interleaving import gather, interleave
 from harness_longskywork.models import load, scaled, small
 from harness_longskywork.settings import LongSkywork, Order, Task

@@ -32,7 +32,7 @@ def convert(
 
     Example: harness lora convert lora_r8 --to merged --out my-model
     """
-    from harness.isolate import quiet_libraries
+    from harness.runs.isolate import quiet_libraries
     from harness_lora.forms import convert, inspect
 
     quiet_libraries()

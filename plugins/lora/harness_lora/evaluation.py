@@ -18,8 +18,8 @@ from torch import Tensor
 
 from harness import Items
 from harness.errors import UsageError
-from harness.evals import lm_eval_scores, nll, token_nll
-from harness.generate import generate
+from harness.nn.evals import lm_eval_scores, nll, token_nll
+from harness.nn.generate import generate
 from harness_lora.adapter import WEIGHTS
 from harness_lora.bases import load_base, run_base
 from harness_lora.forms import MODEL, write

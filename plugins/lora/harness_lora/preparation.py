@@ -181,6 +181,6 @@ def _joined(source: Any) -> str:
 
 
 def _digest(tokenizer: Any) -> str:
-    from harness.results import digest
+    from harness.runs.files import digest
 
     return digest(tokenizer.get_vocab())

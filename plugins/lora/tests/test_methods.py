@@ -12,10 +12,10 @@ from harness_lora.pricing import gpt2_parameters, published
 from harness_lora.training import Examples, adapt, padded
 from lora_models import decoder, llama, roberta
 
-from harness.contract import smoke_spec
+from harness.contract.checks import smoke_spec
 from harness.errors import UsageError
-from harness.plugins import load
-from harness.run import execute
+from harness.papers.plugins import load
+from harness.runs.run import execute
 
 MENUS = [
     ("name : Alba | food : Thai", "Alba serves Thai food ."),

@@ -50,7 +50,7 @@ def synthesize(
     results: Results = Path("results"),
 ) -> None:
     """Make instruction data: harness magpie synthesize --model my-chat-model --count 1000 --out my-set"""
-    from harness.isolate import quiet_libraries
+    from harness.runs.isolate import quiet_libraries
     from harness_magpie.export import export
     from harness_magpie.filters import PRESETS, preset_of
     from harness_magpie.generator import load_generator
@@ -105,7 +105,7 @@ def answer(
 ) -> None:
     """Answer questions greedily, for AlpacaEval: harness magpie answer questions.json --model my-student"""
     from harness.data import files
-    from harness.isolate import quiet_libraries
+    from harness.runs.isolate import quiet_libraries
     from harness_magpie.generator import answers, load_generator
     from harness_magpie.preparation import asked
 
@@ -199,7 +199,7 @@ def picked(device: str) -> str:
 def chat_model(model: str, results: Path) -> tuple[Path, dict[str, str]]:
     """Return a model's folder, with GGUF unpacked once, and its name, revision and licence."""
     from harness.data.sources import resolve_model
-    from harness.stages import stage
+    from harness.runs.stages import stage
     from harness_magpie import paper
 
     stages = results / "stages"

@@ -172,7 +172,7 @@ def losses(model: Any, pairs: Sequence[Encoded], device: str, precision: str = "
 
 def accuracy(run: Any, model: Any, form: Any) -> Items:
     """Return the accuracy on each document of the tasks in `task.lm_eval`."""
-    from harness.evals import lm_eval_scores
+    from harness.nn.evals import lm_eval_scores
 
     _, found = lm_eval_scores(model, form.tokenizer, run.task.lm_eval, limit=run.task.lm_eval_limit)
     right: list[float] = []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
-from harness.results import write_json, write_text
+from harness.runs.files import write_json, write_text
 from harness_magpie.diversity import distinct
 from harness_magpie.filters import preset_of
 from harness_magpie.synthesis import Made, Recipe, provenance

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from harness.errors import UsageError
-from harness.generate import choose, inference
+from harness.nn.generate import choose, inference
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ def answered(run: Any, questions: Sequence[str], name: str) -> list[Pair]:
 
 def _generation(run: Any) -> dict[str, Any]:
     """Return what else decides a generation: the model, how it is computed, and by which code."""
-    from harness.provenance import file_digest
+    from harness.runs.provenance import file_digest
 
     here = Path(__file__).parent
     return {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
-from harness.results import write_json
+from harness.runs.files import write_json
 from harness_magpie.filters import preset_of, rules, select
 from harness_magpie.generator import (
     Generator,

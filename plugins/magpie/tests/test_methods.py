@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from harness_magpie.sets import held_out, sampled, training_pairs, unseen
 
-from harness.contract import smoke_spec
+from harness.contract.checks import smoke_spec
 from harness.errors import HarnessError
-from harness.plugins import load
-from harness.run import execute, open_run, prepared
+from harness.papers.plugins import load
+from harness.runs.run import execute, open_run, prepared
 
 PLUGIN = load("magpie")
 TRAINED = ("magpie", "magpie_unfiltered", "self_instruct", "human_written", "shuffled_answers")
@@ -78,7 +78,7 @@ def test_a_run_leaves_its_set_for_trainers(results):
 
 
 def test_metrics_are_those_of_their_items(results):
-    from harness.results import read_items
+    from harness.runs.results import read_items
 
     spec = smoke_spec(PLUGIN, "magpie", results)
     result = execute(spec, PLUGIN)

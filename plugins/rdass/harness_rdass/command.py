@@ -137,7 +137,7 @@ def _scores(
     """Return each score by item, and which documents were cut; with a progress bar on a terminal."""
     from rich.progress import Progress
 
-    from harness.config import where
+    from harness.sweeps.config import where
     from harness_rdass.encoders import open_encoder
     from harness_rdass.judging import rdass
     from harness_rdass.overlap import rouge

@@ -65,8 +65,8 @@ def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]], b
     from sentence_transformers.util import batch_to_device
 
     from harness.fit import checkpoint_step, fit
-    from harness.results import CURVES
-    from harness.run import forget_after
+    from harness.runs.results import CURVES
+    from harness.runs.run import forget_after
 
     if name == "nli":
         loss = SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))

@@ -18,8 +18,8 @@ from harness_rdass.preparation import prepare
 from harness_rdass.settings import Task
 
 from harness.errors import UsageError
-from harness.plugins import load
-from harness.stats import reduce
+from harness.papers.plugins import load
+from harness.papers.reduction import reduce
 
 JUDGED = {"relevance": 4, "consistency": 5, "fluency": 3, "coherence": 2}
 

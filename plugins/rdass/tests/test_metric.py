@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from harness.errors import UsageError
-from harness.stats import reduce
+from harness.papers.reduction import reduce
 
 ROWS = [row for row in sample.built() if row["level"] == "article"]
 DOCUMENTS, REFERENCES, SUMMARIES = (

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from harness import Items
 from harness.errors import UsageError
-from harness.evals import lm_eval_scores
+from harness.nn.evals import lm_eval_scores
 from harness_score.claims import EDITS
 from harness_score.corrections import edit_ratio, mcnemar
 from harness_score.credit import kl

@@ -16,7 +16,7 @@ import torch
 
 from harness.errors import HarnessError
 from harness.nn import decoder  # noqa: F401  (makes our own kind of model known to transformers)
-from harness.results import write_json
+from harness.runs.files import write_json
 from harness_score import addition
 from harness_score.preparation import read
 

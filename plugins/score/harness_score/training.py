@@ -30,7 +30,7 @@ def train(run: Any, verify: Verify | None = None) -> None:
 
     `verify` is a verifier of your own (see `verifiers`); by default the one that the task names.
     """
-    from harness.results import write_json
+    from harness.runs.files import write_json
 
     if run.method.trains is Trains.nothing:
         Policy.of(run)  # the seed's base is made, or found

@@ -12,14 +12,14 @@ from harness_score.training import train
 from harness_score.verifiers import VERIFIERS, VerifierError
 from safetensors.torch import load_file
 
-from harness.checkpoint import checkpoint_step
-from harness.contract import smoke_spec
+from harness.contract.checks import smoke_spec
 from harness.data.sources import Document
 from harness.data.tokens import character_tokenizer
 from harness.errors import HarnessError, UsageError
+from harness.fit.checkpoint import checkpoint_step
 from harness.nn.decoder import Decoder, DecoderConfig
-from harness.plugins import load
-from harness.run import open_run, prepared
+from harness.papers.plugins import load
+from harness.runs.run import open_run, prepared
 
 
 @pytest.fixture(scope="session")

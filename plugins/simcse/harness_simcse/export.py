@@ -6,8 +6,8 @@ from pathlib import Path
 
 from harness.data.sources import resolve_model
 from harness.errors import UsageError
-from harness.results import Result, read_result
-from harness.run import rebuild
+from harness.runs.results import Result, read_result
+from harness.runs.run import rebuild
 from harness_simcse.patient import patient, restore
 from harness_simcse.settings import SimCSE, Task
 

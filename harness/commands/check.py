@@ -1,0 +1,39 @@
+"""`harness check`: does a plugin keep the contract?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+from harness.contract.checks import checks
+from harness.papers.plugins import load
+
+
+def show_check(paper: str, as_json: bool) -> int:
+    """Run the contract of one installed paper and print it; return 0 when all of it holds."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from harness.runs.isolate import quiet_libraries, quiet_threads
+
+    plugin = load(paper)
+    quiet_threads()
+    quiet_libraries()
+    console = Console(highlight=False)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:
+        for check in checks(plugin, Path(folder)):
+            found.append(check)
+            if not as_json:
+                mark = "[green]ok[/]    " if check.passed else "[red]failed[/]"
+                console.print(
+                    mark, escape(check.name), "" if check.passed else f"\n       {escape(check.mend)}"
+                )
+    if as_json:
+        print(json.dumps([dataclasses.asdict(check) for check in found], indent=1))
+    failed = sum(not check.passed for check in found)
+    if not as_json:
+        console.print(f"{len(found) - failed} of {len(found)} checks passed")
+    return 1 if failed else 0

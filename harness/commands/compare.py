@@ -1,0 +1,59 @@
+"""`harness compare`: any two sets of runs, paired by seed and item."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.errors import HarnessError, UsageError, nearest
+from harness.papers.plugins import listed, load
+from harness.reports.comparison import title, to_html, to_terminal
+from harness.runs.files import write_json, write_text
+from harness.verdicts.comparison import compare
+from harness.verdicts.rows import select
+
+
+def show_compare(
+    a: str, b: str, results: Path, uri: str, metrics: Sequence[str], detect: float, as_json: bool
+) -> int:
+    """Compare two selections of runs: print it, write JSON and one HTML page; 1 if anything was refused."""
+    fetched = None
+    if uri:
+        from harness.runs.mirror import fetch
+
+        fetched = fetch(uri, results / "stages" / "fetched")
+    one, other = (select(words, results, fetched) for words in (a, b))
+    records = [*one, *other]
+    known = [listing.name for listing in listed()]
+    papers = {}
+    for name in sorted({r.result.config["paper"] for r in records}):
+        if name not in known:
+            raise UsageError(f"runs of {name!r} cannot be read without its plugin: {nearest(name, known)}")
+        plugin = load(name)
+        assert plugin.paper is not None
+        papers[name] = plugin.paper
+    unknown = [m for m in metrics if not any(m in paper.metrics for paper in papers.values())]
+    if unknown:
+        every = {m for paper in papers.values() for m in paper.metrics}
+        raise UsageError(f"no metric is named {unknown[0]!r}: {nearest(unknown[0], every)}")
+    found = {"a": a, "b": b, **compare(one, other, papers, metrics, detect)}
+    refused = [pair for pair in found["pairs"] if pair["refused"]]
+    if len(refused) == len(found["pairs"]):
+        pair = refused[0]
+        raise HarnessError(f"{title(pair)} cannot be compared: {pair['refused']}")
+    folder = results / "reports"
+    write_json(folder / "compare.json", found)
+    write_text(folder / "compare.html", to_html(found, records))
+    if as_json:
+        print(json.dumps(found, indent=1, ensure_ascii=False, default=str))
+    else:
+        console = Console()
+        to_terminal(found, records, console)
+        console.print(f"page: {(folder / 'compare.html').as_uri()}", soft_wrap=True, highlight=False)
+    if refused:
+        print(f"harness: {len(refused)} pairs of methods were refused, with the reason", file=sys.stderr)
+    return 1 if refused else 0

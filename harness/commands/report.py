@@ -1,0 +1,52 @@
+"""`harness report`: runs, in folders or in a tracking store, become verdicts on the terminal and in files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.reports.html import to_html
+from harness.reports.text import to_markdown, to_terminal
+from harness.runs.files import as_text, write_text
+from harness.runs.provenance import stale
+from harness.runs.results import Record
+from harness.verdicts.rows import ended
+from harness.verdicts.scorecard import judge
+
+
+def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> None:
+    """Judge the runs of `papers` (all by default) and write report files beside what is printed."""
+    cards: list[dict[str, Any]] = []
+    every: list[Record] = []
+    names: list[str] = []
+    files: dict[str, str] = {}
+    folder = results / "reports"
+    for plugin, records in ended(papers, results, uri):
+        assert plugin.paper is not None
+        found = judge(plugin.name, plugin.paper, records, stale)
+        cards += found
+        every += records
+        names.append(plugin.name)
+        files[f"{plugin.name}.json"] = as_text(found)
+        files[f"{plugin.name}.md"] = to_markdown(found)
+    page = folder / f"{names[0] if len(names) == 1 else 'report'}.html"
+    files[page.name] = to_html(cards, every)
+    try:
+        for name, text in files.items():
+            write_text(folder / name, text)
+    except OSError as error:  # a full disk, results that may only be read: what is there can still be told
+        print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
+    if as_json:
+        print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
+        return
+    console = Console()
+    to_terminal(cards, console)
+    if page.exists():
+        console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
+    if not uri:
+        console.print(f"MLflow: harness ui --results {results}", soft_wrap=True, highlight=False)

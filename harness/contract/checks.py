@@ -1,0 +1,327 @@
+"""The contract a plugin must keep, checked by looking at what it states and running it at `budget=smoke`.
+
+Each check has a name, and when it fails a sentence that says what to change. Whatever the plugin does
+here it does confined (`harness.contract.confine`): in a fork with an empty home, refused everything beyond this
+machine. The same checks run under `harness check <paper>` and in anyone's tests (`contract_pytest`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.contract.confine import Seen, confined
+from harness.contract.statements import composes, near, statements
+from harness.runs.results import Result, read_result
+from harness.runs.run import execute, open_run
+from harness.runs.spec import Spec
+
+SMOKE_SECONDS = 10.0  # of processor time, on a slow machine
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the contract: what was looked at, whether it holds, and what to change if not."""
+
+    name: str
+    passed: bool
+    mend: str = ""
+
+
+class Altered:
+    """A plugin with some of its hooks replaced by functions of the same arguments."""
+
+    def __init__(self, plugin: Any, **hooks: Callable[..., Any]) -> None:
+        self.plugin, self.hooks = plugin, hooks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plugin, name)
+
+    def hook(self, name: str) -> Any:
+        """Return the replaced hook, or the plugin's own."""
+        return self.hooks.get(name) or self.plugin.hook(name)
+
+
+class Bench:
+    """Where the checks do their runs: a results folder a round, and what all of them were seen to do."""
+
+    def __init__(self, plugin: Any, folder: Path) -> None:
+        self.plugin, self.folder = plugin, folder
+        self.seen: list[Seen] = []
+
+    def confined(self, act: Callable[[], object]) -> Seen:
+        """Do something of the plugin's in a confined process, and remember what it was seen to do."""
+        room = self.folder / "rooms" / str(len(self.seen))
+        self.seen.append(confined(act, self.folder / "results", room))
+        return self.seen[-1]
+
+    def spec(self, method: str, turn: str, seed: int = 0) -> Spec:
+        """Return the spec of a smoke run whose results belong to the round `turn`; all share fetched sources."""
+        results = self.folder / "results" / turn
+        shared = self.folder / "results" / "sources"
+        shared.mkdir(parents=True, exist_ok=True)
+        if not (results / "stages").exists():
+            (results / "stages").mkdir(parents=True)
+            (results / "stages" / "sources").symlink_to(shared)
+        return smoke_spec(self.plugin, method, results, seed)
+
+    def run(self, method: str, turn: str, seed: int = 0, plugin: Any = None) -> tuple[Result | None, Seen]:
+        """Bring a smoke run to its end; return its result, None where its process died before."""
+        spec = self.spec(method, turn, seed)
+        seen = self.confined(lambda: execute(spec, plugin or self.plugin))
+        return read_result(spec.folder), seen
+
+
+def checks(plugin: Any, folder: Path) -> Iterator[Check]:
+    """Yield each check of `plugin`, running its methods at smoke budget under `folder`."""
+    for name, look in statements(plugin):
+        yield _check(name, look)
+    yield _check("its experiments name methods and settings that exist", lambda: composes(plugin))
+    yield _check("smoke data are here, or made here", lambda: near(plugin, folder))
+    _warm()
+    bench = Bench(plugin, folder)
+    results: dict[str, Result] = {}
+    for method in plugin.paper.methods:
+        result, seen = bench.run(method, "first")
+        yield _check(
+            f"{method}: a smoke run ends with finite metrics", functools.partial(_finished, result, seen)
+        )
+        if result is not None and result.status == "finished":
+            results[method] = result
+            yield _check(
+                f"{method}: every metric is there or its absence explained",
+                functools.partial(_complete, plugin, result),
+            )
+    yield _check("a smoke run takes a second or two", lambda: _quick(bench.seen))
+    if results:
+        yield _check("its code is recorded with its runs", lambda: _recorded(plugin, results))
+        yield _check("prepare leaves the same files again, offline", lambda: _prepares(bench))
+        yield _check("prepare cannot see the method", lambda: _blind(bench))
+    trained = sorted(results, key=lambda name: plugin.paper.methods[name].deterministic)
+    for method in trained[:2]:
+        yield from _two(bench, method, results[method])
+    if plugin.implements("training_step"):
+        for method in plugin.paper.methods:
+            yield _check(
+                f"{method}: a training step keeps to one device",
+                functools.partial(_one_device, bench, method),
+            )
+    files = sorted({file for seen in bench.seen for file in seen.files})
+    yield Check(
+        "nothing is left outside its folders",
+        not files,
+        f"write under data_dir, run.output_dir or run.stage instead of {', '.join(files[:3])}",
+    )
+    addresses = sorted({address for seen in bench.seen for address in seen.addresses})
+    yield Check(
+        "no socket leads beyond this machine",
+        not addresses,
+        f"use local data and a tiny random model at budget=smoke instead of reaching {', '.join(addresses[:3])}",
+    )
+
+
+def _two(bench: Bench, method: str, first: Result) -> Iterator[Check]:
+    """Yield what is checked on two methods: repetition, another seed, a kill, scrambled data."""
+    paper = bench.plugin.paper
+    again = bench.run(method, "second")[0]
+    yield Check(
+        f"{method}: the same run twice gives the same numbers",
+        again is not None and again.metrics == first.metrics,
+        "draw every random number from run.seed (harness.fit.seed_everything)",
+    )
+    if not paper.methods[method].deterministic:
+        other = bench.run(method, "first", seed=1)[0]
+        yield Check(
+            f"{method}: another seed gives other numbers",
+            other is not None and other.metrics != first.metrics,
+            "use run.seed, or declare the method deterministic",
+        )
+    yield _check(f"{method}: killed, it goes on to the same numbers", lambda: _resumes(bench, method, first))
+    if paper.chance:
+        yield _check(f"{method}: scrambled data score at chance", lambda: _at_chance(bench, method))
+
+
+def smoke_spec(
+    plugin: Any, method: str, results: Path, seed: int = 0, given: Mapping[str, str] | None = None
+) -> Spec:
+    """Return the spec of a smoke run of `method` on one CPU thread, with its results under `results`."""
+    from harness.sweeps.compose import compose_one
+
+    words = {"method": f"{plugin.name}/{method}", "budget": "smoke", "seed": str(seed), "device": "cpu"}
+    words |= {"results": str(results), "tracking": "off", "fit.checkpoint_seconds": "0", **(given or {})}
+    return compose_one([f"{key}={value}" for key, value in words.items()], [plugin])
+
+
+def _warm() -> None:
+    """Import what every run needs once, so that each fork has it."""
+    import harness.runs.warm  # noqa: F401
+
+
+def _check(name: str, look: Callable[[], str]) -> Check:
+    """Turn a look, which returns what to change or "", into a check; an exception is a failed one."""
+    try:
+        mend = look()
+    except Exception as error:
+        mend = f"mend what raised {type(error).__name__}: {' '.join(str(error).split())}"
+    return Check(name, not mend, mend)
+
+
+def _finished(result: Result | None, seen: Seen) -> str:
+    if result is None:
+        return f"mend what ended its process ({seen.error or f'exit code {seen.exit_code}'})"
+    if result.status == "finished":
+        return ""
+    error: dict[str, Any] = result.error or {}
+    return f"mend what raised {error.get('type')}: {error.get('message')}"
+
+
+def _complete(plugin: Any, result: Result) -> str:
+    missing = set(plugin.paper.metrics) - set(result.metrics) - set(result.measured) - set(result.absent)
+    said = f"return {', '.join(sorted(missing))} from evaluate, or say why not with run.absent"
+    return said if missing else ""
+
+
+def _quick(seen: list[Seen]) -> str:
+    slowest = max((one.seconds for one in seen), default=0.0)
+    said = f'one took {slowest:.0f} s of processor time: shrink the task in budgets["smoke"]'
+    return said if slowest > SMOKE_SECONDS else ""
+
+
+def _recorded(plugin: Any, results: Mapping[str, Result]) -> str:
+    """Runs made by other code are told by digests of modules, and only of those named harness or harness_*."""
+    package = plugin.module.__name__
+    modules = next(iter(results.values())).code.get("modules", {})
+    return "" if package in modules else f"call its package harness_<name> instead of {package}"
+
+
+def _prepares(bench: Bench) -> str:
+    """Prepare a second time, elsewhere, and compare what came of it file by file."""
+
+    spec = bench.spec(next(iter(bench.plugin.paper.methods)), "first")
+    again = bench.folder / "results" / "prepared-again"
+    again.mkdir()
+    run = open_run(spec, bench.plugin)
+    prepare = bench.plugin.hook("prepare")
+    seen = bench.confined(lambda: prepare(task=run.task, data=run.data, model=run.model, data_dir=again))
+    if seen.error or seen.exit_code:
+        return f"keep prepare repeatable and off the network; it raised {seen.error or seen.exit_code}"
+    differ = _differ(_prepared(spec), again)
+    shutil.rmtree(again)
+    said = f"let prepare depend on its arguments alone (no time, no chance): {', '.join(differ[:3])} changed"
+    return said if differ else ""
+
+
+def _blind(bench: Bench) -> str:
+    """Prepare in a run of another method, and compare with what the first method's run was given."""
+    first, *_, other = bench.plugin.paper.methods
+    nothing: dict[str, Callable[..., Any]] = {"train": lambda run: None, "evaluate": lambda run, split: {}}
+    result, seen = bench.run(other, "blind", plugin=Altered(bench.plugin, **nothing))
+    if result is None or result.status != "finished":
+        return _finished(result, seen)
+    differ = _differ(_prepared(bench.spec(first, "first")), _prepared(bench.spec(other, "blind")))
+    said = (
+        f"{', '.join(differ[:3])} differ between {first} and {other}: take from prepare what looks at the method, "
+        "the command line or the environment"
+    )
+    return said if differ else ""
+
+
+def _prepared(spec: Spec) -> Path:
+    """Return the one folder that `prepare` filled for the runs of a round."""
+    (folder,) = (spec.results / "stages").glob(f"{spec.paper}-data-*[0-9a-f]")
+    return folder
+
+
+def _differ(one: Path, other: Path) -> list[str]:
+    """Return the files that are not the same in two prepared folders, by name."""
+    from harness.runs.files import digest
+
+    def content(folder: Path) -> dict[str, str]:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "stage.json")
+        return {str(p.relative_to(folder)): digest(p.read_bytes().hex()) for p in paths}
+
+    before, after = content(one), content(other)
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def _resumes(bench: Bench, method: str, first: Result) -> str:
+    """Kill a run in the middle of its training, really, and bring it to its end."""
+    plugin = bench.plugin
+
+    def train(run: Any) -> None:
+        def progress(done: int, total: int, **values: Any) -> None:
+            begun = run.checkpoint.is_dir() and any(run.checkpoint.iterdir())
+            if 0 < done < total and (begun or 2 * done >= total):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        run.fit = functools.partial(run.fit, log_every=1)  # a look, and so a checkpoint, after each step
+        run.progress = progress
+        plugin.hook("train")(run=run)
+
+    def evaluate(run: Any, split: str) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    result, seen = bench.run(method, "killed", plugin=Altered(plugin, train=train, evaluate=evaluate))
+    if seen.exit_code != -signal.SIGKILL:
+        return _finished(result, seen) or "let evaluate run once train is done"
+    result, seen = bench.run(method, "killed")
+    if result is None or result.status != "finished":
+        return f"let train begin anew or go on when run.output_dir is not empty; {_finished(result, seen)}"
+    if result.metrics != first.metrics:
+        return "train with run.fit, or keep in run.checkpoint all that decides what comes next"
+    return ""
+
+
+def _at_chance(bench: Bench, method: str) -> str:
+    """Run on data whose answers the plugin has scrambled, and compare with what it calls chance."""
+    plugin = bench.plugin
+    if not plugin.implements("scramble"):
+        return "implement the hook scramble, which cuts the answers out of data_dir, or state no chance"
+
+    def prepare(task: Any, data: Any, model: Any, data_dir: Path) -> None:
+        plugin.hook("prepare")(task=task, data=data, model=model, data_dir=data_dir)
+        plugin.hook("scramble")(task=task, data_dir=data_dir, seed=0)
+
+    result, seen = bench.run(method, "scrambled", plugin=Altered(plugin, prepare=prepare))
+    if result is None or result.status != "finished":
+        return _finished(result, seen)
+    for name, (low, high) in plugin.paper.chance.items():
+        value = result.metrics.get(name)
+        if value is not None and not low <= value <= high:
+            return (
+                f"{name} is {value:.3g} on scrambled data where chance lies in [{low:g}, {high:g}]: "
+                "keep test answers out of train and evaluate, or mend scramble"
+            )
+    return ""
+
+
+def _one_device(bench: Bench, method: str) -> str:
+    """Do a training step on the meta device, where no tensor may sit elsewhere."""
+    spec = bench.spec(method, "first")
+    seen = bench.confined(lambda: _step_on_meta(bench.plugin, spec))
+    return f"move every tensor to the model's device; {seen.error}" if seen.error else ""
+
+
+def _step_on_meta(plugin: Any, spec: Spec) -> None:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class OneDevice(TorchDispatchMode):
+        """Refuse any operation whose tensors sit on two devices; matmul and indexing do not by themselves."""
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            leaves = tree_leaves((args, kwargs or {}))
+            devices = {t.device.type for t in leaves if isinstance(t, torch.Tensor) and t.dim() > 0}
+            if len(devices) > 1 and "copy" not in str(func):
+                raise RuntimeError(f"{func} was given tensors on {' and '.join(sorted(devices))}")
+            return func(*args, **(kwargs or {}))
+
+    with OneDevice():
+        plugin.hook("training_step")(run=open_run(spec, plugin), device="meta")

@@ -1,0 +1,138 @@
+"""The part of the contract that needs no run: what a plugin states, and how lightly it does so."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, nearest
+from harness.papers.plugins import _problems
+
+HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "mlflow")
+IMPORT_SECONDS = 0.2  # of processor time beyond the harness's own; 30 ms is usual
+PAPER_SECONDS = 0.1
+
+IMPORT = """
+import json, sys, time
+sys.path[:] = {path!r}
+import harness
+before, begun = set(sys.modules), time.process_time()
+import {module}
+print(json.dumps([time.process_time() - begun, sorted(set(sys.modules) - before)]))
+"""
+
+
+def statements(plugin: Any) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the name of each check and the look that makes it: it returns what to change, or ""."""
+    yield "discovery is light", lambda: _light(plugin)
+    yield "paper() is quick and pure", lambda: _pure(plugin)
+    yield "claims, metrics, budgets and baseline fit together", lambda: _fits(plugin.paper)
+    yield "every setting is documented and typed", lambda: _documented(plugin.paper)
+    yield "baselines are tuned as far as methods are", lambda: _tuned_alike(plugin.paper)
+
+
+def _light(plugin: Any) -> str:
+    """Import the plugin in a process where nothing has been imported yet."""
+    code = IMPORT.format(path=sys.path, module=plugin.module.__name__)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return f"mend its import, which fails in a process of its own: {last}"
+    seconds, modules = json.loads(done.stdout.strip().splitlines()[-1])
+    heavy = [name for name in HEAVY if name in modules]
+    if heavy:
+        return f"import {', '.join(heavy)} inside the functions that use it, not with the package"
+    if seconds > IMPORT_SECONDS:
+        return f"import less with the package: it took {seconds:.2f} s of processor time"
+    return ""
+
+
+def _pure(plugin: Any) -> str:
+    begun = time.process_time()
+    first, second = plugin.hook("paper")(), plugin.hook("paper")()
+    seconds = (time.process_time() - begun) / 2
+    if dataclasses.replace(first) != dataclasses.replace(second):
+        return "let paper() return the same value each time"
+    said = f"let paper() only state: it took {seconds:.2f} s of processor time"
+    return said if seconds > PAPER_SECONDS else ""
+
+
+def _fits(paper: Any) -> str:
+    wrong = list(_problems(paper))
+    wrong += [f"chance names no metric {name!r}" for name in paper.chance if name not in paper.metrics]
+    return "; ".join(wrong)
+
+
+def _documented(paper: Any) -> str:
+    """Every field of task, data and method dataclasses says what it is and of which type."""
+    from omegaconf import OmegaConf
+
+    classes = {type(method.config) for method in paper.methods.values()}
+    for cls in (paper.task, paper.data, *sorted(classes, key=lambda cls: cls.__name__)):
+        types = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            where = f"{cls.__name__}.{field.name}"
+            if not field.metadata.get("help"):
+                return f"say what {where} is: declare it with harness.setting or harness.source"
+            if types[field.name] is Any:
+                return f"give {where} a type other than Any"
+        OmegaConf.structured(cls)
+    return ""
+
+
+def _tuned_alike(paper: Any) -> str:
+    """A method that is tuned against baselines that are not would win by the tuning."""
+    methods = paper.methods.values()
+    if not any(method.tune and not method.baseline for method in methods):
+        return ""
+    plain = [name for name, m in paper.methods.items() if m.baseline and not m.tune and not m.deterministic]
+    return f"give {', '.join(plain)} a grid of the same size in tune" if plain else ""
+
+
+def composes(plugin: Any) -> str:
+    """Look at every experiment that the plugin ships: each method it names, and its first job whole."""
+    from importlib import resources
+
+    from omegaconf import OmegaConf
+
+    from harness.sweeps import config
+    from harness.sweeps.compose import compose
+
+    config.offer([plugin])
+    config.find_experiments([plugin])
+    known = [f"{plugin.name}/{method}" for method in plugin.paper.methods]
+    folder = resources.files(plugin.module.__name__) / "conf" / "experiment"
+    files = [f for f in folder.iterdir() if f.name.endswith(".yaml")] if folder.is_dir() else []
+    for file in sorted(files, key=lambda f: f.name):
+        swept = OmegaConf.select(OmegaConf.create(file.read_text()), "hydra.sweeper.params.method") or ""
+        methods = [name.strip() for name in swept.split(",")] if "(" not in swept else []
+        wrong = [name for name in methods if name and name not in known]
+        if wrong:
+            return f"mend conf/experiment/{file.name}: no method {wrong[0]!r}, {nearest(wrong[0], known)}"
+        words = [f"+experiment={file.name.removesuffix('.yaml')}", "budget=smoke", "seed=0"]
+        try:
+            jobs, _ = compose([*words, *(f"method={name}" for name in methods[:1] if name)], multirun=True)
+            config.to_spec(jobs[0], plugin, resolved=False)
+        except HarnessError as error:
+            return f"mend conf/experiment/{file.name}: {error}"
+    return ""
+
+
+def near(plugin: Any, folder: Path) -> str:
+    """A smoke run's sources are files or built in: it must run where there is no network."""
+    from harness.sweeps.compose import compose_one
+
+    method = next(iter(plugin.paper.methods))
+    words = [f"method={plugin.name}/{method}", "budget=smoke", f"results={folder / 'results'}"]
+    spec = compose_one(words, [plugin], resolved=False)
+    named = {**{f"data.{name}": value for name, value in spec.data.items()}, "model": spec.model}
+    far = [f"{name}={value}" for name, value in named.items() if value.startswith(("hub:", "pypi:"))]
+    said = f'give budgets["smoke"] data and a model of its own instead of {", ".join(far)}'
+    return said if far else ""

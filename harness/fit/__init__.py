@@ -1,0 +1,30 @@
+"""The one optimisation loop and its checkpoints: a plain toolbox that knows nothing of runs, hooks or Hydra.
+
+May import: `errors`.
+"""
+
+from harness.fit.checkpoint import checkpoint_step
+from harness.fit.loop import (
+    Fitted,
+    NonFiniteLoss,
+    Stateful,
+    fit,
+    peak_memory,
+    pick_device,
+    pick_precision,
+    rate,
+    seed_everything,
+)
+
+__all__ = [
+    "Fitted",
+    "NonFiniteLoss",
+    "Stateful",
+    "checkpoint_step",
+    "fit",
+    "peak_memory",
+    "pick_device",
+    "pick_precision",
+    "rate",
+    "seed_everything",
+]

@@ -1,0 +1,76 @@
+"""Old paths of modules that live in rooms now: importing one still works, warns, and gives the new one.
+
+For plugins that were written before the rooms; an old path goes with the next minor version.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+
+ROOMS = {
+    "papers": ("hookspecs", "plugins", "lazy"),
+    "fit": ("checkpoint",),
+    "nn": ("generate", "evals"),
+    "runs": (
+        *("isolate", "leases", "locks", "nvml", "provenance", "results", "run", "spec", "stages", "warm"),
+    ),
+    "sweeps": ("compose", "config", "sweep", "tuning", "watch"),
+    "verdicts": ("costs", "power", "stats"),
+    "reports": ("braille", "figures", "phrases", "plots", "publish", "summary"),
+    "contract": ("confine", "statements"),
+    "commands": ("listing", "new"),
+}
+RENAMED = {
+    "paper": "papers.statement",
+    "resample": "papers.reduction",
+    "ranks": "runs.processes",
+    "tracking": "runs.mirror",
+    "report": "verdicts.scorecard",
+    "compare": "verdicts.comparison",
+    "select": "verdicts.rows",
+    "ranking": "verdicts.places",
+    "report_text": "reports.text",
+    "report_html": "reports.html",
+    "compare_show": "reports.comparison",
+    "contract_pytest": "contract.fixture",
+    "pricing": "commands.plan",
+}
+MOVED = {name: f"{room}.{name}" for room, names in ROOMS.items() for name in names} | RENAMED
+
+
+class OldPaths(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Find `harness.<old>` where nothing else does."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        package, _, old = name.partition(".")
+        if package != "harness" or old not in MOVED:
+            return None
+        return importlib.util.spec_from_loader(name, self)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        new = f"harness.{MOVED[spec.name.partition('.')[2]]}"
+        warnings.warn(f"{spec.name} is {new} now: import it from there", DeprecationWarning, stacklevel=2)
+        return importlib.import_module(new)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module, executed long ago under its own name, its own spec back."""
+        module.__spec__ = importlib.machinery.PathFinder.find_spec(module.__name__, _around(module))
+
+
+def _around(module: ModuleType) -> list[str]:
+    return list(sys.modules[module.__name__.rpartition(".")[0]].__path__)
+
+
+def follow() -> None:
+    """Let old paths be found from now on, after everything else."""
+    if not any(isinstance(finder, OldPaths) for finder in sys.meta_path):
+        sys.meta_path.append(OldPaths())

@@ -1,0 +1,258 @@
+"""Judge a causal language model: perplexity in two protocols, memory at a distance, lm-eval's tasks.
+
+`nll` scores exactly the same target tokens at every window length, so lengths can be compared token by
+token. Flat perplexity is not long memory: `retrieval` measures what a model gains from having seen a
+passage some distance ago. All return per-item numbers, so that intervals can be made from them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import UsageError, nearest
+from harness.nn.generate import inference
+from harness.papers.statement import Items
+
+BATCH = 4096  # tokens a batch: as fast as more on a CPU, and large vocabularies still fit
+CausalLM = Callable[[Tensor], Any]  # ids (rows, length) -> something with logits (rows, length, vocabulary)
+
+
+def nll(
+    model: CausalLM,
+    tokens: Sequence[int] | np.ndarray,
+    length: int,
+    *,
+    targets: int,
+    stride: int | None = None,
+    batch_size: int | None = None,
+    device: str | torch.device = "cpu",
+) -> np.ndarray:
+    """Return the negative log-likelihood in nats of tokens 1 .. `targets`, (targets,) float32.
+
+    A window of `length` tokens moves by `stride` and its last `stride` predictions are scored (all of the
+    first window's). Without a stride the windows do not overlap: each token is scored once, with whatever
+    context its own window gives it. A batch is `batch_size` windows, or about 4,096 tokens. Raises
+    `UsageError` where there are too few tokens.
+    """
+    stride = length if stride is None else stride
+    if not 0 < stride <= length:
+        raise UsageError(f"stride={stride} leaves tokens unscored: use 1 to {length}, the window's length.")
+    if len(tokens) <= targets:
+        raise UsageError(
+            f"Scoring {targets} tokens needs a text of {targets + 1} and this one has {len(tokens)}: "
+            "score fewer or give a longer text."
+        )
+    text = torch.as_tensor(np.asarray(tokens[: targets + 1], dtype=np.int64))
+    windows = 1 + max(0, math.ceil((targets - length) / stride))
+    # What fills up the last window lies after every scored token, where none of them can look.
+    missing = (windows - 1) * stride + length - targets
+    inputs = torch.nn.functional.pad(text[:-1], (0, missing)).unfold(0, length, stride)  # (windows, length)
+    answers = torch.nn.functional.pad(text[1:], (0, missing)).unfold(0, length, stride)
+    batch_size = batch_size or max(1, BATCH // length)
+    losses = []
+    with inference(model):
+        for start in range(0, windows, batch_size):
+            rows = slice(start, start + batch_size)
+            scored = torch.arange(length).expand(len(inputs[rows]), -1) >= length - stride
+            if start == 0:
+                scored = scored | (torch.arange(len(scored)) == 0)[:, None]
+            losses.append(token_nll(model, inputs[rows], answers[rows], device)[scored])
+    return torch.cat(losses)[:targets].numpy()
+
+
+def token_nll(model: CausalLM, inputs: Tensor, answers: Tensor, device: str | torch.device) -> Tensor:
+    """Return the loss of each answer, (rows, length) float32 on the CPU."""
+    logits = model(inputs.to(device)).logits.float().flatten(0, 1)
+    losses = torch.nn.functional.cross_entropy(logits, answers.to(device).flatten(), reduction="none")
+    return losses.view(answers.shape).cpu()
+
+
+def by_position(losses: np.ndarray, length: int, edges: Sequence[int]) -> dict[tuple[int, int], np.ndarray]:
+    """Return the mean of non-overlapping `losses` between each two `edges` of position, (windows,) each.
+
+    Position 0 is the prediction with one token of context. `edges` rise from 0; those beyond `length`, and
+    an incomplete last window, are left out.
+    """
+    windows = losses[: len(losses) // length * length].reshape(-1, length)
+    pairs = [(low, high) for low, high in itertools.pairwise(edges) if low < high <= length]
+    return {(low, high): windows[:, low:high].mean(axis=1) for low, high in pairs if len(windows)}
+
+
+def retrieval(
+    model: CausalLM,
+    tokens: Sequence[int] | np.ndarray,
+    distances: Sequence[int],
+    *,
+    items: int = 200,
+    key: int = 4,
+    value: int = 12,
+    seed: int = 0,
+    batch_size: int | None = None,
+    device: str | torch.device = "cpu",
+) -> dict[int, dict[str, np.ndarray]]:
+    """Ask, some tokens after a random key and value were shown, for the value again.
+
+    An item is key + value, then real text, then the same key + value, `distance` tokens after the first.
+    Key and value are drawn from the token frequencies of `tokens`, so nothing but the first showing tells
+    the second value. The control shows another item's key and value first; all else is equal. Returns for
+    each distance, per item, (items,): `gain`, the nats per value token saved by the showing (0 = no memory),
+    and `accuracy`, the share of value tokens ranked first. A model too small to copy still gains a little
+    from near showings, so the decay with distance can be read long before accuracy leaves the floor.
+    Items are the same for every model, and at every distance end on the same text. Raises `UsageError`.
+    """
+    span = key + value
+    if min(distances) < span:
+        raise UsageError(f"A distance of {min(distances)} tokens is within the {span} of a key and value.")
+    if items < 2 or len(tokens) // 2 < max(distances):
+        raise UsageError(
+            f"The retrieval probe needs two items and a text of {2 * max(distances)} tokens, not {items} "
+            f"and {len(tokens)}: give a longer text or shorter distances."
+        )
+    text = np.asarray(tokens)
+    draw = np.random.default_rng(seed)
+    pairs = text[draw.integers(len(text), size=(items, span))]
+    ends = draw.integers(len(text) // 2, len(text) + 1, size=items)
+    found = {}
+    for distance in distances:
+        between = np.stack([text[end - (distance - span) : end] for end in ends])
+        shown, control = (
+            _recall(model, np.concatenate([first, between, pairs], axis=1), value, batch_size, device)
+            for first in (pairs, np.roll(pairs, 1, axis=0))
+        )
+        found[distance] = {"gain": control[0] - shown[0], "accuracy": shown[1]}
+    return found
+
+
+def _recall(
+    model: CausalLM, rows: np.ndarray, value: int, batch_size: int | None, device: str | torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return loss and accuracy on the last `value` tokens of each row, each (rows,) float32."""
+    batch_size = batch_size or max(1, BATCH // rows.shape[1])
+    losses, ranked_first = [], []
+    with inference(model):
+        for part in torch.as_tensor(rows.astype(np.int64)).split(batch_size):
+            logits = model(part[:, :-1].to(device)).logits[:, -value:].float()  # (rows, value, vocabulary)
+            answers = part[:, -value:].to(device)
+            loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), answers, reduction="none")
+            losses.append(loss.mean(dim=1).cpu())
+            ranked_first.append((logits.argmax(dim=-1) == answers).float().mean(dim=1).cpu())
+    return torch.cat(losses).numpy(), torch.cat(ranked_first).numpy()
+
+
+def lm_eval_scores(
+    model: Any,
+    tokenizer: Any,
+    tasks: Sequence[str | Mapping[str, Any]],
+    *,
+    limit: int | None = None,
+    batch_size: int = 8,
+    max_length: int | None = None,
+    task_folder: str | Path | None = None,
+) -> tuple[dict[str, dict[str, float]], dict[str, Items]]:
+    """Run tasks of lm-eval; return `{task: {metric: value}}` and `{task: Items}` with each metric per document.
+
+    `model` is a transformers causal language model, where it already lies. A task is a name known to
+    lm-eval, the name of a YAML file in `task_folder`, or a dict in lm-eval's own keys, whose
+    `custom_dataset` is a callable that returns `{"test": Dataset}`. `max_length` is the longest input in
+    tokens (None: what the model's config says). Seeds the global generators, as lm-eval does. Raises
+    `UsageError` for an unknown name.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+
+    _sandboxed()
+    manager = _task_manager([task for task in tasks if isinstance(task, str)], task_folder)
+    with inference(model):
+        results = simple_evaluate(
+            model=HFLM(
+                pretrained=model,
+                tokenizer=tokenizer,
+                backend="causal",
+                batch_size=batch_size,
+                max_length=max_length,
+            ),
+            tasks=list(tasks),
+            task_manager=manager,
+            limit=limit,
+            bootstrap_iters=0,
+        )
+    scores = {
+        task: {
+            _metric(name): float(value)
+            for name, value in found.items()
+            if "," in name and "_stderr," not in name and isinstance(value, int | float)
+        }
+        for task, found in results["results"].items()
+    }
+    return scores, {task: _items(samples) for task, samples in results["samples"].items()}
+
+
+def _task_manager(names: Sequence[str], folder: str | Path | None) -> Any:
+    """Return lm-eval's task index: of the folder alone where that is enough, since all takes 10 s to read."""
+    from lm_eval.tasks import TaskManager
+
+    if folder:
+        _plain(Path(folder))
+    manager = TaskManager(include_path=folder and str(folder), include_defaults=False)
+    if set(names) <= set(manager.all_tasks):
+        return manager
+    manager = TaskManager(include_path=folder and str(folder))
+    for name in names:
+        if name not in manager.all_tasks:
+            raise UsageError(f"lm-eval knows no task {name!r}: {nearest(name, manager.all_tasks)}")
+    return manager
+
+
+def _plain(folder: Path) -> None:
+    """Refuse a folder of lm-eval tasks whose YAML names code (`!function`) or files elsewhere."""
+    import yaml
+
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml")):
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            said = " ".join(str(error).split()).partition(" in ")[0]
+            raise UsageError(
+                f"{path} is not plain YAML ({said}): write it without tags like !function, which name code, or "
+                "give the task as a dict from a plugin"
+            ) from None
+        included = found.get("include", []) if isinstance(found, dict) else []
+        for name in [included] if isinstance(included, str) else included:
+            if Path(name).name != name:
+                raise UsageError(f"{path} includes {name!r} from elsewhere: put that file beside it")
+
+
+def _sandboxed() -> None:
+    """Let the templates of lm-eval's tasks read their document and nothing of Python."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from lm_eval import utils
+
+    if not isinstance(utils.env, ImmutableSandboxedEnvironment):
+        kept = {"undefined": utils.env.undefined, "keep_trailing_newline": utils.env.keep_trailing_newline}
+        filters, utils.env = utils.env.filters, ImmutableSandboxedEnvironment(**kept)
+        utils.env.filters.update(filters)
+
+
+def _metric(name: str) -> str:
+    """Return lm-eval's "metric,filter" without the filter where there is none."""
+    return name.removesuffix(",none")
+
+
+def _items(samples: Sequence[Mapping[str, Any]]) -> Items:
+    """Turn lm-eval's samples, one a document and filter, into one column for each numeric metric."""
+    rows: dict[str, dict[str, float]] = {}
+    for sample in samples:
+        row = rows.setdefault(f"{sample['doc_id']}-{sample['doc_hash'][:12]}", {})
+        for metric in sample["metrics"]:
+            if isinstance(sample[metric], int | float):
+                row[_metric(f"{metric},{sample['filter']}")] = float(sample[metric])
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    return Items({name: [row.get(name, math.nan) for row in rows.values()] for name in names}, list(rows))

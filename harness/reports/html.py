@@ -1,0 +1,116 @@
+"""One HTML file that opens offline: claims first, then methods, figures, curves, and how it was made.
+
+The page asks nothing of the network (its content policy forbids it), follows the reader's light or dark
+scheme, and escapes whatever came from data. Drawings come from `figures`, phrases from `phrases`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.numbers import number, plus_minus
+from harness.papers.statement import Figure
+from harness.reports import figures, phrases
+from harness.runs.results import Record
+
+FOLDER = Path(__file__).parent
+WORDS: tuple[Callable[..., Any], ...] = (  # what the template says things with
+    *(number, plus_minus),
+    *(phrases.bound, phrases.claimed, phrases.counts, phrases.fronts, phrases.judged_on, phrases.ours),
+    *(phrases.place, phrases.quantity, phrases.rank, phrases.said, phrases.setting, phrases.strength),
+    *(phrases.tally, phrases.theirs, phrases.troubles, phrases.why),
+)
+
+
+def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] = ()) -> str:
+    """Return the report as one HTML page; `records` are the runs whose training curves it draws."""
+    kept = list(records)
+    parts = [_part(index, card, kept) for index, card in enumerate(scorecards)]
+    return page(
+        "report.html.jinja",
+        parts=parts,
+        filters=filters(scorecards),
+        of_seed=of_seed,
+        strip=strip,
+        NOTHING=phrases.NOTHING,
+        SIGNS=phrases.SIGNS,
+        **{word.__name__: word for word in WORDS},
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """Return a page of this folder's templates; whatever came from data is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(COLOURS=figures.COLOURS, **values)
+    return environment.get_template(template).render()
+
+
+def filters(scorecards: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return what a reader may filter by; the page hides by number, so no name reaches its style sheet."""
+    seeds = {seed for card in scorecards for method in card["methods"] for seed in method["seeds"]}
+    return {
+        "paper": list(dict.fromkeys(card["paper"] for card in scorecards)),
+        "budget": list(dict.fromkeys(card["budget"] for card in scorecards)),
+        "verdict": list(phrases.SIGNS) if scorecards else [],
+        "seed": sorted(seeds),
+    }
+
+
+def of_seed(method: Mapping[str, Any], metric: str, place: int) -> float | None:
+    """Return a metric's value of one run, None where not every run has it or it was not finite."""
+    values = (method["metrics"].get(metric) or {}).get("values", [])
+    return values[place] if len(values) == len(method["seeds"]) else None
+
+
+def _part(index: int, card: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
+    """Return what the template needs of one scorecard: it, its place on the page, and its drawings."""
+    import markupsafe
+
+    def drawn(kind: str, pairs: Iterable[tuple[Figure, list[figures.Line]]]) -> list[dict[str, Any]]:
+        known = [(figure, lines) for figure, lines in pairs if lines]
+        found = [figures.drawing(*pair, f"s{index}{kind}{i}") for i, pair in enumerate(known)]
+        return [{"title": one.title, "svg": markupsafe.Markup(one.svg)} for one in found]
+
+    declared = [Figure(**figure) for figure in card["figures"]]
+    scatters = ((_scatter(cost, card), figures.cost_lines(cost, card)) for cost in card.get("costs", []))
+    return {
+        "id": f"s{index}",
+        "card": card,
+        "figures": drawn("f", ((figure, figures.lines(figure, card)) for figure in declared)),
+        "costs": drawn("p", scatters),
+        "curves": drawn("c", figures.curves(card, records)),
+    }
+
+
+def _scatter(cost: Mapping[str, Any], card: Mapping[str, Any]) -> Figure:
+    spent = [point["cost"] for point in cost["points"]]
+    wide = min(spent) > 0 and max(spent) > 10 * min(spent)
+    quality = card["metrics"][cost["quality"]]
+    title = f"{cost['quality']} against {cost['text']}"
+    points = {cost["cost"]: "x", cost["quality"]: "y"}
+    arrow = "more is better" if quality["better"] == "higher" else "less is better"
+    return Figure(title, "scatter", points, x=cost["text"], y=f"{cost['quality']}, {arrow}", log_x=wide)
+
+
+def strip(claim: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return where an interval, its estimate and the bound lie on a strip, in percent of its width."""
+    value, low, high, by = (claim[key] for key in ("difference", "low", "high", "by"))
+    if value is None or low is None or high is None:
+        return None
+    least, most = min(low, by), max(high, by)
+    wide = (most - least) or 1.0
+
+    def place(x: float) -> float:
+        return round(8 + 84 * (x - least) / wide, 2)
+
+    return {"low": place(low), "value": place(value), "high": place(high), "by": place(by)}

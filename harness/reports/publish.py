@@ -1,0 +1,163 @@
+"""`harness report`, and the tracked scorecard that `make scorecard` writes.
+
+A report goes to `results/reports/`, which git ignores. Only `publish` writes what is tracked:
+`results/scorecard/*.json`, the pictures and the README's table. It refuses smoke runs, runs made
+by other code and a dirty tree, so that a published number can be made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.reports.figures import draw
+from harness.reports.phrases import bound, counts, judged_on, ours, said, setting, theirs
+from harness.runs.files import write_json, write_text
+from harness.runs.provenance import stale
+from harness.verdicts.rows import ended
+from harness.verdicts.scorecard import judge
+
+
+def publish(results: Path, root: Path) -> list[Path]:
+    """Write the tracked scorecard of every paper with runs in `results`; return what was written.
+
+    Raises HarnessError for a dirty tree, smoke runs only, runs made by other code, or data named by a path that
+    only this machine has.
+    """
+    if subprocess.run(
+        ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True
+    ).stdout:
+        raise HarnessError(
+            "the tree has uncommitted changes: commit them, so that the numbers belong to a commit"
+        )
+    written = []
+    for plugin, records in ended([], results, ""):
+        assert plugin.paper is not None
+        kept = [record for record in records if record.result.config["budget"] != "smoke"]
+        cards = judge(plugin.name, plugin.paper, kept, stale)
+        if not cards:
+            raise HarnessError(
+                f"{plugin.name} has smoke runs only, which are no evidence: run its experiment"
+            )
+        if any(card["stale"] for card in cards):
+            raise HarnessError(
+                f"some runs of {plugin.name} were made by other code: run them again with rerun=true"
+            )
+        cards = json.loads(portable(json.dumps(cards, default=str)))
+        if lies := only_here(cards):
+            raise HarnessError(
+                f"{plugin.name} read {lies}, a path of this machine: set HARNESS_DATA to the folder of the data sets"
+            )
+        path = root / "results" / "scorecard" / f"{plugin.name}.json"
+        write_json(path, cards)
+        written.append(path)
+        for index, figure in enumerate(plugin.paper.figures):
+            picture = root / "results" / "scorecard" / f"{plugin.name}-{index + 1}.svg"
+            draw(figure, cards[0], picture)
+            written.append(picture)
+    cards = [
+        card
+        for path in sorted((root / "results" / "scorecard").glob("*.json"))
+        for card in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    for path in (root / "README.md", root / "results" / "README.md"):
+        write_text(path, with_table(path.read_text(encoding="utf-8"), cards))
+        written.append(path)
+    return written
+
+
+def portable(text: str) -> str:
+    """Return text with this machine's folder of data sets written as $HARNESS_DATA."""
+    home = os.environ.get("HARNESS_DATA")
+    return (
+        text.replace(str(Path(home).resolve()), "$HARNESS_DATA").replace(home, "$HARNESS_DATA")
+        if home
+        else text
+    )
+
+
+def only_here(cards: Sequence[dict[str, Any]]) -> str:
+    """Return the first data set named by an absolute path, or ""."""
+    named = (str(source) for card in cards for source in card["data"].values())
+    return next((source for source in named if Path(source).is_absolute()), "")
+
+
+def with_table(text: str, cards: Sequence[dict[str, Any]]) -> str:
+    """Return a page with the lines between its scorecard marks replaced: a row a paper, or every claim."""
+    for mark, made in (("scorecard in short", short), ("scorecard", whole)):
+        marks = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
+        text = re.sub(marks, lambda m, made=made: m[1] + made(cards) + m[2], text, flags=re.S)  # type: ignore[misc]
+    return text
+
+
+def short(cards: Sequence[dict[str, Any]]) -> str:
+    """Return a row for each scorecard: how its claims fared, and the first of them with its interval."""
+    rows: list[tuple[Any, ...]] = [
+        (
+            "paper",
+            "data",
+            "claims held / failed / open",
+            "the first claim",
+            "the paper",
+            "here [95 %]",
+            "verdict",
+        )
+    ]
+    for card in cards:
+        n = counts(card)
+        tally = f"{n['holds']} / {n['fails']} / {n['open']}"
+        first = card["claims"][0]
+        link = f"[{card['paper']}](plugins/{card['paper']}/README.md)"
+        number = "no number" if not (first["reported"] or {}).get("value") else theirs(first).split(" (")[0]
+        rows.append(
+            (link, judged_on(card), tally, first["text"], number, ours(first), f"**{said(card, first)}**")
+        )
+    return "\n".join([*_lines(rows), "", *_made(cards)]) + "\n"
+
+
+def whole(cards: Sequence[dict[str, Any]]) -> str:
+    """Return every claim: a table for each scorecard, under its data, machine, date and command."""
+    head = ("claim", "the paper", "here [95 %]", "asked", "verdict", "seeds × items")
+    lines: list[str] = []
+    for card in cards:
+        n = counts(card)
+        lines += [
+            f"### {card['paper']}: {card['title']}",
+            "",
+            f"{n['holds']} hold, {n['fails']} fail, {n['open']} are open. {setting(card)}.",
+            "",
+            f"    {card['command']}",
+            "",
+        ]
+        rows: list[tuple[Any, ...]] = [head]
+        for claim in card["claims"]:
+            counted = f"{claim['seeds']} × {claim['items']:,}" if claim["items"] else claim["seeds"]
+            number = theirs(claim), ours(claim), bound(claim)
+            rows.append((claim["text"], *number, f"**{said(card, claim)}**", counted))
+        lines += [*_lines(rows), ""]
+    return "\n".join([*lines, *_made(cards)]) + "\n"
+
+
+def _lines(rows: Sequence[Sequence[Any]]) -> list[str]:
+    table = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table]
+
+
+def _made(cards: Sequence[dict[str, Any]]) -> list[str]:
+    made = sorted({f"{card['date']} on {card['machine']}, budget={card['budget']}" for card in cards})
+    return [f"Runs of {line}." for line in made]
+
+
+if __name__ == "__main__":
+    try:
+        for path in publish(Path(sys.argv[1]).resolve(), Path.cwd()):
+            print(path)
+    except HarnessError as error:
+        raise SystemExit(f"harness: {error}") from None

@@ -1,0 +1,165 @@
+"""A scorecard for a terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.numbers import plus_minus, printable
+from harness.reports.phrases import (
+    NOTHING,
+    SIGNS,
+    Card,
+    bound,
+    claimed,
+    fronts,
+    ours,
+    place,
+    power,
+    rank,
+    said,
+    setting,
+    strength,
+    tally,
+    theirs,
+    troubles,
+    why,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+def to_terminal(cards: Sequence[Card], console: Console) -> None:
+    """Print every scorecard: its claims, then the methods on the claimed metrics."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    if not cards:
+        console.print(NOTHING)
+    for card in cards:
+        console.print()
+        console.print(plain(f"{card['paper']}  {card['title']}", "bold"))
+        console.print(plain(setting(card), "dim"))
+        console.print(plain(f"{tally(card)}. {card['note']}"))
+        claims = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 1, 0), header_style="dim")
+        for title in ("claim", "the paper", "here [95 %]", "verdict", "why"):
+            claims.add_column(title, overflow="fold")
+        for claim in card["claims"]:
+            against = "\n(a claim against the paper)" if claim["counter"] else ""
+            marked = "\nsurvives Holm" if claim["holm"] else ""
+            claims.add_row(
+                plain(f"{claim['text']}{against}"),
+                plain(theirs(claim)),
+                plain(f"{ours(claim)}\nasked {bound(claim)}"),
+                plain(f"{SIGNS[claim['verdict']]} {said(card, claim)}{marked}", _style(claim["verdict"])),
+                plain(f"{why(claim)} {power(claim) if claim['verdict'] == 'open' else ''}".strip()),
+            )
+        console.print(claims)
+        console.print(_methods(card, columns=max(1, min(6, (console.width - 35) // 20))))
+        if fronts(card):
+            console.print(plain(f"Pareto front {fronts(card)}", "dim"))
+        for line in troubles(card):
+            console.print(plain(line, "yellow"))
+
+
+def _methods(card: Card, columns: int) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    metrics = list(claimed(card))[:columns]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.caption = (
+        "mean over seeds ± half the 95 % interval; #1–3: 1st to 3rd, not separable by the verdict rule"
+    )
+    table.caption_justify = "left"
+    table.add_column("method", overflow="fold")
+    table.add_column("seeds", justify="right")
+    for name in metrics:
+        arrow = "↑" if card["metrics"][name]["better"] == "higher" else "↓"
+        table.add_column(plain(f"{name} {arrow}"), justify="right", overflow="fold")
+    for method in card["methods"]:
+        cells = []
+        for name in metrics:
+            places = re.sub("[a-z]", "", place(card, name, method["method"]))
+            best = rank(card, name, method["method"]) == "best"
+            shown = f"{plus_minus(method['metrics'].get(name))} {f'#{places}' if places else ''}".rstrip()
+            cells.append(plain(shown, "bold" if best else ""))
+        seeds = "fixed" if method["deterministic"] else str(len(method["seeds"]))
+        label = f"{method['method']}{' (baseline)' if method['baseline'] else ''}"
+        table.add_row(plain(label), seeds, *cells)
+    return table
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Return text for a terminal, where data can hold neither markup nor control codes."""
+    from rich.text import Text
+
+    return Text("\n".join(map(printable, text.split("\n"))), style=style)
+
+
+def _style(verdict: str) -> str:
+    return {"holds": "bold green", "fails": "bold red", "open": "bold yellow"}[verdict]
+
+
+def to_markdown(cards: Sequence[Card]) -> str:
+    """Return the scorecards as Markdown tables."""
+    if not cards:
+        return NOTHING + "\n"
+    return "\n".join(line for card in cards for line in _markdown(card))
+
+
+def _markdown(card: Card) -> list[str]:
+    claims = [
+        (
+            claim["text"] + (" (a claim against the paper)" if claim["counter"] else ""),
+            theirs(claim) + (f"; {claim['reported']['setting']}" if claim["reported"] else ""),
+            ours(claim),
+            bound(claim),
+            f"{SIGNS[claim['verdict']]} {said(card, claim)}" + (", survives Holm" if claim["holm"] else ""),
+            f"{why(claim)} {strength(claim)}".strip(),
+        )
+        for claim in card["claims"]
+    ]
+    metrics = list(claimed(card))
+    methods = [
+        (
+            method["method"] + (" (baseline)" if method["baseline"] else ""),
+            "fixed" if method["deterministic"] else str(len(method["seeds"])),
+            *(
+                plus_minus(method["metrics"].get(name))
+                + (f" ({place(card, name, method['method'])})" if place(card, name, method["method"]) else "")
+                for name in metrics
+            ),
+        )
+        for method in card["methods"]
+    ]
+    return [
+        f"## {_escaped(card['paper'])}: {_escaped(card['title'])}\n",
+        f"{_escaped(setting(card))}\n",
+        f"{tally(card)}. {_escaped(card['note'])}\n",
+        *_table(("claim", "the paper", "here, 95 % interval", "asked", "verdict", "why"), claims),
+        *_table(("method", "seeds", *metrics), methods),
+        *([f"Pareto front {_escaped(fronts(card))}.\n"] if fronts(card) else []),
+        *(f"- {_escaped(line)}" for line in troubles(card)),
+        f"\n    {printable(card['command'])}\n",
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [[_escaped(cell) for cell in row] for row in (header, *rows)]
+    lines.insert(1, ["---"] * len(header))
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+def _escaped(text: str) -> str:
+    """Return text that Markdown shows as it is: no cell, link, picture or tag can come from data."""
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", printable(text)).replace("<", "&lt;")
+
+
+def to_json(cards: Sequence[Card]) -> str:
+    """Return the scorecards as a JSON list; a number that does not exist is null."""
+    return json.dumps(cards, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,337 @@
+"""One run, one way: prepare -> train -> evaluate, and a folder that tells what happened.
+
+A `Run` is what the hooks see. `Spec` (in spec.py) is the same thing as plain values; `execute` turns
+a spec into a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.papers.statement import Items
+from harness.runs.files import write_json, write_text
+from harness.runs.locks import alone, note_start
+from harness.runs.provenance import code, diff, environment, package_digest, packages
+from harness.runs.results import (
+    CONFIG,
+    CURVES,
+    DIFF,
+    PACKAGES,
+    PROGRESS,
+    RESULT,
+    Result,
+    read_result,
+    write_items,
+    write_result,
+)
+from harness.runs.spec import Spec
+from harness.runs.stages import stage
+
+
+@dataclass
+class Run:
+    """What a hook sees of a run: its settings, its folders, and where to tell how it goes."""
+
+    paper: str
+    name: str
+    method: Any
+    task: Any
+    data: Mapping[str, Any]
+    model: Any
+    budget: str
+    seed: int
+    device: str
+    precision: str
+    data_dir: Path
+    output_dir: Path
+    stages_dir: Path
+    folder: Path
+    micro_batch: int | None = None
+    checkpoint_seconds: float = 30.0
+    trust_remote_code: bool = False
+    about: dict[str, Any] = field(default_factory=dict)
+    absences: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
+    processes: int = 1
+    rank: int = 0  # which of the run's processes this is; 0 is the one that writes
+    staged: float = 0.0  # seconds spent on stages: what methods share is no method's own cost
+    _shown: float = 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder where an interrupted training continues from; the run's processes share it."""
+        return (self.folder if self.rank == 0 else self.folder.parent) / "checkpoint"
+
+    def stage(self, name: str, inputs: Any, make: Callable[[Path], None]) -> Path:
+        """Return the folder `make` filled for these `inputs`, making it only once (see `stage`).
+
+        Where a run has several processes, all of them call `make`, since it may train; what process 0
+        made is kept.
+        """
+        name = f"{self.paper}-{name}"
+        before, begun = self.staged, time.perf_counter()
+        try:
+            if self.processes == 1:
+                return stage(self.stages_dir, name, inputs, make)
+            from harness.runs.stages import stage_together
+
+            return stage_together(self.stages_dir, name, inputs, make, self.rank)
+        finally:  # a stage within a stage counts once
+            self.staged = before + time.perf_counter() - begun
+
+    def log(self, step: int, **values: float) -> None:
+        """Append one point of the run's curves."""
+        with (self.folder / CURVES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def progress(self, done: int, total: int, **values: Any) -> None:
+        """Tell how far the run is; at most twice a second reaches the disk."""
+        now = time.monotonic()
+        if done < total and now - self._shown < 0.5:
+            return
+        self._shown = now
+        state = {**self.about, "done": done, "total": total, "time": time.time()}
+        write_json(self.folder / PROGRESS, {**state, **values})
+
+    def measure(self, name: str, value: float) -> None:
+        """Record a declared metric that differs from time to time: speed, memory. Kept apart from results."""
+        self.measured[name] = float(value)
+
+    def absent(self, metric: str, reason: str) -> None:
+        """Say why a declared metric does not exist for this method; reports show the reason."""
+        self.absences[metric] = reason
+
+    def fit(self, model: Any, batches: Any, step: Callable[..., Any], **options: Any) -> Any:
+        """Train with `harness.fit.fit` on this run's device, precision, checkpoint and curves.
+
+        `options` are `fit`'s own (steps, learning_rate, schedule ...). The rate and peak memory it
+        measured become the run's `train_tokens_per_second` and `train_peak_memory` measurements.
+        """
+        from harness.fit import checkpoint_step, fit
+
+        forget_after(self.folder / CURVES, checkpoint_step(self.checkpoint))
+        fitted = fit(
+            model,
+            batches,
+            step,
+            device=self.device,
+            precision=self.precision,
+            micro_batch=self.micro_batch,
+            checkpoint=self.checkpoint,
+            checkpoint_seconds=self.checkpoint_seconds,
+            log=self.log,
+            progress=self.progress,
+            **options,
+        )
+        self.measure("train_tokens_per_second", fitted.tokens_per_second)
+        self.measure("train_peak_memory", fitted.peak_memory_bytes)
+        return fitted
+
+
+def forget_after(curves: Path, step: int) -> None:
+    """Drop the points of a curve beyond `step`: the resumed training logs them again."""
+    if not curves.exists():
+        return
+    kept = []
+    for line in curves.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # a line torn by a kill
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    write_text(curves, "".join(kept))
+
+
+def rebuild(cls: type, values: Mapping[str, Any]) -> Any:
+    """Make a task or method dataclass from plain values; enum names become members again."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), dict(values)))
+
+
+def open_run(spec: Spec, plugin: Any) -> Run:
+    """Return the `Run` of a spec, with nothing made or prepared yet."""
+    paper = plugin.paper
+    config = type(paper.methods[spec.name].config)
+    return Run(
+        paper=spec.paper,
+        name=spec.name,
+        method=rebuild(config, spec.method),
+        task=rebuild(paper.task, spec.task),
+        data=spec.sources,
+        model=spec.model_source,
+        budget=spec.budget,
+        seed=spec.seed,
+        device=spec.device,
+        precision=spec.precision,
+        data_dir=spec.results / "stages",
+        output_dir=spec.folder / "output",
+        stages_dir=spec.results / "stages",
+        folder=spec.folder,
+        processes=spec.processes,
+        micro_batch=spec.micro_batch,
+        checkpoint_seconds=spec.checkpoint_seconds,
+        trust_remote_code=spec.trust_remote_code,
+        about={
+            "title": spec.title,
+            "seed": spec.seed,
+            "budget": spec.budget,
+            "task": spec.task_digest[:8],
+            "sweep": spec.sweep,
+            "began": time.time(),
+        },
+    )
+
+
+def prepared(spec: Spec, plugin: Any, run: Run) -> Path:
+    """Return the data folder of this task, prepared once for all methods and seeds."""
+    inputs = {"paper": spec.paper, "task": spec.task_digest, "code": package_digest(plugin.module)}
+
+    def make(folder: Path) -> None:
+        plugin.hook("prepare")(task=run.task, data=run.data, model=run.model, data_dir=folder)
+
+    return stage(run.stages_dir, f"{spec.paper}-data", inputs, make)
+
+
+def execute(spec: Spec, plugin: Any) -> Result:
+    """Bring a run to its end and write `result.json`; raises only what stops the process itself.
+
+    Finished runs are returned as they are. An interrupted one goes on from its checkpoint.
+    """
+    with alone(spec.folder):
+        done = read_result(spec.folder)
+        if done is not None and done.status == "finished":
+            return done
+        (spec.folder / RESULT).unlink(missing_ok=True)  # of a failed try
+        started = time.time()
+        result = Result(spec.run_key, "failed", spec.config())
+        try:
+            note_start(spec.folder)
+            write_json(spec.folder / CONFIG, spec.config())
+            if spec.device == "cuda":
+                from harness.runs import nvml
+
+                nvml.start(os.environ.get("HARNESS_LEASED", ""))
+            _go_through(spec, plugin, result)
+            result.status = "finished"
+        except Exception as error:
+            traceback.print_exc()
+            result.error = describe(error)
+        result.timings["total"] = time.time() - started
+        result.environment = environment(spec.device)
+        result.code = code()
+        with contextlib.suppress(OSError):  # a full disk has been told already
+            write_json(spec.folder / PACKAGES, packages())
+            if changed := diff():
+                write_text(spec.folder / DIFF, changed)
+        read = spec.sources | ({"model": spec.model_source} if spec.model_source else {})
+        result.data = {
+            name: {"name": source.name, "digest": source.digest, "revision": source.revision}
+            for name, source in read.items()
+        }
+        write_result(spec.folder, result)
+        (spec.folder / PROGRESS).unlink(missing_ok=True)
+        return result
+
+
+def assist(spec: Spec, plugin: Any, rank: int) -> None:
+    """Train beside a run's process 0, which alone writes and evaluates: what this one leaves is thrown away."""
+    from harness.runs.processes import part
+
+    run = open_run(spec, plugin)
+    run.rank = rank
+    run.folder = spec.folder / f"rank-{rank}"
+    run.output_dir = run.folder / "output"
+    shutil.rmtree(run.folder, ignore_errors=True)
+    run.output_dir.mkdir(parents=True)
+    run.data_dir = prepared(spec, plugin, run)
+    plugin.hook("train")(run=run)
+    part()
+    shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
+    """Run the three hooks and fill `result` with what they measured."""
+    run = open_run(spec, plugin)
+    run.output_dir.mkdir(parents=True, exist_ok=True)
+    run.progress(0, 1)
+    with _timed(result.timings, "prepare", run):
+        run.data_dir = prepared(spec, plugin, run)
+    with _timed(result.timings, "train", run):
+        plugin.hook("train")(run=run)
+    if spec.processes > 1:
+        from harness.runs.processes import part
+
+        part()
+        run.processes = 1
+    if spec.objective:
+        chosen = measure(plugin, run, "validation")[0]
+        result.validation = chosen
+    items: dict[str, Items] = {}
+    if not spec.tuning:
+        with _timed(result.timings, "evaluate", run):
+            result.metrics, items = measure(plugin, run, "test")
+    result.absent = run.absences
+    result.measured = run.measured
+    write_items(spec.folder, items)
+    if spec.keep != "all":
+        shutil.rmtree(run.checkpoint, ignore_errors=True)
+    if spec.keep == "metrics" or spec.tuning:
+        shutil.rmtree(run.output_dir, ignore_errors=True)
+
+
+def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[str, Items]]:
+    """Evaluate on `split`; return the declared metrics as numbers, and the items behind them.
+
+    Raises HarnessError for a metric the paper does not declare or that is not finite.
+    """
+    from harness.papers.reduction import reduce
+
+    declared = plugin.paper.metrics
+    metrics: dict[str, float] = {}
+    items: dict[str, Items] = {}
+    for name, value in plugin.hook("evaluate")(run=run, split=split).items():
+        if name not in declared:
+            raise HarnessError(f"evaluate returned {name!r}, which {run.paper} does not declare as a metric")
+        if isinstance(value, Items):
+            items[name] = value
+            value = reduce(declared[name], value.columns)
+        if not math.isfinite(value):
+            raise HarnessError(f"the metric {name!r} of {run.name} is {value}: the run has diverged")
+        metrics[name] = float(value)
+    return metrics, items
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return a failure as `{"type", "message"}`: a name to sort by and one sentence to read."""
+    kind = type(error).__name__
+    no_memory = ("DefaultCPUAllocator: can't allocate", "Cannot allocate memory")
+    if (
+        isinstance(error, MemoryError)
+        or kind == "OutOfMemoryError"
+        or any(s in str(error) for s in no_memory)
+    ):
+        kind = "oom"
+    elif isinstance(error, OSError) and error.errno == 28:
+        kind = "disk_full"
+    elif kind == "NonFiniteLoss":
+        kind = "nan"
+    return {"type": kind, "message": " ".join(str(error).split()) or kind}
+
+
+@contextlib.contextmanager
+def _timed(timings: dict[str, float], name: str, run: Run) -> Iterator[None]:
+    """Note the seconds of a part of the run, without those of the stages made or waited for in it."""
+    begun, before = time.perf_counter(), run.staged
+    yield
+    timings[name] = time.perf_counter() - begun - (run.staged - before)
+    timings["stages"] = run.staged

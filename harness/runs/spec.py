@@ -1,0 +1,124 @@
+"""All that decides a run, as plain values: its key, its folder and its name; it travels to the run's own process."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.runs.files import digest
+
+KEY_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that decides a run, as plain values, and the few that do not (below `results`)."""
+
+    paper: str
+    name: str
+    method: dict[str, Any]
+    task: dict[str, Any]
+    data: dict[str, str]
+    model: str
+    budget: str
+    seed: int
+    device: str
+    precision: str
+    processes: int
+    sources: dict[str, Any]  # field of Data -> resolved Source
+    model_source: Any  # resolved Source or None
+    declared: bool  # the method config equals the paper's declared instance
+    changes: dict[str, Any]  # fields in which it does not
+    deterministic: bool
+    baseline: bool
+    results: Path
+    micro_batch: int | None = None
+    checkpoint_seconds: float = 30.0
+    keep: str = "weights"
+    trust_remote_code: bool = False
+    objective: str = ""
+    tuning: bool = False  # a point of a grid: judged on validation alone, kept apart from the runs
+    tuned: dict[str, Any] = field(default_factory=dict)  # what was chosen, and every score
+    sweep: str = ""
+
+    @property
+    def task_digest(self) -> str:
+        """What all methods of one comparison share; runs of different digests are never compared."""
+        return digest(
+            {
+                "task": self.task,
+                "model": self.model_source.digest if self.model_source else "",
+                "data": {name: source.digest for name, source in sorted(self.sources.items())},
+            }
+        )
+
+    @property
+    def run_key(self) -> str:
+        """Who this run is: 64 hex digits over all that decides it. No paths, indices or URIs."""
+        return digest(
+            {
+                "version": KEY_VERSION,
+                "paper": self.paper,
+                "method": self.method,
+                "task": self.task_digest,
+                "budget": self.budget,
+                "seed": self.seed,
+                "precision": self.precision,
+                "device": self.device,
+                "processes": self.processes,
+            }
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives: results/runs/<paper>/<method>/<first 16 digits of the key>."""
+        return (
+            self.results / ("tuning" if self.tuning else "runs") / self.paper / self.name / self.run_key[:16]
+        )
+
+    @property
+    def title(self) -> str:
+        """How the run is called in tables and progress bars."""
+        changes = ", ".join(f"{key}={value}" for key, value in self.changes.items())
+        return f"{self.paper}/{self.name}{f' ({changes})' if changes else ''} seed {self.seed}"
+
+    def config(self) -> dict[str, Any]:
+        """Return what `result.json` says of the run's settings."""
+        return {
+            "paper": self.paper,
+            "name": self.name,
+            "method": self.method,
+            "method_declared": self.declared,
+            "method_changes": self.changes,
+            "task": self.task,
+            "task_digest": self.task_digest,
+            "data": self.data,
+            "model": self.model,
+            "budget": self.budget,
+            "seed": self.seed,
+            "deterministic": self.deterministic,
+            "baseline": self.baseline,
+            "device": self.device,
+            "precision": self.precision,
+            "processes": self.processes,
+            "tuned": self.tuned,
+            "sweep": self.sweep,
+        }
+
+
+def as_plain(value: Any) -> dict[str, Any]:
+    """Return a dataclass instance as plain JSON values; enum members become their names."""
+
+    def plain(item: Any) -> Any:
+        if hasattr(item, "name") and hasattr(item, "value"):
+            return item.name
+        if isinstance(item, Mapping):
+            return {k: plain(v) for k, v in item.items()}
+        if isinstance(item, list | tuple):
+            return [plain(v) for v in item]
+        return item
+
+    return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}

@@ -1,0 +1,33 @@
+"""What the fork server does before its first run: import what nearly every run needs, and hold it still.
+
+A module to be imported, nothing more. `gc.freeze` keeps what is there out of the collector's sight: a
+fork would otherwise copy all of it as soon as it collects, which takes longer than all the rest.
+"""
+
+import contextlib
+import gc
+import importlib
+
+# What is missing here, each run pays anew: torch._dynamo alone takes a second.
+NEEDED = (
+    "torch",
+    "torch._dynamo",
+    "accelerate",
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "transformers.masking_utils",
+    "transformers.modeling_layers",
+    "transformers.generation.utils",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "packaging.requirements",
+    "harness.runs.run",
+    "harness.papers.plugins",
+)
+
+for name in NEEDED:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+gc.collect()
+gc.freeze()

@@ -1,0 +1,294 @@
+"""From a command line to finished runs: Hydra composes and launches, the folders tell how it went.
+
+The driver checks every job of a sweep before the first one starts, watches the run folders, and
+says at the end how it went. A job (in whatever process Hydra's launcher puts it) turns one config
+into one run; it never raises, since one failed run must not take the others with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from harness.errors import HarnessError, UsageError
+from harness.papers.plugins import Plugin, load, load_all
+from harness.runs.journal import Sweep, note, read_journal
+from harness.runs.locks import alone
+from harness.runs.provenance import stale
+from harness.runs.results import Record, Result, local_store, read_result, write_result
+from harness.runs.run import describe, execute
+from harness.runs.spec import Spec
+from harness.sweeps import config
+from harness.sweeps.compose import compose, translated
+from harness.sweeps.tuning import tuned
+from harness.sweeps.watch import watched
+
+ASKS = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `harness run <arguments>`, in Hydra's own grammar; return the exit code."""
+    import hydra
+
+    arguments = in_order([quoted(argument) for argument in arguments])
+    plugins = load_all()
+    config.offer(plugins)
+    config.find_experiments(plugins)
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        if any(argument.split("=")[0] in ASKS for argument in arguments):
+            return _hydra(hydra, list(arguments), job)
+        sweep, jobs = plan_sweep(arguments, plugins)
+        had = all_had(jobs, plugins)
+        with watched(sweep, level=bool(had) and _level(sweep.uri, had)) as behind:
+            if had:
+                for asked, spec, result in had:
+                    note(sweep.journal, asked, spec, result, "skipped")
+            else:
+                _hydra(hydra, [*arguments, f"sweep={sweep.id}"], job)
+        return close(sweep, behind)
+    except HarnessError as error:
+        if full_error:
+            raise
+        print(f"harness: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nharness: interrupted; repeat the command to go on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as in `--help | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has to go somewhere
+        return 1
+
+
+def quoted(argument: str) -> str:
+    """Quote a source's name, in which Hydra's grammar would stumble over `=`, `#`, `?` or blanks."""
+    key, equals, value = argument.partition("=")
+    named = key.lstrip("+") == "model" or key.lstrip("+").startswith("data.")
+    if equals and named and any(c in value for c in "=#? ") and "," not in value and value[0] not in "'\"":
+        return f"{key}='{value}'"
+    return argument
+
+
+def in_order(arguments: list[str]) -> list[str]:
+    """Put Hydra's flags before the overrides: its parser refuses overrides on both sides of one."""
+    from hydra._internal.utils import get_args_parser
+
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            overrides = get_args_parser().parse_intermixed_args(arguments).overrides
+    except SystemExit:  # said later, in one sentence
+        return arguments
+    flags = list(arguments)
+    for override in overrides:
+        flags.remove(override)
+    return [*flags, *overrides]
+
+
+def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:
+    """Hand the command line to Hydra; its errors come back as one sentence."""
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["harness run", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to us instead of printing them
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://harness.conf", config_name="config")(task)()
+    except SystemExit as leave:
+        return int(leave.code or 0)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        raise translated(error, arguments) from error
+    finally:
+        sys.argv = before[0]
+        if before[1] is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before[1]
+    return 0
+
+
+def plan_sweep(
+    arguments: Sequence[str], plugins: Sequence[Plugin]
+) -> tuple[Sweep, list[tuple[Spec, config.Settings]]]:
+    """Compose and check every job a command line asks for, without running any; return them with the sweep.
+
+    Raises UsageError for what cannot run as typed, so that no sweep stops half-way over a typo.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    complaint = io.StringIO()
+    with contextlib.redirect_stderr(complaint):
+        try:
+            args = get_args_parser().parse_args(list(arguments))
+        except SystemExit:
+            reason = complaint.getvalue().strip().splitlines()[-1].partition("error: ")[2]
+            raise UsageError(f"{reason}: see harness run --help") from None
+    jobs, shared = compose(args.overrides, args.multirun)
+    results = Path(shared.results).expanduser().resolve()
+    _writable(results)
+    by_name = {plugin.name: plugin for plugin in plugins if not plugin.problem}
+    specs = [config.to_spec(cfg, by_name.get(cfg.get("paper"))) for cfg in jobs]
+    settings = specs[0][1] if specs else config.to_settings(shared)
+    uri = "" if settings.tracking.uri == "off" else settings.tracking.uri or local_store(results)
+    identity = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(4)  # unlike any other machine's
+    command = "harness run " + " ".join(arguments)
+    chosen = tuple({spec.run_key: spec for spec, _ in specs}.values())
+    return Sweep(identity, command, results, uri, chosen), specs
+
+
+def all_had(
+    jobs: Sequence[tuple[Spec, config.Settings]], plugins: Sequence[Plugin]
+) -> list[tuple[str, Spec, Result]]:
+    """Return (key before tuning, run, result) of each job where every one is finished; else nothing.
+
+    A sweep with nothing to do then ends without a launcher, a fork server or torch.
+    """
+    by_name = {plugin.name: plugin for plugin in plugins}
+    found = []
+    for asked, settings in jobs:
+        if settings.rerun:
+            return []
+        try:
+            spec = tuned(asked, by_name[asked.paper], _had)
+            found.append((asked.run_key, spec, _had(spec)))
+        except NotYet:
+            return []
+    return found
+
+
+class NotYet(Exception):
+    """A run is not finished, so there is something to do."""
+
+
+def _had(spec: Spec) -> Result:
+    """Return the result of a finished run. Raises NotYet where there is something to do for it."""
+    done = read_result(spec.folder)
+    if done is None or done.status != "finished" or (spec.objective and not done.validation):
+        raise NotYet
+    return done
+
+
+def _level(uri: str, had: Sequence[tuple[str, Spec, Result]]) -> bool:
+    from harness.runs.mirror import level
+
+    return level(uri, [spec.folder for _, spec, _ in had])
+
+
+def _writable(results: Path) -> None:
+    """Make sure results can be written before anything is run."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe = results / f".write-{os.getpid()}"
+        probe.write_text("x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise HarnessError(
+            f"the results folder {results} cannot be written ({error.strerror}): free it or give another with results="
+        ) from error
+
+
+def job(cfg: DictConfig) -> float:
+    """Bring one job to its end, in whatever process it was launched; return its objective.
+
+    Hydra calls this. It returns the worst infinity for a failed run and never raises.
+    """
+    from harness.runs.isolate import die_with_parent
+
+    if os.environ.get("HARNESS_DRIVER") != str(os.getpid()):
+        die_with_parent()
+    spec, settings = config.to_spec(cfg)
+    journal = spec.results / "sweeps" / f"{spec.sweep}.jsonl"
+    if settings.on_failure == "stop" and any(line["outcome"] == "failed" for line in read_journal(journal)):
+        return config.worst(load(spec.paper), spec.objective)
+    asked = spec.run_key
+    try:
+        spec = tuned(spec, load(spec.paper), lambda point: bring(point, settings)[0])
+        result, outcome = bring(spec, settings)
+    except HarnessError as error:
+        result, outcome = failure(spec, error), "failed"
+    note(journal, asked, spec, result, outcome)
+    if result.status == "failed":
+        return config.worst(load(spec.paper), spec.objective)
+    return result.validation.get(spec.objective, 0.0) if spec.objective else 0.0
+
+
+def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
+    """Return a run's result and how it came: "skipped" (was finished), "finished" or "failed"."""
+    from harness.runs.isolate import isolated
+    from harness.runs.leases import leased
+
+    if settings.rerun:
+        with alone(spec.folder):
+            shutil.rmtree(spec.folder, ignore_errors=True)
+    else:
+        with contextlib.suppress(NotYet):
+            return _had(spec), "skipped"
+    try:
+        cpus, per_gpu = settings.leases.cpus, settings.leases.per_gpu
+        with leased(spec.device, spec.processes, cpus, per_gpu, spec.title) as lease:
+            if settings.isolate:
+                limits = settings.limits
+                result = isolated(spec, limits.minutes, limits.memory_gb, lease.environ)
+            else:
+                os.environ.update(lease.environ)
+                result = execute(spec, load(spec.paper))
+    except Exception as error:
+        result = failure(spec, error)
+    return result, result.status
+
+
+def failure(spec: Spec, error: Exception) -> Result:
+    """Return, and write where that can be, the result of a run that its own process never began."""
+    result = Result(spec.run_key, "failed", spec.config(), error=describe(error))
+    with contextlib.suppress(OSError):
+        write_result(spec.folder, result)
+    return result
+
+
+def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
+    """Say how a sweep ended; return its exit code: 0 when every run is finished and mirrored, else 1."""
+    lines = read_journal(sweep.journal)
+    count = {
+        kind: sum(line["outcome"] == kind for line in lines) for kind in ("finished", "skipped", "failed")
+    }
+    missing = max(len(sweep.specs) - len({line["asked"] for line in lines}), 0)
+    parts = [
+        f"{count['finished']} finished",
+        f"{count['skipped']} already there",
+        f"{count['failed']} failed",
+    ]
+    if missing:
+        parts.append(f"{missing} not started")
+    print("; ".join(parts), file=sys.stderr)
+    count["stale"] = _stale(lines)
+    if count["stale"]:
+        print(
+            f"harness: {count['stale']} of the finished runs were made by other code (rerun=true makes them again)",
+            file=sys.stderr,
+        )
+    for line in lines:
+        if line["outcome"] == "failed":
+            print(f"  {line['title']}: {line['error']['type']}: {line['error']['message']}", file=sys.stderr)
+            print(f"    log: {Path(line['folder']) / 'log.txt'}", file=sys.stderr)
+    if count["failed"]:
+        print("repeat the command to try the failed runs again", file=sys.stderr)
+    for reason in behind:
+        print(f"harness: the runs are safe in their folders but not all mirrored: {reason}", file=sys.stderr)
+        print("repeat the command when the store is back to mirror them", file=sys.stderr)
+    return 1 if count["failed"] or missing or behind or not lines else 0
+
+
+def _stale(lines: list[dict[str, Any]]) -> int:
+    """Count the skipped runs that were made by other sources than today's."""
+    skipped = [Path(line["folder"]) for line in lines if line["outcome"] == "skipped"]
+    results = [(folder, read_result(folder)) for folder in skipped]
+    return sum(stale(Record(folder, result)) for folder, result in results if result is not None)

@@ -1,0 +1,71 @@
+"""Where a scorecard's runs come from, in words: the command, the day, the machine, the scale."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from harness.papers.statement import Paper
+from harness.runs.results import RESULT, Record
+
+
+def command(paper_name: str, paper: Paper, config: Mapping[str, Any]) -> str:
+    """Return the command that makes runs of this setting: the experiment, and what differs from it."""
+    overlay = paper.budgets.get(config["budget"], {})
+    words = ["harness", "run", "-m", f"+experiment={paper_name}", f"budget={config['budget']}"]
+    for group, cls in (("data", paper.data), ("task", paper.task)):
+        stated = {f.name: getattr(cls(), f.name) for f in dataclasses.fields(cls)} | dict(
+            overlay.get(group, {})
+        )
+        for name, value in config[group].items():
+            if name in stated and not _same(value, stated[name]):
+                words.append(f"{group}.{name}={_plain(value)}")
+    if config["model"] and config["model"] != paper.model:
+        words.append(f"model={config['model']}")
+    return shlex.join(words)
+
+
+def _same(recorded: Any, stated: Any) -> bool:
+    return _plain(recorded) == _plain(getattr(stated, "name", stated))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_plain, value))}]"
+    return "null" if value is None else str(value)
+
+
+def note(budget: str) -> str:
+    """Return the sentence that keeps a verdict at one scale from being read as another's."""
+    if budget == "smoke":
+        return "Smoke runs: tiny models that show that the code works. They are no evidence for or against a claim."
+    if budget == "full":
+        return "Measured at full scale, with the settings that the plugin takes from the paper."
+    return (
+        f"Measured at {budget} scale: the verdicts are about the direction of each claim at this scale. "
+        "This is not a reproduction of the paper's numbers."
+    )
+
+
+def date(record: Record) -> str:
+    """Return the day a run ended: as it says itself, else as its file does."""
+    known = record.result.environment.get("date")
+    if known:
+        return str(known)[:10]
+    return time.strftime("%Y-%m-%d", time.gmtime((record.folder / RESULT).stat().st_mtime))
+
+
+def machine(record: Record) -> str:
+    """Return the machine in a few words: processor or device, cores, Python and torch."""
+    environment = record.result.environment
+    packages = environment.get("packages", {})
+    parts = [
+        str(environment.get("processor") or environment.get("device") or environment.get("machine") or ""),
+        f"{environment['cores']} cores" if environment.get("cores") else "",
+        f"Python {environment['python']}" if environment.get("python") else "",
+        f"torch {packages['torch']}" if packages.get("torch") else "",
+    ]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,323 @@
+"""Claims x runs -> verdicts: a scorecard, as plain data, for each setting the runs were made in.
+
+Runs are compared only within one (budget, task digest, device, precision). A claim reads the runs of
+the methods as the paper's plugin declares them; a run with other method settings is a row of its own.
+Everything that is shown (the room `reports`) is made from the scorecard alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite
+from statistics import fmean
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.numbers import number
+from harness.papers.statement import Claim, Items, Paper, Reported, Seen
+from harness.runs.results import Record
+from harness.verdicts.costs import costs
+from harness.verdicts.origin import command, date, machine, note
+from harness.verdicts.places import ranks
+from harness.verdicts.power import answer, values
+from harness.verdicts.rows import Row, label_of
+from harness.verdicts.stats import Cell, Interval, cells_of, estimate, holm, seeds_interval, verdict
+
+BUDGETS = ("full", "small", "smoke")  # the order of scorecards; other words come between small and smoke
+
+
+def judge(
+    paper_name: str,
+    paper: Paper,
+    records: Iterable[Record],
+    stale: Callable[[Record], bool] = lambda record: False,
+) -> list[dict[str, Any]]:
+    """Return a scorecard for each (budget, task digest, device, precision) that has ended runs.
+
+    `stale` says which runs were made by other code than today's: they are listed.
+    """
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        config = record.result.config
+        if config["paper"] == paper_name:
+            key = tuple(config[k] for k in ("budget", "device", "precision", "task_digest"))
+            groups.setdefault(key, []).append(record)
+
+    def order(key: tuple[str, ...]) -> tuple[Any, ...]:
+        return (BUDGETS.index(key[0]) if key[0] in BUDGETS else 1.5, *key)
+
+    return [_scorecard(paper_name, paper, groups[key], stale) for key in sorted(groups, key=order)]
+
+
+def _scorecard(
+    paper_name: str, paper: Paper, records: Sequence[Record], stale: Callable[[Record], bool]
+) -> dict[str, Any]:
+    finished = [r for r in records if r.result.status == "finished"]
+    failed = [r for r in records if r.result.status != "finished"]
+    rows = _rows(paper, finished, stale)
+    config = records[-1].result.config
+    cell = _cells(paper, rows, failed)
+    places = _ranks(paper, rows, cell)
+    newest = max(records, key=date)
+    methods = [_method(paper, row) for row in rows.values()]
+    metrics = {
+        name: {"text": m.text, "unit": m.unit, "better": m.better} for name, m in paper.metrics.items()
+    }
+    return {
+        "paper": paper_name,
+        "title": paper.title,
+        "url": paper.url,
+        "budget": config["budget"],
+        "device": config["device"],
+        "precision": config["precision"],
+        "model": config["model"],
+        "task_digest": config["task_digest"],
+        "task": config["task"],
+        "data": config["data"],
+        "digests": {name: source.get("digest", "") for name, source in newest.result.data.items()},
+        "date": date(newest),
+        "machine": machine(newest),
+        "command": command(paper_name, paper, config),
+        "note": note(config["budget"]),
+        "claims": _claims(paper, config["budget"], cell),
+        "methods": methods,
+        "metrics": metrics,
+        "leaders": {
+            metric: [m for m, (first, _) in found.items() if first == 1] for metric, found in places.items()
+        },
+        "ranks": {metric: {m: list(place) for m, place in found.items()} for metric, found in places.items()},
+        "costs": costs(methods, metrics, headline) if (headline := _headline(paper)) else [],
+        "figures": [json.loads(json.dumps(dataclasses.asdict(figure))) for figure in paper.figures],
+        "absent": _absent(rows),
+        "failures": [
+            {
+                "method": label_of(r.result.config),
+                "seed": r.result.config["seed"],
+                "run_key": r.result.run_key,
+                "type": (r.result.error or {}).get("type", r.result.status),
+                "message": (r.result.error or {}).get("message", ""),
+            }
+            for r in failed
+        ],
+        "stale": sorted(
+            record.result.run_key for row in rows.values() for record in row.runs.values() if stale(record)
+        ),
+    }
+
+
+# Runs -> rows -> cells
+
+
+def _rows(paper: Paper, finished: Iterable[Record], stale: Callable[[Record], bool]) -> dict[str, Row]:
+    """Return the rows in the paper's order. Of two runs with one seed, current code wins, then the newer."""
+
+    def worth(record: Record) -> tuple[Any, ...]:
+        return not stale(record), date(record), record.result.run_key
+
+    rows: dict[str, Row] = {}
+    for record in sorted(finished, key=worth):
+        config = record.result.config
+        label = label_of(config)
+        rows.setdefault(label, Row(label, config)).runs[config["seed"]] = record
+    names = list(paper.methods)
+
+    def order(row: Row) -> tuple[Any, ...]:
+        name = row.config["name"]
+        return (
+            names.index(name) if name in names else len(names),
+            not row.config["method_declared"],
+            row.label,
+        )
+
+    found = {}
+    for row in sorted(rows.values(), key=order):
+        seeds = sorted(row.runs)[: 1 if row.deterministic else None]
+        found[row.label] = dataclasses.replace(row, runs={seed: row.runs[seed] for seed in seeds})
+    return found
+
+
+def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> Callable[[str, str], Cell]:
+    """Return what makes a method's cell; items of the claimed metrics are read when used, a run's once."""
+    wanted = {metric for claim in paper.claims for metric in claim.contrast.metrics}
+    read: dict[str, Mapping[str, Items]] = {}
+
+    def items_of(row: Row, metric: str) -> dict[int, Items]:
+        for record in row.runs.values():
+            if str(record.folder) not in read:
+                kept = {m: items for m, items in record.items.items() if m in wanted}
+                read[str(record.folder)] = kept
+        behind = {seed: read[str(record.folder)] for seed, record in row.runs.items()}
+        return {seed: found[metric] for seed, found in behind.items() if metric in found}
+
+    def cell(method: str, metric: str) -> Cell:
+        if method not in rows:
+            kinds = {
+                (r.result.error or {}).get("type", "failed")
+                for r in failed
+                if label_of(r.result.config) == method
+            }
+            reason = (
+                f"all its runs failed ({', '.join(sorted(kinds))})" if kinds else "it has no finished run"
+            )
+            return Cell(method, metric, {}, absent=reason)
+        row = rows[method]
+        results = {seed: record.result for seed, record in row.runs.items()}
+        values = {
+            seed: result.numbers[metric] for seed, result in results.items() if metric in result.numbers
+        }
+        absent = next((r.absent[metric] for r in results.values() if metric in r.absent), "")
+        return Cell(method, metric, values, lambda: items_of(row, metric), row.deterministic, absent)
+
+    return cell
+
+
+# Cells -> claims
+
+
+def _claims(paper: Paper, budget: str, cell: Callable[[str, str], Cell]) -> list[dict[str, Any]]:
+    """Return every claim with its estimate, verdict, and whether that survives Holm over them all."""
+    found = [_estimate(paper, claim, cell) for claim in paper.claims]
+    verdicts = [
+        "open" if budget == "smoke" else verdict(interval, claim.contrast.by, claim.contrast.side)
+        for claim, interval in zip(paper.claims, found, strict=True)
+    ]
+    marks = holm([interval.p for interval in found])
+    return [
+        {
+            "text": claim.text,
+            "source": claim.source,
+            "counter": claim.counter,
+            **{k: v for k, v in dataclasses.asdict(claim.contrast).items() if k != "of"},
+            "of": [name for name in claim.contrast.of if name],
+            "difference": _finite(interval.value),
+            "low": _finite(interval.low),
+            "high": _finite(interval.high),
+            "seeds": interval.seeds,
+            "items": interval.items,
+            "rule": interval.rule,
+            "verdict": said,
+            "holm": mark and said != "open",
+            "reason": _reason(claim, interval, said, budget),
+            "reported": _reported(claim.reported),
+            **_strength(paper, claim, cell, interval),
+        }
+        for claim, interval, said, mark in zip(paper.claims, found, verdicts, marks, strict=True)
+    ]
+
+
+def _estimate(paper: Paper, claim: Claim, cell: Callable[[str, str], Cell]) -> Interval:
+    try:
+        return estimate(claim.contrast, paper.metrics, [cell(*pair) for pair in cells_of(claim.contrast)])
+    except HarnessError as error:  # other items: this claim cannot be judged, the others can
+        return Interval(float("nan"), reason=str(error))
+
+
+def _strength(
+    paper: Paper, claim: Claim, cell: Callable[[str, str], Cell], interval: Interval
+) -> dict[str, Any]:
+    """Return a claim's effect size, and what its runs could have detected beside the paper's own distance."""
+    if not isfinite(interval.low) or interval.rule == "exact":
+        return {"effect": None, "power": None}
+    cells = [cell(*pair) for pair in cells_of(claim.contrast)]
+    theirs = _reported(claim.reported) or {}  # what a paper says beside a level is often of another quantity
+    wanted = theirs.get("value", float("nan")) if claim.contrast.kind != "level" else float("nan")
+    return answer(claim.contrast, interval, values(claim.contrast, paper.metrics, cells), wanted)
+
+
+def _reason(claim: Claim, interval: Interval, said: str, budget: str) -> str:
+    """Say in words why the verdict is what it is."""
+    if budget == "smoke":
+        return "smoke runs only show that the code works: they are no evidence"
+    if interval.reason:
+        return interval.reason
+    bound = number(claim.contrast.by)
+    if said == "open":
+        return f"the interval includes {bound}: more seeds or items would decide"
+    above = (said == "holds") == (claim.contrast.side == "above")
+    what = "the count" if interval.rule == "exact" else "the whole interval"
+    return f"{what} lies {'above' if above else 'below'} {bound}"
+
+
+def _reported(reported: Reported | None) -> dict[str, Any] | None:
+    """Return the paper's number with how we know it; one known from memory only is left out."""
+    if reported is None:
+        return None
+    known = {"setting": reported.setting, "source": reported.source, "seen": reported.seen.value}
+    return known if reported.seen is Seen.MEMORY else {"value": reported.value, **known}
+
+
+# Rows -> the table of methods
+
+
+def _method(paper: Paper, row: Row) -> dict[str, Any]:
+    declared = paper.methods.get(row.config["name"])
+    results = [record.result for record in row.runs.values()]
+    return {
+        "method": row.label,
+        "text": declared.text if declared else "",
+        "declared": bool(row.config["method_declared"]),
+        "baseline": bool(row.config["baseline"]),
+        "deterministic": row.deterministic,
+        "seeds": list(row.runs),
+        "run_keys": [result.run_key for result in results],
+        "metrics": {
+            name: _summary([r.numbers[name] for r in results if name in r.numbers])
+            for name in paper.metrics
+            if any(name in r.numbers for r in results)
+        },
+        "timings": _means([r.timings for r in results]),
+        "measured": _means([{**r.measured, **r.environment.get("gpu", {})} for r in results]),
+    }
+
+
+def _summary(values: Sequence[float | None]) -> dict[str, Any]:
+    """Return mean, 95 % t interval (from three seeds on) and the values of one metric."""
+    known = [value for value in values if value is not None and isfinite(value)]
+    found = seeds_interval(known) if len(known) == len(values) else Interval(float("nan"))
+    return {
+        "mean": _finite(found.value),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+        "values": [None if value is None else _finite(value) for value in values],
+    }
+
+
+def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """Return the mean over runs of everything that was measured in any."""
+    names = dict.fromkeys(name for values in measured for name in values)
+    known = {name: [v for values in measured if (v := values.get(name)) is not None] for name in names}
+    return {name: fmean(values) for name, values in known.items() if values}
+
+
+def _ranks(
+    paper: Paper, rows: Mapping[str, Row], cell: Callable[[str, str], Cell]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return, for each claimed metric, the places each method may have by the same rule as the claims."""
+    claimed = dict.fromkeys(metric for claim in paper.claims for metric in claim.contrast.metrics)
+    found = {}
+    for metric in claimed:
+        try:
+            found[metric] = ranks(paper.metrics[metric], {label: cell(label, metric) for label in rows})
+        except HarnessError:  # measured on different items: nobody is ahead
+            continue
+    return {metric: places for metric, places in found.items() if len(places) > 1}
+
+
+def _headline(paper: Paper) -> str:
+    """Return the metric that quality is told by beside cost: the first claim's."""
+    return next((claim.contrast.metric for claim in paper.claims), next(iter(paper.metrics), ""))
+
+
+def _absent(rows: Mapping[str, Row]) -> dict[str, dict[str, str]]:
+    absent: dict[str, dict[str, str]] = {}
+    for label, row in rows.items():
+        for record in row.runs.values():
+            for metric, reason in record.result.absent.items():
+                absent.setdefault(label, {})[metric] = reason
+    return absent
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if isfinite(value) else None

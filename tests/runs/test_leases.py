@@ -1,0 +1,127 @@
+"""No device takes more runs than it may, whoever starts them; what a dead process held is free again."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from harness.errors import UsageError
+from harness.runs.leases import cores, gpus, leased
+
+TWO = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa-1)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb-2)
+"""
+CUT = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aaaa-1)
+  MIG 3g.20gb     Device  0: (UUID: MIG-cccc-3)
+  MIG 3g.20gb     Device  1: (UUID: MIG-dddd-4)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bbbb-2)
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path, monkeypatch):
+    """Have `nvidia-smi -L` tell of other devices than are here; locks in a folder of the test's own."""
+    monkeypatch.setenv("HARNESS_LEASES", str(tmp_path / "leases"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def tell(text: str) -> None:
+        program = tmp_path / "bin" / "nvidia-smi"
+        program.parent.mkdir(exist_ok=True)
+        (tmp_path / "told").write_text(text)
+        program.write_text(f'#!/bin/sh\n[ "$1" = -L ] && cat {tmp_path / "told"}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+    return tell
+
+
+def test_devices_are_known_by_uuid_and_instances_stand_for_a_device_that_is_cut(inventory):
+    inventory(TWO)
+    assert gpus() == ["GPU-aaaa-1", "GPU-bbbb-2"]
+    inventory(CUT)
+    assert gpus() == ["MIG-cccc-3", "MIG-dddd-4", "GPU-bbbb-2"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"), [("1", ["GPU-bbbb-2"]), ("GPU-aa", ["GPU-aaaa-1"]), ("", []), ("7", [])]
+)
+def test_devices_that_are_hidden_are_not_leased(inventory, monkeypatch, visible, found):
+    inventory(TWO)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus() == found
+
+
+@pytest.mark.parametrize("per_gpu", [1, 2])
+def test_a_gpu_takes_as_many_runs_as_it_may_and_all_are_used(inventory, per_gpu):
+    inventory(TWO)
+    going: dict[str, int] = {}
+    most: dict[str, int] = {}
+    guard = threading.Lock()
+
+    def run() -> None:
+        with leased("cuda", per_gpu=per_gpu) as lease:
+            device = lease.environ["CUDA_VISIBLE_DEVICES"]
+            with guard:
+                going[device] = going.get(device, 0) + 1
+                most[device] = max(most.get(device, 0), going[device])
+            time.sleep(0.3)
+            with guard:
+                going[device] -= 1
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == {"GPU-aaaa-1": per_gpu, "GPU-bbbb-2": per_gpu}
+
+
+def test_several_processes_get_a_device_each(inventory):
+    inventory(TWO)
+    with leased("cuda", 2, per_gpu=2) as lease:
+        assert sorted(lease.environ["CUDA_VISIBLE_DEVICES"].split(",")) == gpus()
+        with leased("cuda", 1, per_gpu=2):  # there is a second place on each
+            pass
+    with pytest.raises(UsageError, match="processes=3 needs 3 GPUs and 2 are here"):
+        with leased("cuda", 3):
+            pass
+
+
+def test_a_run_takes_a_core_and_no_more_than_there_are(inventory):
+    here = cores()
+    assert len(here) == len(os.sched_getaffinity(0))
+    with leased("cpu", 99) as lease:
+        assert list(lease.names) == here
+    with leased("cpu", cpus=3) as one, leased("cpu", cpus=3) as two, leased("cpu", cpus=3) as three:
+        assert {*one.names, *two.names, *three.names} == {"slot-0", "slot-1", "slot-2"}
+
+
+def test_what_a_killed_process_held_is_free_again(inventory, tmp_path):
+    code = """
+import time
+from harness.runs.leases import leased
+with leased("cpu", cpus=1):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    got = multiprocessing.get_context("fork").Process(target=_take)
+    got.start()
+    got.join(1)
+    assert got.is_alive()  # it waits
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    got.join(20)
+    assert got.exitcode == 0
+
+
+def _take() -> None:
+    with leased("cpu", cpus=1):
+        pass
