@@ -10,12 +10,14 @@ from harness.moved import follow
 from harness.papers.hookspecs import hookimpl
 from harness.papers.lazy import lazy
 from harness.papers.statement import (
+    Bound,
     Claim,
     Contrast,
     Figure,
     Items,
     Method,
     Metric,
+    Origin,
     Paper,
     Plan,
     Reported,
@@ -34,12 +36,14 @@ if TYPE_CHECKING:
 __getattr__ = lazy(__name__, {"Run": "runs.run"})
 
 __all__ = [
+    "Bound",
     "Claim",
     "Contrast",
     "Figure",
     "Items",
     "Method",
     "Metric",
+    "Origin",
     "Paper",
     "Plan",
     "Reported",

@@ -6,20 +6,23 @@ Listing reads package metadata only. Loading imports each plugin's light `__init
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import pluggy
 
-from harness.errors import UsageError, nearest
+from harness.errors import HarnessError, UsageError, nearest
 from harness.papers import hookspecs
 from harness.papers.statement import API_VERSION, Paper
 
 GROUP = "harness.papers"
 VERBS = ("run", "plan", "report", "compare", "papers", "data", "status", "new", "check", "ui")
+HOOKS = tuple(name for name, made in vars(hookspecs).items() if hasattr(made, "harness_spec"))
 BUDGETS = ("smoke", "small", "full")
 
 
@@ -53,11 +56,39 @@ class Plugin:
         """Return the hook caller that reaches this plugin alone."""
         manager = _manager()
         manager.register(self.module, self.name)
+        if self.paper is not None and self.paper.hooks:
+            manager.register(Named(self.module.__name__, self.paper.hooks), f"{self.name} by name")
         return getattr(manager.hook, name)
 
     def implements(self, name: str) -> bool:
         """Say whether the plugin has the optional hook `name`."""
         return bool(self.hook(name).get_hookimpls())
+
+
+class Named:
+    """The hooks that a paper names by submodule: each is a function of the hook's name, imported when called."""
+
+    def __init__(self, package: str, hooks: Mapping[str, str]) -> None:
+        for hook, submodule in hooks.items():
+            setattr(self, hook, _named(f"{package}.{submodule}", hook))
+
+
+def _named(module: str, hook: str) -> Callable[..., Any]:
+    specified = inspect.signature(getattr(hookspecs, hook))
+
+    @hookspecs.hookimpl
+    def call(*values: Any) -> Any:  # pluggy gives them in the order of the specification
+        function = getattr(importlib.import_module(module), hook, None)
+        if function is None:
+            raise HarnessError(
+                f"{module} has no function {hook!r}, which Paper(hooks=...) names: write it there"
+            )
+        taken = inspect.signature(function).parameters
+        given = zip(specified.parameters, values, strict=True)
+        return function(**{name: value for name, value in given if name in taken})
+
+    call.__signature__ = specified  # type: ignore[attr-defined]
+    return call
 
 
 def listed() -> list[Listing]:
@@ -181,6 +212,9 @@ def _problems(paper: Any) -> Iterable[str]:
         return
     if said := _other_api(paper):
         yield said
+    for hook in paper.hooks:
+        if hook not in HOOKS:
+            yield f"its hooks name {hook!r}, which is none: {nearest(hook, HOOKS)}"
     for kind, cls in (("task", paper.task), ("data", paper.data)):
         if not is_dataclass(cls):
             yield f"its {kind} is not a dataclass: make it one"

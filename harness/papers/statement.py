@@ -37,10 +37,18 @@ class Items:
 
     `columns` maps a name to n numbers; `ids` are n identifiers, equal between two runs exactly
     when their items are the same test items. A correlation's item is a pair of columns.
+
+    Items that share a document, a dialogue, a template, an article or a text are not independent: `groups`
+    maps the name of such a factor to each item's group, and whole groups are then resampled; at most two
+    cross. `fixed` names those of them that a claim does not generalise over (kinds of constructed edits).
+    `contiguous` says that the items are consecutive pieces of one long text, which is then cut into stretches.
     """
 
     columns: Mapping[str, Any]  # each (n,): a list or an array of numbers
     ids: Sequence[str]
+    groups: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # each (n,): names or numbers
+    fixed: Sequence[str] = ()
+    contiguous: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Metric:
 
     `reduce` is "mean", "exp_mean" (one column), "spearman", "pearson", "kendall" (the first two
     columns), or a pure function of the columns, `{name: (n,) array} -> float`. `exact` is a count that
-    chance does not touch (bytes of a file, parameters): judged as it is, from one seed on.
+    chance does not touch (bytes of a file, parameters): judged as it is, from one seed on. `range` is what
+    the metric cannot leave, such as (0, 1) of an accuracy: intervals stay inside.
     """
 
     better: Literal["higher", "lower"]
@@ -57,6 +66,7 @@ class Metric:
     unit: str = ""
     reduce: str | Callable[[Mapping[str, Any]], float] = "mean"
     exact: bool = False
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +95,17 @@ class Seen(Enum):
 
 @dataclass(frozen=True)
 class Reported:
-    """The number a paper printed: its value, the setting it holds for, where, and how we know."""
+    """The number a paper printed: its value, the setting it holds for, where, and how we know.
+
+    `same` says that it is the claim's own quantity, in its unit and direction; only such a number stands
+    beside ours. Any other is told in words, by its `setting`.
+    """
 
     value: float
     setting: str
     source: str
     seen: Seen
+    same: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,11 +182,31 @@ def _bound(at_least: float | None, at_most: float | None) -> dict[str, Any]:
     return {"by": at_most, "side": "below"}
 
 
+class Origin(Enum):
+    """Where the bound of a claim is from."""
+
+    PAPER = "paper"
+    INTEREST = "the smallest difference worth having"
+    PROTOTYPE = "a prototype of this experiment"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Where a claim's bound is from, and why; a prototype's names the `data` that it saw."""
+
+    origin: Origin
+    why: str = ""
+    data: str = ""
+
+
 @dataclass(frozen=True)
 class Claim:
     """One sentence of the paper (or against it) that runs can decide.
 
-    `source` is the place in the paper; `counter` marks a claim that others made against it.
+    `source` is the place in the paper; `counter` marks a claim that others made against it, `is_control` a
+    sentence whose sign is known and that only shows that the experiment can tell. `control` is such a contrast
+    for this claim: where it does not hold, the claim cannot be shown here. `margin` is the smallest difference
+    worth having, for the answer "no difference worth it"; `bound` says where the contrast's `by` is from.
     """
 
     text: str
@@ -179,6 +214,10 @@ class Claim:
     source: str
     reported: Reported | None = None
     counter: bool = False
+    is_control: bool = False
+    control: Contrast | None = None
+    margin: float | None = None
+    bound: Bound | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +284,7 @@ class Paper:
     `tuned_by` names the metric that decides, on validation, between the settings of a method's `tune`.
     `chance` bounds metrics on data that the hook `scramble` has cut the answers out of, at budget=smoke:
     `{"accuracy": (0.35, 0.65)}`.
+    `hooks` names the submodule that holds each hook, imported when it is first called: `{"train": "training"}`.
     `api_version` is the version of the hooks the plugin was written for; one that states none means the first.
     """
 
@@ -262,4 +302,5 @@ class Paper:
     tuned_by: str = ""
     figures: Sequence[Figure] = ()
     chance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    hooks: Mapping[str, str] = field(default_factory=dict)
     api_version: int = 1

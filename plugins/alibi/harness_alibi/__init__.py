@@ -7,10 +7,9 @@ most of the gain of long windows is the evaluation protocol (Appendix B), and bo
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
+from harness import Method, Paper, hookimpl, lazy
 from harness_alibi.claims import CLAIMS, FIGURES, METRICS
 from harness_alibi.settings import Alibi, Data, Task
 
@@ -56,6 +55,14 @@ BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }  # fmt: skip
 
+HOOKS = {
+    "prepare": "preparation",
+    "train": "training",
+    "evaluate": "evaluation",
+    "plan": "pricing",
+    "training_step": "training",
+}
+
 
 @hookimpl
 def paper() -> Paper:
@@ -71,39 +78,5 @@ def paper() -> Paper:
         claims=CLAIMS,
         figures=FIGURES,
         budgets=BUDGETS,
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], data_dir: Path) -> None:
-    from harness_alibi.preparation import prepare
-
-    prepare(task, data, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_alibi.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_alibi.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def plan(run: Run) -> Plan:
-    from harness_alibi.pricing import plan
-
-    return plan(run)
-
-
-@hookimpl
-def training_step(run: Run, device: str) -> None:
-    from harness_alibi.training import training_step
-
-    training_step(run, device)
