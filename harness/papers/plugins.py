@@ -6,6 +6,7 @@ Listing reads package metadata only. Loading imports each plugin's light `__init
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -74,20 +75,20 @@ class Named:
 
 
 def _named(module: str, hook: str) -> Callable[..., Any]:
-    specified = inspect.signature(getattr(hookspecs, hook))
+    specified = getattr(hookspecs, hook)
 
     @hookspecs.hookimpl
-    def call(*values: Any) -> Any:  # pluggy gives them in the order of the specification
+    @functools.wraps(specified)  # by which pluggy learns the arguments' names
+    def call(*values: Any) -> Any:
         function = getattr(importlib.import_module(module), hook, None)
         if function is None:
             raise HarnessError(
                 f"{module} has no function {hook!r}, which Paper(hooks=...) names: write it there"
             )
+        given = zip(inspect.signature(specified).parameters, values, strict=True)
         taken = inspect.signature(function).parameters
-        given = zip(specified.parameters, values, strict=True)
         return function(**{name: value for name, value in given if name in taken})
 
-    call.__signature__ = specified  # type: ignore[attr-defined]
     return call
 
 
