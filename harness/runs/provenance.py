@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -10,72 +11,104 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.runs.files import digest
+from harness.errors import UsageError
+from harness.papers.plugins import load
+from harness.papers.reach import place_of, reached, source_of
+from harness.papers.statement import Metric
 from harness.runs.results import Record
 
-# Modules that bring a run to its process and back, but cannot change its numbers.
-CARRIERS = ("harness", "harness.moved", "harness.errors", "harness.runs", "harness.papers")
-EVIDENCE = ("harness.papers.reduction",)
+HOOKS = ("prepare", "train", "evaluate")  # which together make a run
+# What a hook is handed, whose methods it may call; and what makes a number of its items.
+GIVEN = (
+    ("harness.runs.run", "Run"),
+    ("harness.data.sources", "Source"),
+    ("harness.papers.reduction", "reduce"),
+)
+METRIC = "metric"  # where a metric's own entry stands among the definitions: metric:accuracy
 
-STATEMENTS = ".claims"  # what a plugin states about runs judges them, and does not make them
 
+def code(plugin: Any, metrics: Iterable[str] = ()) -> dict[str, Any]:
+    """Say what code made a run: the digest of each definition that it used, and the commit.
 
-def code() -> dict[str, Any]:
-    """Say what code made a run: a digest of each module its process has loaded, and the commit.
-
-    What a run never loads (reports, tracking, the command line) and what only carries it may change
-    without making it stale.
+    What its hooks do not reach (reports, tracking, claims, the command line) and what only carries a run may
+    change without making it stale.
     """
-    modules = {
-        name: file_digest(Path(module.__file__ or ""))
-        for name, module in sorted(sys.modules.items())
-        if name.partition(".")[0].partition("_")[0] == "harness"
-        and (name in EVIDENCE or not (name in CARRIERS or name.rpartition(".")[0] in CARRIERS[3:]))
-        and not name.endswith(STATEMENTS)
-        and getattr(module, "__file__", None)
-    }
-    return {"modules": modules, **_commit(Path(__file__).parent)}
+    return {"definitions": definitions(plugin, HOOKS, metrics), **commit(Path(__file__).parent)}
+
+
+def definitions(plugin: Any, hooks: Collection[str], metrics: Iterable[str] = ()) -> dict[str, str]:
+    """Return the digest of each definition that these hooks and metrics of a paper use, by `module:name`."""
+    paper, package = plugin.paper, plugin.module.__name__
+    places = list(GIVEN)
+    for hook in hooks:
+        where = paper.hooks.get(hook)
+        places.append((f"{package}.{where}", hook) if where else (package, _called(plugin.module, hook)))
+    settings = [type(method.config) for method in paper.methods.values()] if "train" in hooks else []
+    places += [(made.__module__, made.__qualname__.partition(".")[0]) for made in (paper.task, *settings)]
+    found = {}
+    for name in metrics:
+        if name in paper.metrics:
+            found[f"{METRIC}:{name}"], place = _reduction(paper.metrics[name])
+            places.append(place)
+    return {**reached(places, package), **found}
+
+
+def _called(module: Any, hook: str) -> str:
+    """Return what a plugin calls its implementation of a hook: by the hook's name unless marked otherwise."""
+    for name, made in vars(module).items():
+        if (getattr(made, "harness_impl", None) or {}).get("specname") == hook:
+            return name
+    return hook
+
+
+def _reduction(metric: Metric) -> tuple[str, tuple[str, str]]:
+    """Return the digest of how a metric is reduced, and where its code is to be found."""
+    function: Any = metric.reduce
+    given = ""
+    while isinstance(function, functools.partial):
+        function, given = function.func, f"{given}{function.args}{sorted(function.keywords.items())}"
+    if isinstance(function, str):
+        return _short(function), GIVEN[-1]
+    return _short(f"{getattr(function, '__qualname__', '')}{given}"), place_of(function) or GIVEN[-1]
 
 
 def stale(record: Record) -> bool:
-    """Say whether any module that made this run reads otherwise today, or is gone."""
-    for name, before in record.result.code.get("modules", {}).items():
-        if name.endswith(STATEMENTS):
-            continue
-        if name not in _TODAY:
-            found = source_of(name)
-            _TODAY[name] = file_digest(found) if found else ""
-        if _TODAY[name] != before:
-            return True
-    return False
+    """Say whether a run's paper would use other definitions today than those that made it."""
+    made = record.result.code
+    if "definitions" not in made:
+        return any(_changed(name, before) for name, before in made.get("modules", {}).items())
+    metrics = tuple(key.partition(":")[2] for key in made["definitions"] if key.startswith(f"{METRIC}:"))
+    return _content(made["definitions"]) != _today(record.result.config["paper"], metrics)
 
 
-def source_of(module: str) -> Path | None:
-    """Return a module's source file, or None where it is gone; looked up without importing its packages."""
-    import importlib.util
-
-    top, *inner = module.split(".")
-    found = importlib.util.find_spec(top)
-    if found is None or found.origin is None:
-        return None
-    if not inner:
-        return Path(found.origin)
-    for place in found.submodule_search_locations or ():
-        path = Path(place, *inner)
-        for file in (path.with_suffix(".py"), path / "__init__.py"):
-            if file.exists():
-                return file
-    try:  # placed elsewhere by its distribution
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(found.origin) if found and found.origin else None
+def _content(definitions: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Return definitions by their names alone: which file each lies in does not matter."""
+    return frozenset((key.rpartition(":")[2], digest) for key, digest in definitions.items())
 
 
-_TODAY: dict[str, str] = {}  # module -> digest of its source, read once a process
+@functools.cache
+def _today(paper: str, metrics: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+    try:
+        return _content(definitions(load(paper), HOOKS, metrics))
+    except UsageError:  # the paper is gone, and with it the code
+        return frozenset()
+
+
+@functools.cache
+def _changed(module: str, before: str) -> bool:
+    """Say whether a whole module reads otherwise, or is gone: what runs of the first shape record."""
+    if module.endswith(".claims"):
+        return False
+    found = source_of(module)
+    return found is None or file_digest(found) != before
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def file_digest(path: Path) -> str:
@@ -83,13 +116,7 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def package_digest(module: Any) -> str:
-    """Return the SHA-256 over a package's Python sources, in path order."""
-    folder = Path(module.__file__).parent
-    return digest({str(path.relative_to(folder)): file_digest(path) for path in sorted(folder.rglob("*.py"))})
-
-
-def _commit(folder: Path) -> dict[str, Any]:
+def commit(folder: Path) -> dict[str, Any]:
     """Return the git commit of a source tree and whether it was changed since; empty for an installed one."""
 
     def ask(*words: str) -> str:

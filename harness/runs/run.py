@@ -20,9 +20,9 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.papers.statement import Items
-from harness.runs.files import write_json, write_text
+from harness.runs.files import digest, write_json, write_text
 from harness.runs.locks import alone, note_start
-from harness.runs.provenance import code, diff, environment, package_digest, packages
+from harness.runs.provenance import HOOKS, code, definitions, diff, environment, packages
 from harness.runs.results import (
     CONFIG,
     CURVES,
@@ -194,7 +194,8 @@ def open_run(spec: Spec, plugin: Any) -> Run:
 
 def prepared(spec: Spec, plugin: Any, run: Run) -> Path:
     """Return the data folder of this task, prepared once for all methods and seeds."""
-    inputs = {"paper": spec.paper, "task": spec.task_digest, "code": package_digest(plugin.module)}
+    used = sorted(set(definitions(plugin, ["prepare"]).values()))
+    inputs = {"paper": spec.paper, "task": spec.task_digest, "code": digest(used)}
 
     def make(folder: Path) -> None:
         plugin.hook("prepare")(task=run.task, data=run.data, model=run.model, data_dir=folder)
@@ -221,6 +222,7 @@ def execute(spec: Spec, plugin: Any) -> Result:
                 from harness.runs import nvml
 
                 nvml.start(os.environ.get("HARNESS_LEASED", ""))
+            definitions(plugin, HOOKS, plugin.paper.metrics)  # reads the sources as they are now
             _go_through(spec, plugin, result)
             result.status = "finished"
         except Exception as error:
@@ -228,7 +230,7 @@ def execute(spec: Spec, plugin: Any) -> Result:
             result.error = describe(error)
         result.timings["total"] = time.time() - started
         result.environment = environment(spec.device)
-        result.code = code()
+        result.code = code(plugin, result.numbers)
         with contextlib.suppress(OSError):  # a full disk has been told already
             write_json(spec.folder / PACKAGES, packages())
             if changed := diff():

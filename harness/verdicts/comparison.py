@@ -218,7 +218,11 @@ def _settings(row: Row) -> dict[str, set[str]]:
             if k.split(".")[0] not in ABOUT and k != "task_digest"
         }
         known |= {**environment, "code.git": str(result.code.get("git", ""))[:12]}
-        known |= {f"code.{name}": digest for name, digest in result.code.get("modules", {}).items()}
+        known |= {
+            f"code.{name}": digest
+            for kind in ("definitions", "modules")
+            for name, digest in result.code.get(kind, {}).items()
+        }
         for key, value in known.items():
             found.setdefault(key, set()).add(str(value))
     return found

@@ -82,7 +82,10 @@ def test_what_was_changed_since_the_commit_is_kept_whole(tmp_path):
     me = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q"], ["add", "-A"], [*me, "commit", "-qm", "all"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    ask = "import json; from harness.runs.provenance import code, diff; print(json.dumps([code(), diff()]))"
+    ask = (
+        "import json, pathlib, harness; from harness.runs.provenance import commit, diff; "
+        "print(json.dumps([commit(pathlib.Path(harness.__file__).parent), diff()]))"
+    )
     command = [sys.executable, "-c", ask]
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     told = [json.loads(subprocess.check_output(command, cwd=tmp_path, env=environ))]
