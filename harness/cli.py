@@ -128,7 +128,7 @@ def report(
     """
     from harness.commands.report import show_report
 
-    show_report(papers or [], results.expanduser().resolve(), from_, json_)
+    raise SystemExit(show_report(papers or [], results.expanduser().resolve(), from_, json_))
 
 
 def compare(
@@ -187,7 +187,7 @@ def status(
     """
     from harness.commands.listing import show_status
 
-    show_status(paper, results.expanduser().resolve(), json_)
+    raise SystemExit(show_status(paper, results.expanduser().resolve(), json_))
 
 
 def new(

@@ -14,19 +14,23 @@ from harness.papers.plugins import listed, load
 from harness.reports.comparison import title, to_html, to_terminal
 from harness.runs.files import write_json, write_text
 from harness.verdicts.comparison import compare
-from harness.verdicts.rows import select
+from harness.verdicts.rows import Damage, select
 
 
 def show_compare(
     a: str, b: str, results: Path, uri: str, metrics: Sequence[str], detect: float, as_json: bool
 ) -> int:
-    """Compare two selections of runs: print it, write JSON and one HTML page; 1 if anything was refused."""
+    """Compare two selections of runs: print it, write JSON and one HTML page.
+
+    Return 1 if anything was refused, or if files of runs are damaged.
+    """
+    damage = Damage()
     fetched = None
     if uri:
         from harness.runs.mirror import fetch
 
-        fetched = fetch(uri, results / "stages" / "fetched")
-    one, other = (select(words, results, fetched) for words in (a, b))
+        fetched = fetch(uri, results / "stages" / "fetched", damage=damage)
+    one, other = (select(words, results, fetched, damage) for words in (a, b))
     records = [*one, *other]
     known = [listing.name for listing in listed()]
     papers = {}
@@ -40,7 +44,7 @@ def show_compare(
     if unknown:
         every = {m for paper in papers.values() for m in paper.metrics}
         raise UsageError(f"no metric is named {unknown[0]!r}: {nearest(unknown[0], every)}")
-    found = {"a": a, "b": b, **compare(one, other, papers, metrics, detect)}
+    found = {"a": a, "b": b, **compare(one, other, papers, metrics, detect), "damaged": damage.told}
     refused = [pair for pair in found["pairs"] if pair["refused"]]
     if len(refused) == len(found["pairs"]):
         pair = refused[0]
@@ -56,4 +60,4 @@ def show_compare(
         console.print(f"page: {(folder / 'compare.html').as_uri()}", soft_wrap=True, highlight=False)
     if refused:
         print(f"harness: {len(refused)} pairs of methods were refused, with the reason", file=sys.stderr)
-    return 1 if refused else 0
+    return 1 if refused else damage.exit_code

@@ -17,6 +17,8 @@ from rich.table import Table
 
 from harness.papers.plugins import listed, load, load_all
 
+UNREADABLE = ("damaged", "newer")  # states of a run whose files cannot be read
+
 
 def show_papers(verbose: bool, as_json: bool) -> None:
     """Print the installed papers; `verbose` imports each and adds methods or the problem."""
@@ -98,18 +100,19 @@ def _here(name: str) -> bool:
     return bool(name) and present(name, cache=Path("results").resolve() / "stages" / "sources")
 
 
-def show_status(paper: str, results: Path, as_json: bool) -> None:
-    """Print the matrix method x seed with each run's state, progress and failure."""
+def show_status(paper: str, results: Path, as_json: bool) -> int:
+    """Print the matrix method x seed with each run's state, progress and failure; return 1 for damaged files."""
     rows = [
         state(folder) for folder in sorted((results / "runs").glob(f"{paper or '*'}/*/*")) if folder.is_dir()
     ]
+    broken = sum(row["state"] in UNREADABLE for row in rows)
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
-        return
+        return 1 if broken else 0
     console = Console()
     if not rows:
         console.print(f"no runs under {results}: harness run -m +experiment=quickstart")
-        return
+        return 0
     seeds = sorted({row["seed"] for row in rows if row["seed"] is not None})
     table = Table("method", "budget", *(f"seed {seed}" for seed in seeds), box=None, pad_edge=False)
     groups: dict[tuple[str, str, str], dict[int, str]] = {}
@@ -124,27 +127,36 @@ def show_status(paper: str, results: Path, as_json: bool) -> None:
             console.print(
                 f"[red]failed[/] {row['paper']}/{row['method']} seed {row['seed']}: {escape(row['error'])}"
             )
+        if row["state"] in UNREADABLE:
+            console.print(f"[red]{row['state']}[/]: {escape(row['error'])}", soft_wrap=True)
+    return 1 if broken else 0
 
 
 def state(folder: Path) -> dict[str, Any]:
     """Return what a run's folder says of it: finished, failed, running (with ETA) or interrupted."""
     from harness.runs.locks import held
-    from harness.runs.results import PROGRESS, RESULT, read_result
+    from harness.runs.results import Damaged, items_lost, read_config, read_progress, read_result
 
     paper, method, key = folder.parts[-3:]
     row: dict[str, Any] = {"paper": paper, "method": method, "run_key": key, "folder": str(folder)}
     row |= {"seed": None, "budget": "", "task": "", "error": "", "progress": None, "eta_seconds": None}
-    result = read_result(folder)
-    if result is not None:
-        row |= {"state": result.status, "seed": result.config["seed"], "budget": result.config["budget"]}
-        row["task"] = result.config["task_digest"][:8]
-        if result.error:
-            row["error"] = f"{result.error['type']}: {result.error['message']}"
-        return row
-    row["state"] = "interrupted"
+    result, damage = None, None
     try:
-        progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        result = read_result(folder)
+        damage = items_lost(folder, result) if result else None
+    except Damaged as error:
+        damage = error
+    config = result.config if result else read_config(folder) if damage else None
+    if config:
+        row |= {"seed": config["seed"], "budget": config["budget"], "task": config["task_digest"][:8]}
+    if damage:
+        return row | {"state": damage.kind, "error": str(damage)}
+    if result:
+        failure = f"{result.error['type']}: {result.error['message']}" if result.error else ""
+        return row | {"state": result.status, "error": failure}
+    row["state"] = "interrupted"
+    progress = read_progress(folder)
+    if progress is None:
         return row
     row |= {
         "seed": progress.get("seed"),
@@ -152,7 +164,7 @@ def state(folder: Path) -> dict[str, Any]:
         "task": progress.get("task", ""),
     }
     row["progress"] = progress["done"] / max(progress["total"], 1)
-    begun = (folder / RESULT).parent.stat().st_ctime
+    begun = folder.stat().st_ctime
     if held(folder):
         row["state"] = "running"
         spent = time.time() - progress.get("began", begun)
@@ -164,8 +176,8 @@ def state(folder: Path) -> dict[str, Any]:
 def _cell(row: dict[str, Any]) -> str:
     if row["state"] == "finished":
         return "[green]done[/]"
-    if row["state"] == "failed":
-        return "[red]failed[/]"
+    if row["state"] in ("failed", *UNREADABLE):
+        return f"[red]{row['state']}[/]"
     share = f" {row['progress']:.0%}" if row["progress"] is not None else ""
     if row["state"] == "running":
         eta = f", {row['eta_seconds']:.0f} s left" if row["eta_seconds"] is not None else ""

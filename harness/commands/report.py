@@ -15,18 +15,22 @@ from harness.reports.text import to_markdown, to_terminal
 from harness.runs.files import as_text, write_text
 from harness.runs.provenance import stale
 from harness.runs.results import Record
-from harness.verdicts.rows import ended
+from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
 
 
-def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> None:
-    """Judge the runs of `papers` (all by default) and write report files beside what is printed."""
+def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> int:
+    """Judge the runs of `papers` (all by default) and write report files beside what is printed.
+
+    Return 1 where files of runs are damaged: each is told, and all else is judged.
+    """
+    damage = Damage()
     cards: list[dict[str, Any]] = []
     every: list[Record] = []
     names: list[str] = []
     files: dict[str, str] = {}
     folder = results / "reports"
-    for plugin, records in ended(papers, results, uri):
+    for plugin, records in ended(papers, results, uri, damage):
         assert plugin.paper is not None
         found = judge(plugin.name, plugin.paper, records, stale)
         cards += found
@@ -43,10 +47,11 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
         print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
     if as_json:
         print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
-        return
+        return damage.exit_code
     console = Console()
     to_terminal(cards, console)
     if page.exists():
         console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     if not uri:
         console.print(f"MLflow: harness ui --results {results}", soft_wrap=True, highlight=False)
+    return damage.exit_code

@@ -21,7 +21,7 @@ from harness.reports.figures import draw
 from harness.reports.phrases import bound, counts, judged_on, ours, said, setting, theirs
 from harness.runs.files import write_json, write_text
 from harness.runs.provenance import stale
-from harness.verdicts.rows import ended
+from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
 
 
@@ -38,7 +38,8 @@ def publish(results: Path, root: Path) -> list[Path]:
             "the tree has uncommitted changes: commit them, so that the numbers belong to a commit"
         )
     written = []
-    for plugin, records in ended([], results, ""):
+    damage = Damage()
+    for plugin, records in ended([], results, "", damage):
         assert plugin.paper is not None
         kept = [record for record in records if record.result.config["budget"] != "smoke"]
         cards = judge(plugin.name, plugin.paper, kept, stale)
@@ -49,6 +50,10 @@ def publish(results: Path, root: Path) -> list[Path]:
         if any(card["stale"] for card in cards):
             raise HarnessError(
                 f"some runs of {plugin.name} were made by other code: run them again with rerun=true"
+            )
+        if damage.told:
+            raise HarnessError(
+                f"{len(damage.told)} files of runs are damaged: repeat the commands that made them"
             )
         cards = json.loads(portable(json.dumps(cards, default=str)))
         if lies := only_here(cards):

@@ -10,7 +10,7 @@ from harness.reports.text import to_markdown
 from harness.runs.files import write_json, write_text
 from harness.runs.journal import read_journal
 from harness.runs.provenance import stale
-from harness.runs.results import Record, read_result
+from harness.runs.results import read_record
 from harness.verdicts.scorecard import judge
 
 DESCRIPTION = 5000  # characters that MLflow keeps of a tag
@@ -24,8 +24,7 @@ def summary(journal: Path, paper: str) -> list[Path]:
     plugin = load(paper)
     assert plugin.paper is not None
     folders = dict.fromkeys(line["folder"] for line in read_journal(journal) if line["paper"] == paper)
-    results = [(Path(folder), read_result(Path(folder))) for folder in folders]
-    records = [Record(folder, result) for folder, result in results if result is not None]
+    records = [record for folder in folders if (record := read_record(Path(folder)))]
     cards = judge(paper, plugin.paper, records, stale)
     if not cards:
         return []

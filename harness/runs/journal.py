@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.runs.files import append_line, read_lines
 from harness.runs.results import Result
 from harness.runs.spec import Spec
 
@@ -52,8 +52,7 @@ def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) ->
     }
     try:
         journal.parent.mkdir(parents=True, exist_ok=True)
-        with journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(journal, line)
     except OSError as error:
         said = (result.error or {}).get("message", result.status)
         print(
@@ -63,7 +62,4 @@ def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) ->
 
 def read_journal(journal: Path) -> list[dict[str, Any]]:
     """Return how a sweep's jobs ended so far."""
-    try:
-        return [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        return []
+    return read_lines(journal, ("asked", "title", "paper", "run_key", "folder", "outcome", "error"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.runs.files import write_text
+from harness.runs.files import tell, write_text
 from harness.runs.locks import held
 from harness.runs.results import (
     CONFIG,
@@ -32,6 +32,7 @@ from harness.runs.results import (
     Result,
     read_config,
     read_curves,
+    read_record,
     read_result,
 )
 
@@ -108,7 +109,7 @@ class Mirror:
                 tags = run.data.tags
                 if "run_key" in tags:
                     folders = (results / "runs" / paper).glob(f"*/{tags['run_key']}")
-                    dead = any(not held(folder) and read_result(folder) is None for folder in folders)
+                    dead = any(not held(folder) and not (folder / RESULT).exists() for folder in folders)
                 else:
                     lock = results / "sweeps" / f"{tags.get('sweep', '')}.lock"
                     dead = lock.exists() and not held(lock.with_suffix(""))
@@ -325,7 +326,9 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{key}", str(item)
 
 
-def fetch(uri: str, cache: Path, papers: Iterable[str] = ()) -> list[Record]:
+def fetch(
+    uri: str, cache: Path, papers: Iterable[str] = (), damage: Callable[[str], None] = tell
+) -> list[Record]:
     """Bring a store's runs into `cache` as run folders and read them: for judging colleagues' runs."""
     mirror = Mirror(uri)
     wanted = set(papers)
@@ -344,9 +347,9 @@ def fetch(uri: str, cache: Path, papers: Iterable[str] = ()) -> list[Record]:
                     continue
                 if not (folder / RESULT).exists():
                     _download(mirror.client, run.info.run_id, folder)
-                result = read_result(folder)
-                if result is not None:
-                    records.append(Record(folder, result))
+                record = read_record(folder, damage)
+                if record is not None:
+                    records.append(record)
             token = page.token
             if not token:
                 break

@@ -1,20 +1,22 @@
 """A run's folder: `config.json`, `result.json` (written last), `items.parquet`, `metrics.jsonl`, `log.txt`.
 
 The folder is the truth; everything else (tracking, report, status) reads it. Each file is written
-under a temporary name and renamed, so a reader sees all of it or nothing.
+under a temporary name and renamed, so a reader sees all of it or nothing. Disks and people damage files all
+the same: a file that is not what it should be is `Damaged`, is told, and takes no other run with it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from harness.papers.statement import Items
-from harness.runs.files import write_json
+from harness.runs.files import read_lines, sync, tell, write_json
+from harness.runs.shapes import AGAIN, SCHEMA, Config, Damaged, Newer, Progress, Result, check
 
 PACKAGES, DIFF = "packages.json", "code.diff"
 RESULT, CONFIG, ITEMS, CURVES, PROGRESS, LOG = (
@@ -27,29 +29,6 @@ RESULT, CONFIG, ITEMS, CURVES, PROGRESS, LOG = (
 )
 
 
-@dataclass
-class Result:
-    """What one run came to. `status` is "finished" or "failed"; `error` has `type`, `message`, `log`."""
-
-    run_key: str
-    status: str
-    config: dict[str, Any]
-    metrics: dict[str, float] = field(default_factory=dict)
-    validation: dict[str, float] = field(default_factory=dict)
-    measured: dict[str, float] = field(default_factory=dict)
-    absent: dict[str, str] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    environment: dict[str, Any] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    code: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """All declared metrics: the repeatable ones, and those that were measured."""
-        return {**self.metrics, **self.measured}
-
-
 @dataclass(frozen=True)
 class Record:
     """A result read back, with the folder it came from."""
@@ -59,8 +38,17 @@ class Record:
 
     @property
     def items(self) -> dict[str, Items]:
-        """The items behind each metric, read from disk at each call."""
-        return read_items(self.folder)
+        """The items behind each metric, read from disk at each call.
+
+        Raises Damaged where there are not those that the result says.
+        """
+        if lost := items_lost(self.folder, self.result):
+            raise lost
+        found = read_items(self.folder)
+        counts = {metric: len(items.ids) for metric, items in found.items()}
+        if self.result.items and counts != self.result.items:
+            raise Damaged(f"{self.folder / ITEMS} holds other items than {RESULT} says: {AGAIN}")
+        return found
 
 
 def local_store(results: Path) -> str:
@@ -69,33 +57,106 @@ def local_store(results: Path) -> str:
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Write `result.json`. Written last: its presence means the run came to an end."""
-    write_json(folder / RESULT, asdict(result))
+    """Write `result.json`. Written last: its presence means the run came to an end, also after a power cut."""
+    if (folder / ITEMS).exists():
+        sync(folder / ITEMS)
+    write_json(folder / RESULT, {"schema": SCHEMA, **asdict(result)}, lasting=True)
 
 
 def read_result(folder: Path) -> Result | None:
-    """Read `result.json`, or None where the run has not come to an end."""
+    """Read `result.json`, of whatever version up to this one; None where the run has not come to an end.
+
+    Raises Damaged for a file that is no result, Newer for one of a later version.
+    """
+    path = folder / RESULT
     try:
-        return Result(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        raw = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _no_json(path, error) from None
+    made_by = raw.get("schema", 1) if isinstance(raw, dict) else 1
+    if isinstance(made_by, int) and made_by > SCHEMA:
+        raise Newer(
+            f"{path} was made by a newer harness (schema {made_by}, this one reads up to {SCHEMA}): "
+            "upgrade paper-harness"
+        )
+    check(path, raw, Result)
+    known = {f.name for f in fields(Result)}
+    unknown = sorted(raw.keys() - known - {"schema"})
+    if unknown:
+        tell(f"results have keys that this harness does not know and leaves out: {', '.join(unknown)[:200]}")
+    return Result(**{name: value for name, value in raw.items() if name in known})
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """Read the settings of a run that has begun, or None where they are not there."""
+    """Read the settings of a run that has begun, or None where they cannot be read."""
+    path = folder / CONFIG
     try:
-        found: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return found
-    except (FileNotFoundError, json.JSONDecodeError):
+        raw: dict[str, Any] = json.loads(path.read_bytes())
+        check(path, raw, Config)
+        return raw
+    except (OSError, ValueError, RecursionError, Damaged):
         return None
 
 
-def find_runs(results: Path, paper: str = "*") -> Iterator[Record]:
-    """Yield every ended run under `results/runs`, in a stable order."""
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """Read what a run last said of its progress, or None where that cannot be read."""
+    path = folder / PROGRESS
+    try:
+        raw: dict[str, Any] = json.loads(path.read_bytes())
+        check(path, raw, Progress)
+        return raw
+    except (OSError, ValueError, RecursionError, Damaged):
+        return None
+
+
+def finished(folder: Path) -> Result | None:
+    """Return the result of a run that is finished and whole; None where there is something to do for it.
+
+    Raises Newer for a run that a newer harness made: it must not be made again by an older one.
+    """
+    try:
+        result = read_result(folder)
+    except Newer:
+        raise
+    except Damaged as error:
+        tell(f"damaged: {error}")
+        return None
+    if result is None or result.status != "finished":
+        return None
+    if lost := items_lost(folder, result):
+        tell(f"damaged: {lost}")
+        return None
+    return result
+
+
+def read_record(folder: Path, damage: Callable[[str], None] = tell) -> Record | None:
+    """Return an ended run, None for one that has not ended; what is wrong with its files is given to `damage`.
+
+    A run whose result cannot be read counts as failed, as far as `config.json` says which run it was.
+    """
+    try:
+        result = read_result(folder)
+    except Damaged as error:
+        damage(f"{error.kind}: {error}")
+        config = read_config(folder)
+        if config is None:
+            return None
+        result = Result(folder.name, "failed", config, error={"type": error.kind, "message": str(error)})
+    if result is None:
+        return None
+    if lost := items_lost(folder, result):
+        damage(f"damaged: {lost}")
+    return Record(folder, result)
+
+
+def find_runs(results: Path, paper: str = "*", damage: Callable[[str], None] = tell) -> Iterator[Record]:
+    """Yield every ended run under `results/runs`, in a stable order (see `read_record`)."""
     for path in sorted((results / "runs").glob(f"{paper}/*/*/{RESULT}")):
-        result = read_result(path.parent)
-        if result is not None:
-            yield Record(path.parent, result)
+        record = read_record(path.parent, damage)
+        if record is not None:
+            yield record
 
 
 def write_items(folder: Path, items: Mapping[str, Items]) -> None:
@@ -117,23 +178,53 @@ def write_items(folder: Path, items: Mapping[str, Items]) -> None:
     ]
     order = {metric: list(item.columns) for metric, item in items.items()}
     table = pa.concat_tables(tables, promote_options="default")
-    table = table.replace_schema_metadata({"columns": json.dumps(order)})
+    table = table.replace_schema_metadata({"schema": str(SCHEMA), "columns": json.dumps(order)})
     temporary = folder / f".{ITEMS}"
     pq.write_table(table, temporary)
     os.replace(temporary, folder / ITEMS)
 
 
+def items_lost(folder: Path, result: Result) -> Damaged | None:
+    """Return what is wrong with a run's items as far as a look at the file's ends tells, or None."""
+    path = folder / ITEMS
+    try:
+        with path.open("rb") as file:
+            begins = file.read(4)
+            file.seek(-4, os.SEEK_END)
+            if (begins, file.read()) == (b"PAR1", b"PAR1"):
+                return None
+    except FileNotFoundError:
+        return Damaged(f"{path} is gone: {AGAIN}") if result.items else None
+    except OSError:
+        pass
+    return Damaged(f"{path} is torn: {AGAIN}")
+
+
 def read_items(folder: Path) -> dict[str, Items]:
-    """Read `items.parquet` back as `{metric: Items}` with numpy columns; empty where there is none."""
+    """Read `items.parquet` back as `{metric: Items}` with numpy columns; empty where there is none.
+
+    Raises Damaged for a file that is no such table.
+    """
+    path = folder / ITEMS
+    if not path.exists():
+        return {}
+    try:
+        return _items(path)
+    except Newer:
+        raise
+    except Exception as error:  # pyarrow has many for what a file can be
+        raise Damaged(f"{path} cannot be read ({_first_line(error)}): {AGAIN}") from None
+
+
+def _items(path: Path) -> dict[str, Items]:
     import numpy as np
     import pyarrow.parquet as pq
 
-    if not (folder / ITEMS).exists():
-        return {}
     # There is a file a run and hundreds of runs: read without threads, each name and id decoded once.
-    file = pq.ParquetFile(folder / ITEMS, pre_buffer=False, read_dictionary=["metric", "id"])
-    table = file.read(use_threads=False).unify_dictionaries().combine_chunks()
-    file.close()
+    with pq.ParquetFile(path, pre_buffer=False, read_dictionary=["metric", "id"]) as file:
+        table = file.read(use_threads=False).unify_dictionaries().combine_chunks()
+    if int(table.schema.metadata.get(b"schema", 1)) > SCHEMA:
+        raise Newer(f"{path} was made by a newer harness: upgrade paper-harness")
     order = json.loads(table.schema.metadata[b"columns"])
     if not table.num_rows:
         return {metric: Items({name: np.empty(0) for name in names}, []) for metric, names in order.items()}
@@ -149,15 +240,26 @@ def read_items(folder: Path) -> dict[str, Items]:
     return found
 
 
-def read_curves(folder: Path) -> list[dict[str, float]]:
-    """Read `metrics.jsonl`: one `{"step": ..., name: value}` per line; a torn last line is left out."""
-    path = folder / CURVES
-    if not path.exists():
-        return []
+def read_curves(folder: Path) -> list[dict[str, Any]]:
+    """Read `metrics.jsonl`: one `{"step": ..., name: value}` per line; what is no number of a curve is left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    for row in read_lines(folder / CURVES, ("step",)):
+        points = {name: value for name, value in row.items() if value is None or _is_number(value)}
+        if points.get("step") is not None:
+            rows.append(points)
     return rows
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _no_json(path: Path, error: Exception) -> Damaged:
+    if isinstance(error, OSError):
+        return Damaged(f"{path} cannot be read ({error.strerror}): free it, or {AGAIN}")
+    what = "is empty" if path.stat().st_size == 0 else f"is no JSON ({_first_line(error)})"
+    return Damaged(f"{path} {what}: {AGAIN}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:120] or type(error).__name__

@@ -20,7 +20,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.papers.statement import Items
-from harness.runs.files import digest, write_json, write_text
+from harness.runs.files import append_line, digest, write_json, write_text
 from harness.runs.locks import alone, note_start
 from harness.runs.provenance import HOOKS, code, definitions, diff, environment, packages
 from harness.runs.results import (
@@ -31,7 +31,8 @@ from harness.runs.results import (
     PROGRESS,
     RESULT,
     Result,
-    read_result,
+    finished,
+    read_curves,
     write_items,
     write_result,
 )
@@ -92,8 +93,7 @@ class Run:
 
     def log(self, step: int, **values: float) -> None:
         """Append one point of the run's curves."""
-        with (self.folder / CURVES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        append_line(self.folder / CURVES, {"step": step, **values})
 
     def progress(self, done: int, total: int, **values: Any) -> None:
         """Tell how far the run is; at most twice a second reaches the disk."""
@@ -143,12 +143,8 @@ def forget_after(curves: Path, step: int) -> None:
     """Drop the points of a curve beyond `step`: the resumed training logs them again."""
     if not curves.exists():
         return
-    kept = []
-    for line in curves.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):  # a line torn by a kill
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-    write_text(curves, "".join(kept))
+    rows = read_curves(curves.parent)
+    write_text(curves, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
 
 
 def rebuild(cls: type, values: Mapping[str, Any]) -> Any:
@@ -209,8 +205,8 @@ def execute(spec: Spec, plugin: Any) -> Result:
     Finished runs are returned as they are. An interrupted one goes on from its checkpoint.
     """
     with alone(spec.folder):
-        done = read_result(spec.folder)
-        if done is not None and done.status == "finished":
+        done = finished(spec.folder)
+        if done is not None:
             return done
         (spec.folder / RESULT).unlink(missing_ok=True)  # of a failed try
         started = time.time()
@@ -285,6 +281,7 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
     result.absent = run.absences
     result.measured = run.measured
     write_items(spec.folder, items)
+    result.items = {metric: len(found.ids) for metric, found in items.items()}
     if spec.keep != "all":
         shutil.rmtree(run.checkpoint, ignore_errors=True)
     if spec.keep == "metrics" or spec.tuning:

@@ -25,7 +25,7 @@ from harness.papers.plugins import Plugin, load, load_all
 from harness.runs.journal import Sweep, note, read_journal
 from harness.runs.locks import alone
 from harness.runs.provenance import stale
-from harness.runs.results import Record, Result, local_store, read_result, write_result
+from harness.runs.results import Newer, Result, finished, local_store, read_record, write_result
 from harness.runs.run import describe, execute
 from harness.runs.spec import Spec
 from harness.sweeps import config
@@ -171,8 +171,8 @@ class NotYet(Exception):
 
 def _had(spec: Spec) -> Result:
     """Return the result of a finished run. Raises NotYet where there is something to do for it."""
-    done = read_result(spec.folder)
-    if done is None or done.status != "finished" or (spec.objective and not done.validation):
+    done = finished(spec.folder)
+    if done is None or (spec.objective and not done.validation):
         raise NotYet
     return done
 
@@ -249,8 +249,9 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
 def failure(spec: Spec, error: Exception) -> Result:
     """Return, and write where that can be, the result of a run that its own process never began."""
     result = Result(spec.run_key, "failed", spec.config(), error=describe(error))
-    with contextlib.suppress(OSError):
-        write_result(spec.folder, result)
+    if not isinstance(error, Newer):  # what a newer harness made stays as it is
+        with contextlib.suppress(OSError):
+            write_result(spec.folder, result)
     return result
 
 
@@ -290,5 +291,4 @@ def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
 def _stale(lines: list[dict[str, Any]]) -> int:
     """Count the skipped runs that were made by other sources than today's."""
     skipped = [Path(line["folder"]) for line in lines if line["outcome"] == "skipped"]
-    results = [(folder, read_result(folder)) for folder in skipped]
-    return sum(stale(Record(folder, result)) for folder, result in results if result is not None)
+    return sum(stale(record) for folder in skipped if (record := read_record(folder)))

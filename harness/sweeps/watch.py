@@ -6,7 +6,6 @@ Everything is read from run folders, so it works the same whatever launched the 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.runs.journal import Sweep, read_journal
-from harness.runs.results import PROGRESS
+from harness.runs.results import PROGRESS, read_progress
 
 
 @contextlib.contextmanager
@@ -52,10 +51,9 @@ def running(sweep: Sweep) -> list[dict[str, Any]]:
     """Return what the sweep's running runs last said of their progress, with their folders."""
     found = []
     for path in sorted((sweep.results / "runs").glob(f"*/*/*/{PROGRESS}")):
-        with contextlib.suppress(OSError, json.JSONDecodeError):
-            state = json.loads(path.read_text(encoding="utf-8"))
-            if state.get("sweep") == sweep.id:
-                found.append({**state, "folder": path.parent})
+        state = read_progress(path.parent)
+        if state and state.get("sweep") == sweep.id:
+            found.append({**state, "folder": path.parent})
     return found
 
 

@@ -4,18 +4,69 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isclose
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError, nearest
 from harness.papers.plugins import Plugin, listed, load
+from harness.papers.reduction import reduce
+from harness.papers.statement import Items, Paper
+from harness.runs.files import tell
 from harness.runs.journal import read_journal
-from harness.runs.results import RESULT, Record, find_runs, read_result
+from harness.runs.provenance import stale
+from harness.runs.results import RESULT, Damaged, Record, find_runs, read_record
 
 SHORT = {"method": "name"}  # what a filter may say for a field of a run's config
 ABOUT = ("seed", "sweep", "tuned", "method_changes", "method_declared", "deterministic", "baseline")
+
+
+@dataclass
+class Damage:
+    """What is wrong with the files of runs that a command reads: told once each, and its exit code then 1."""
+
+    told: list[str] = field(default_factory=list)
+
+    def __call__(self, message: str) -> None:
+        if message not in self.told:
+            self.told.append(message)
+            tell(message)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is wrong, else 1."""
+        return 1 if self.told else 0
+
+
+@dataclass(frozen=True)
+class Checked(Record):
+    """A run whose items, when they are read, must give the claimed metrics that its result says."""
+
+    paper: Paper
+    damage: Callable[[str], None]
+
+    @property
+    def items(self) -> dict[str, Items]:
+        """The items behind each metric; what is wrong with them is given to `damage`."""
+        try:
+            found = super().items
+        except Damaged as error:
+            self.damage(f"damaged: {error}")
+            raise
+        claimed = {metric for claim in self.paper.claims for metric in claim.contrast.metrics}
+        for metric in claimed & found.keys() & self.result.metrics.keys() if not stale(self) else ():
+            here, given = (
+                self.result.metrics[metric],
+                reduce(self.paper.metrics[metric], found[metric].columns),
+            )
+            if here is not None and not isclose(here, given, rel_tol=1e-9, abs_tol=1e-12):
+                self.damage(
+                    f"damaged: {self.folder / RESULT} says {metric} = {here:.6g}, its items give {given:.6g}: "
+                    "make the run again with rerun=true"
+                )
+        return found
 
 
 @dataclass
@@ -52,19 +103,21 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def select(words: str, results: Path, records: Sequence[Record] | None = None) -> list[Record]:
+def select(
+    words: str, results: Path, records: Sequence[Record] | None = None, damage: Callable[[str], None] = tell
+) -> list[Record]:
     """Return the finished runs that `words` name, of `records` or of those under `results`.
 
     Raises UsageError where they name none, or a field that no run has.
     """
     path = Path(words).expanduser()
     if path.is_dir() and (path / RESULT).exists():
-        result = read_result(path)
-        found = [Record(path, result)] if result else []
+        record = read_record(path, damage)
+        found = [record] if record else []
     elif path.is_dir() and (path / "runs").is_dir():
-        found = list(find_runs(path.resolve()))
+        found = list(find_runs(path.resolve(), damage=damage))
     else:
-        found = _matching(words, results, records)
+        found = _matching(words, results, records, damage)
     finished = [record for record in found if record.result.status == "finished"]
     if not finished:
         reason = f"{len(found)} runs, none of them finished" if found else "no run"
@@ -72,10 +125,12 @@ def select(words: str, results: Path, records: Sequence[Record] | None = None) -
     return finished
 
 
-def _matching(words: str, results: Path, records: Sequence[Record] | None) -> list[Record]:
+def _matching(
+    words: str, results: Path, records: Sequence[Record] | None, damage: Callable[[str], None]
+) -> list[Record]:
     start = re.match(r"(?:paper=)?([\w-]+)(?:[/,]|$)", words)
     paper = start.group(1) if start and (results / "runs" / start.group(1)).is_dir() else "*"
-    known = list(find_runs(results, paper)) if records is None else records
+    known = list(find_runs(results, paper, damage)) if records is None else records
     by_key = [r for r in known if len(words) >= 6 and r.result.run_key.startswith(words)]
     if by_key:
         return by_key
@@ -138,7 +193,9 @@ def rows_of(records: Sequence[Record], side: str) -> dict[tuple[str, str], Row]:
     return rows
 
 
-def ended(papers: Sequence[str], results: Path, uri: str) -> Iterable[tuple[Plugin, list[Record]]]:
+def ended(
+    papers: Sequence[str], results: Path, uri: str, damage: Callable[[str], None] = tell
+) -> Iterable[tuple[Plugin, list[Record]]]:
     """Yield each paper with its ended runs, from the folders or from a tracking store.
 
     Raises UsageError for an unknown paper, HarnessError where there is nothing to judge.
@@ -154,9 +211,9 @@ def ended(papers: Sequence[str], results: Path, uri: str) -> Iterable[tuple[Plug
     if uri:
         from harness.runs.mirror import fetch
 
-        records = fetch(uri, results / "stages" / "fetched", papers)
+        records = fetch(uri, results / "stages" / "fetched", papers, damage)
     else:
-        records = [record for name in (papers or ["*"]) for record in find_runs(results, name)]
+        records = [record for name in (papers or ["*"]) for record in find_runs(results, name, damage)]
     names = sorted({record.result.config["paper"] for record in records})
     if not names:
         where = uri or results
@@ -164,6 +221,9 @@ def ended(papers: Sequence[str], results: Path, uri: str) -> Iterable[tuple[Plug
         raise HarnessError(f"{where} holds no ended runs to judge: harness run -m +experiment={example}")
     for name in names:
         if name in known:
-            yield load(name), [record for record in records if record.result.config["paper"] == name]
+            plugin = load(name)
+            assert plugin.paper is not None
+            own = [record for record in records if record.result.config["paper"] == name]
+            yield plugin, [Checked(record.folder, record.result, plugin.paper, damage) for record in own]
         else:
             print(f"harness: runs of {name!r} are left out: that paper is not installed", file=sys.stderr)

@@ -73,7 +73,9 @@ def test_a_sweep_names_its_runs_and_those_it_found_there(tmp_path):
     two = write_run(tmp_path, "toy", 1, {"accuracy": 0.5}, sweep="20260101-000000-00002")
     journal = tmp_path / "sweeps" / "20260101-000000-00002.jsonl"
     journal.parent.mkdir()
-    journal.write_text("".join(json.dumps({"run_key": r.result.run_key}) + "\n" for r in (one, two)))
+    line = dict.fromkeys(("asked", "title", "paper", "folder", "outcome", "error"), "")
+    lines = [json.dumps({**line, "run_key": r.result.run_key}) + "\n" for r in (one, two)]
+    journal.write_text("".join(lines))
     assert len(select("20260101-000000-00001", tmp_path)) == 1  # its journal is gone, its runs say it
     assert len(select("20260101-000000-00002", tmp_path)) == 2
 
