@@ -170,6 +170,7 @@ def write_run(
         timings={"train": 10.0 + seed, "total": 12.0 + seed},
         data={"corpus": {"name": "builtin:python", "digest": "c0ffee"}},
         code={"digest": code},
+        items={metric: len(items.ids) for metric, items in (items or {}).items()},
     )
     write_result(folder, result)
     return Record(folder, result)

@@ -190,8 +190,8 @@ def items_lost(folder: Path, result: Result) -> Damaged | None:
     try:
         with path.open("rb") as file:
             begins = file.read(4)
-            file.seek(-4, os.SEEK_END)
-            if (begins, file.read()) == (b"PAR1", b"PAR1"):
+            size = file.seek(-4, os.SEEK_END) + 4
+            if (begins, file.read()) == (b"PAR1", b"PAR1") and size >= 12:
                 return None
     except FileNotFoundError:
         return Damaged(f"{path} is gone: {AGAIN}") if result.items else None
