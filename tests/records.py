@@ -125,11 +125,13 @@ def write_run(
     error: Mapping[str, Any] | None = None,
     absent: Mapping[str, str] | None = None,
     code: str = "now",
+    around: Mapping[str, Any] | None = None,
     **config: Any,
 ) -> Record:
     """Write one ended run of a toy method under `results/runs` and return it, read back or not.
 
-    `changes` are method settings that differ from the declared ones; `error` makes it a failed run;
+    `changes` are method settings that differ from the declared ones; `error` makes it a failed run; `around` adds to
+    its environment;
     other keywords replace fields of its config (budget, device, deterministic, baseline ...).
     """
     task = {"length": 64, "steps": 300, **(task or {})}
@@ -166,7 +168,7 @@ def write_run(
         metrics=dict(metrics),  # type: ignore[arg-type]
         absent=dict(absent or {}),
         error=dict(error) if error else None,
-        environment={"date": "2026-01-02", "cores": 2, "device": "cpu", "python": "3.11"},
+        environment={"date": "2026-01-02", "cores": 2, "device": "cpu", "python": "3.11", **(around or {})},
         timings={"train": 10.0 + seed, "total": 12.0 + seed},
         data={"corpus": {"name": "builtin:python", "digest": "c0ffee"}},
         code={"digest": code},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import io
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -19,7 +20,7 @@ from harness.reports.html import to_html
 from harness.reports.phrases import bound, effect, judged_on, power, said, setting, tally, theirs
 from harness.reports.publish import only_here, portable
 from harness.reports.text import to_json, to_markdown, to_terminal
-from harness.runs.results import find_runs
+from harness.runs.results import ITEMS, find_runs, read_items
 from harness.verdicts.scorecard import judge
 from tests.records import PAPER, answers, write_run, write_sweep
 
@@ -169,9 +170,46 @@ def test_runs_made_by_other_code_are_marked_and_give_way_to_current_ones(tmp_pat
     assert "2 of 3 runs were made by other code" in shown([card])
 
 
+def test_current_code_counts_before_the_day_and_then_the_newer_run(tmp_path):
+    june, may = {"date": "2026-06-01"}, {"date": "2026-05-01"}
+    by_old_code = write_run(tmp_path, "toy", 0, {"accuracy": 0.1}, code="old", around=june)
+    older = write_run(tmp_path, "toy", 0, {"accuracy": 0.8}, processes=2, around={"date": "2026-04-01"})
+    newer = write_run(tmp_path, "toy", 0, {"accuracy": 0.9}, processes=3, around=may)
+    for records in itertools.permutations([by_old_code, older, newer]):
+        (card,) = judge("toy", PAPER, records, made_by_other_code)
+        assert card["methods"][0]["metrics"]["accuracy"]["values"] == [0.9]
+        assert card["stale"] == []
+    (card,) = judge("toy", PAPER, [by_old_code, older], made_by_other_code)
+    assert card["methods"][0]["metrics"]["accuracy"]["values"] == [0.8]
+
+
+def test_a_card_bears_the_day_and_the_machine_of_its_newest_run(tmp_path):
+    days = (("2026-03-01", 4), ("2026-07-01", 64), ("2026-05-01", 8))
+    records = [
+        write_run(tmp_path, "toy", seed, {"accuracy": 0.5}, around={"date": day, "cores": cores})
+        for seed, (day, cores) in enumerate(days)
+    ]
+    for order in itertools.permutations(records):
+        (card,) = judge("toy", PAPER, order)
+        assert card["date"] == "2026-07-01"
+        assert "64 cores" in card["machine"]
+
+
+def test_a_run_whose_items_cannot_be_read_leaves_that_claim_open_and_the_others_judged(tmp_path):
+    records = write_sweep(tmp_path)
+    torn = next(r for r in records if r.result.config["name"] == "plain").folder / ITEMS
+    torn.write_bytes(torn.read_bytes()[:100])
+    flat, _, chance, plain = claims(*records)
+    assert (flat["verdict"], chance["verdict"]) == ("holds", "holds")
+    assert plain["verdict"] == "open"
+    assert f"{torn} is torn" in plain["reason"]
+
+
 def test_items_are_read_for_claims_only_and_once_a_run(sweep, monkeypatch):
     read = []
-    monkeypatch.setattr("harness.runs.results.read_items", lambda folder: read.append(folder) or {})
+    monkeypatch.setattr(
+        "harness.runs.results.read_items", lambda folder: read.append(folder) or read_items(folder)
+    )
     judge("toy", replace(PAPER, claims=()), sweep)
     assert read == []
     judge("toy", PAPER, sweep)
