@@ -111,7 +111,7 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def finished(folder: Path) -> Result | None:
+def whole(folder: Path) -> Result | None:
     """Return the result of a run that is finished and whole; None where there is something to do for it.
 
     Raises Newer for a run that a newer harness made: it must not be made again by an older one.
@@ -178,8 +178,9 @@ def write_items(folder: Path, items: Mapping[str, Items]) -> None:
     ]
     order = {metric: list(item.columns) for metric, item in items.items()}
     table = pa.concat_tables(tables, promote_options="default")
-    table = table.replace_schema_metadata({"schema": str(SCHEMA), "columns": json.dumps(order)})
+    table = table.replace_schema_metadata({"columns": json.dumps(order)})
     temporary = folder / f".{ITEMS}"
+    table = table.replace_schema_metadata({**table.schema.metadata, "schema": str(SCHEMA)})
     pq.write_table(table, temporary)
     os.replace(temporary, folder / ITEMS)
 
@@ -205,26 +206,26 @@ def read_items(folder: Path) -> dict[str, Items]:
 
     Raises Damaged for a file that is no such table.
     """
-    path = folder / ITEMS
-    if not path.exists():
-        return {}
     try:
-        return _items(path)
+        return _items(folder)
     except Newer:
         raise
     except Exception as error:  # pyarrow has many for what a file can be
-        raise Damaged(f"{path} cannot be read ({_first_line(error)}): {AGAIN}") from None
+        raise Damaged(f"{folder / ITEMS} cannot be read ({_first_line(error)}): {AGAIN}") from None
 
 
-def _items(path: Path) -> dict[str, Items]:
+def _items(folder: Path) -> dict[str, Items]:
     import numpy as np
     import pyarrow.parquet as pq
 
+    if not (folder / ITEMS).exists():
+        return {}
     # There is a file a run and hundreds of runs: read without threads, each name and id decoded once.
-    with pq.ParquetFile(path, pre_buffer=False, read_dictionary=["metric", "id"]) as file:
-        table = file.read(use_threads=False).unify_dictionaries().combine_chunks()
+    file = pq.ParquetFile(folder / ITEMS, pre_buffer=False, read_dictionary=["metric", "id"])
+    table = file.read(use_threads=False).unify_dictionaries().combine_chunks()
     if int(table.schema.metadata.get(b"schema", 1)) > SCHEMA:
-        raise Newer(f"{path} was made by a newer harness: upgrade paper-harness")
+        raise Newer(f"{folder / ITEMS} was made by a newer harness: upgrade paper-harness")
+    file.close()
     order = json.loads(table.schema.metadata[b"columns"])
     if not table.num_rows:
         return {metric: Items({name: np.empty(0) for name in names}, []) for metric, names in order.items()}

@@ -31,8 +31,8 @@ from harness.runs.results import (
     PROGRESS,
     RESULT,
     Result,
-    finished,
     read_curves,
+    whole,
     write_items,
     write_result,
 )
@@ -205,7 +205,7 @@ def execute(spec: Spec, plugin: Any) -> Result:
     Finished runs are returned as they are. An interrupted one goes on from its checkpoint.
     """
     with alone(spec.folder):
-        done = finished(spec.folder)
+        done = whole(spec.folder)
         if done is not None:
             return done
         (spec.folder / RESULT).unlink(missing_ok=True)  # of a failed try

@@ -25,7 +25,7 @@ from harness.papers.plugins import Plugin, load, load_all
 from harness.runs.journal import Sweep, note, read_journal
 from harness.runs.locks import alone
 from harness.runs.provenance import stale
-from harness.runs.results import Newer, Result, finished, local_store, read_record, write_result
+from harness.runs.results import Newer, Result, local_store, read_record, whole, write_result
 from harness.runs.run import describe, execute
 from harness.runs.spec import Spec
 from harness.sweeps import config
@@ -171,7 +171,7 @@ class NotYet(Exception):
 
 def _had(spec: Spec) -> Result:
     """Return the result of a finished run. Raises NotYet where there is something to do for it."""
-    done = finished(spec.folder)
+    done = whole(spec.folder)
     if done is None or (spec.objective and not done.validation):
         raise NotYet
     return done

@@ -24,12 +24,12 @@ from harness.runs.results import (
     Damaged,
     Newer,
     find_runs,
-    finished,
     read_curves,
     read_items,
     read_progress,
     read_record,
     read_result,
+    whole,
     write_items,
 )
 from harness.runs.run import forget_after
@@ -126,7 +126,7 @@ def test_a_damaged_result_is_told_with_what_to_do_and_the_others_are_read(tmp_pa
     assert line.startswith(f"damaged: {bad.folder / RESULT} {what}")
     assert line.endswith(REPEAT)
     assert (state(bad.folder)["state"], state(good.folder)["state"]) == ("damaged", "finished")
-    assert finished(bad.folder) is None  # so that the command makes it again
+    assert whole(bad.folder) is None  # so that the command makes it again
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_result_of_a_later_schema_is_told_and_never_made_again(tmp_path):
     )
     assert state(folder)["state"] == "newer"
     with pytest.raises(Newer):
-        finished(folder)
+        whole(folder)
 
 
 anything = st.recursive(
@@ -246,9 +246,9 @@ def test_items_that_cannot_be_read_are_told_by_whoever_asks_for_them(tmp_path, d
 @pytest.mark.parametrize("left", [0, 3, 4, 500])
 def test_a_run_whose_items_are_torn_is_made_again(tmp_path, left):
     folder = with_items(tmp_path)
-    assert finished(folder) is not None
+    assert whole(folder) is not None
     (folder / ITEMS).write_bytes((folder / ITEMS).read_bytes()[:left])
-    assert finished(folder) is None
+    assert whole(folder) is None
     assert state(folder)["state"] == "damaged"
     _, (told,) = damaged(tmp_path)
     assert told == f"damaged: {folder / ITEMS} is torn: {REPEAT}"
