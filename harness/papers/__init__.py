@@ -1,4 +1,4 @@
 """What a plugin states (paper, methods, metrics, claims), the hooks it implements, and how it is found.
 
-May import: `errors`.
+May import: `errors`, `moved`.
 """
