@@ -29,6 +29,9 @@ GIVEN = (
     ("harness.papers.reduction", "reduce"),
 )
 METRIC = "metric"  # where a metric's own entry stands among the definitions: metric:accuracy
+TREE = Path(__file__).parents[2]
+# What git is asked about: in the source tree `harness/conf` leads to the folder beside it.
+OWN = ("harness", os.path.relpath((TREE / "harness" / "conf").resolve(), TREE), "plugins/*/harness_*")
 
 
 def code(plugin: Any, metrics: Iterable[str] = ()) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def code(plugin: Any, metrics: Iterable[str] = ()) -> dict[str, Any]:
     What its hooks do not reach (reports, tracking, claims, the command line) and what only carries a run may
     change without making it stale.
     """
-    return {"definitions": definitions(plugin, HOOKS, metrics), **commit(Path(__file__).parent)}
+    return {"definitions": definitions(plugin, HOOKS, metrics), **commit()}
 
 
 def definitions(plugin: Any, hooks: Collection[str], metrics: Iterable[str] = ()) -> dict[str, str]:
@@ -116,28 +119,46 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def commit(folder: Path) -> dict[str, Any]:
-    """Return the git commit of a source tree and whether it was changed since; empty for an installed one."""
+def _git(*words: str) -> str:
+    """Return what git says of the harness's own folders; "" where it does not track this very file.
 
-    def ask(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)
-        return done.stdout.strip() if done.returncode == 0 else ""
+    An installed package may lie within somebody's repository, which is none of our business. Neither are
+    the repository and the index that a git hook names in the environment.
+    """
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    quiet = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
+
+    def ask(*words: str) -> str | None:
+        done = subprocess.run(
+            [*quiet, *words],
+            cwd=TREE,
+            env=surroundings,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=30,
+        )
+        return done.stdout if done.returncode == 0 else None
 
     try:
-        return {"git": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
+        if ask("ls-files", "--error-unmatch", "--", __file__) is None:
+            return ""
+        return ask(*words) or ""
     except (OSError, subprocess.TimeoutExpired):
-        return {"git": "", "dirty": False}
+        return ""
+
+
+def commit() -> dict[str, Any]:
+    """Return the git commit of our source tree and whether it was changed since; empty for an installed one."""
+    return {
+        "git": _git("rev-parse", "HEAD").strip(),
+        "dirty": bool(_git("status", "--porcelain", "-uno", "--", *OWN)),
+    }
 
 
 def diff() -> str:
-    """Return how the source tree differs from its commit, as `git diff` says; "" for an installed package."""
-    try:
-        words = ["git", "diff", "HEAD", "--no-color", "--no-ext-diff"]
-        folder = Path(__file__).parent.parent
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+    """Return how our source tree differs from its commit, as `git diff` says; "" for an installed package."""
+    return _git("diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--", *OWN)
 
 
 def packages() -> dict[str, str]:
