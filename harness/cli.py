@@ -22,6 +22,11 @@ Paper = Annotated[str, typer.Argument(help="A paper's name, as `harness papers` 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and leave with its exit code: 0 done, 1 a run failed, 2 wrong usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # in a C locale a letter that cannot be written is shown as its number
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     if arguments[:1] == ["run"]:
         from harness.sweeps.sweep import main as run
 

@@ -1,4 +1,16 @@
-"""Errors meant for a person: one sentence that names the thing and the mend."""
+"""Errors meant for a person: one sentence that names the thing and the fix.
+
+What a sentence quotes may come from data, from a library or from a command line: it reaches a terminal
+or a file without control codes, and without the user and password of an address.
+"""
+
+import re
+
+from harness.numbers import printable
+
+# A user may have typed a password with a slash in it; `host:5000/` is no user.
+USER = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s/@:]+:(?!\d+/)\S*)@")
+SECRET = re.compile(r"(?<=[?&])((?:ssl)?password|passwd|pwd|token)=[^&\s'\"]*", re.IGNORECASE)
 
 
 class HarnessError(Exception):
@@ -6,11 +18,24 @@ class HarnessError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        return printable(masked(super().__str__()))
+
 
 class UsageError(HarnessError):
     """What was typed cannot be done as it stands; exit code 2."""
 
     exit_code = 2
+
+
+def masked(text: str) -> str:
+    """Return text without the user part and the passwords of the addresses in it."""
+    return SECRET.sub(r"\1=***", USER.sub("***@", text))
+
+
+def said(error: BaseException) -> str:
+    """Return any error's message as one line that is fit for a terminal and for a file."""
+    return printable(masked(" ".join(str(error).split())))
 
 
 def nearest(name: str, known: object) -> str:

@@ -50,14 +50,19 @@ def show_compare(
         pair = refused[0]
         raise HarnessError(f"{title(pair)} cannot be compared: {pair['refused']}")
     folder = results / "reports"
-    write_json(folder / "compare.json", found)
-    write_text(folder / "compare.html", to_html(found, records))
+    page = folder / "compare.html"
+    try:
+        write_json(folder / "compare.json", found)
+        write_text(page, to_html(found, records))
+    except OSError as error:  # a full disk, results that may only be read: what is there can still be told
+        print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
     if as_json:
         print(json.dumps(found, indent=1, ensure_ascii=False, default=str))
     else:
         console = Console()
         to_terminal(found, records, console)
-        console.print(f"page: {(folder / 'compare.html').as_uri()}", soft_wrap=True, highlight=False)
+        if page.exists():
+            console.print(f"page: {page.as_uri()}", soft_wrap=True, highlight=False)
     if refused:
         print(f"harness: {len(refused)} pairs of methods were refused, with the reason", file=sys.stderr)
     return 1 if refused else damage.exit_code

@@ -16,8 +16,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, said
 from harness.runs.files import tell, write_text
 from harness.runs.locks import held
 from harness.runs.results import (
@@ -34,16 +35,18 @@ from harness.runs.results import (
     read_curves,
     read_record,
     read_result,
+    store_at,
 )
 
+ARTIFACTS = "mlartifacts"  # the folder beside a local store
 BATCH = 1000  # MLflow's limit on metrics in one log_batch
 
 
 class Mirror:
     """A tracking store, and how to bring a run folder into it."""
 
-    def __init__(self, uri: str, artifacts: Path | None = None) -> None:
-        """Open the store at `uri`; a local one keeps its artifacts under `artifacts`.
+    def __init__(self, uri: str) -> None:
+        """Open the store at `uri`; a local one keeps its artifacts beside its file.
 
         Raises HarnessError where the store does not answer.
         """
@@ -55,34 +58,42 @@ class Mirror:
         for name in ("mlflow", "alembic"):  # importing mlflow sets its own level
             logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri
-        self.artifacts = artifacts
         try:
             with _opening(uri):
                 self.client = MlflowClient(tracking_uri=uri)
                 self.client.search_experiments(max_results=1)
+        except HarnessError:
+            raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise HarnessError(
-                f"the tracking store {uri} does not answer ({reason}): start it, or go on with tracking=off and "
-                "repeat the command later to mirror the runs"
-            ) from error
+            reason = said(error)[:200]
+            fix = "start it, or go on with tracking=off and repeat the command later to mirror the runs"
+            if re.search(r"\b40[13]\b|[Uu]nauthori[sz]ed|authentication", reason):
+                fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD as its owner told you"
+            raise HarnessError(f"the tracking store {uri} does not answer ({reason}): {fix}") from error
 
     def experiment(self, paper: str) -> str:
-        """Return the id of a paper's experiment, made when it is not there."""
+        """Return the id of a paper's experiment, made when it is not there and restored when it was deleted."""
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(paper)
-        if found is not None:
-            return found.experiment_id
-        local = self.uri.startswith("sqlite:") and self.artifacts is not None
-        try:
-            location = (self.artifacts / paper).as_uri() if local and self.artifacts else None
-            return self.client.create_experiment(paper, artifact_location=location)
-        except MlflowException:  # another process was quicker
-            again = self.client.get_experiment_by_name(paper)
-            if again is None:
-                raise
-            return again.experiment_id
+        if found is None:
+            store = _local(self.uri)
+            try:
+                location = _artifacts(store, paper) if store else None
+                return self.client.create_experiment(paper, artifact_location=location)
+            except MlflowException:  # another process was quicker
+                found = self.client.get_experiment_by_name(paper)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            try:
+                self.client.restore_experiment(found.experiment_id)
+            except MlflowException as error:
+                raise HarnessError(
+                    f"the experiment {paper!r} was deleted in the tracking store and cannot be restored from here "
+                    f"({said(error)[:200]}): restore it there with mlflow experiments restore -x {found.experiment_id}"
+                ) from error
+        return found.experiment_id
 
     def open_sweep(self, paper: str, sweep: str, command: str) -> str:
         """Return the parent run of a sweep, made unless the store has it: its answer may have been lost."""
@@ -244,7 +255,13 @@ class Mirror:
 
 def _local(uri: str) -> Path | None:
     """Return the file of a local store, or None for a server."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    named = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]+).*", uri)
+    return Path(unquote(named[1])).absolute() if named else None
+
+
+def _artifacts(store: Path, paper: str) -> str:
+    """Return where a local store keeps the files of a paper's runs."""
+    return (store.parent / ARTIFACTS / paper).as_uri()
 
 
 @contextlib.contextmanager
@@ -257,8 +274,9 @@ def _opening(uri: str) -> Iterator[None]:
         yield
         return
     with filelock.FileLock(f"{path}.lock"):
-        if not path.exists():
+        if not path.exists() or path.stat().st_size == 0:
             _make(path)
+        _settle(path)
         yield
 
 
@@ -270,10 +288,52 @@ def _make(path: Path) -> None:
     from mlflow import MlflowClient
 
     unfinished = path.with_name(f".{path.name}.unfinished")
-    for left in path.parent.glob(f"{unfinished.name}*"):  # by a start that was killed, with its journal
-        left.unlink()
-    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    for left in path.parent.iterdir():  # by a start that was killed, with its journal
+        if left.name.startswith(unfinished.name):
+            left.unlink()
+    MlflowClient(tracking_uri=store_at(unfinished)).search_experiments(max_results=1)
     os.replace(unfinished, path)
+
+
+def _settle(path: Path) -> None:
+    """Make sure that a local store is sound, and that one which was copied or moved writes beside itself.
+
+    MLflow notes absolute places: in a copy they would still be those of the original. A run whose files
+    lie only there keeps them there. Raises HarnessError for a damaged file.
+    """
+    import sqlite3
+
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as store, store:
+            told = store.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if told != "ok":
+                raise sqlite3.DatabaseError(told)
+            ask = "SELECT experiment_id, name, artifact_location FROM experiments"
+            for number, paper, before in store.execute(ask).fetchall():
+                now = _artifacts(path, paper)
+                if now == before or not before.endswith(f"/{ARTIFACTS}/{quote(paper)}"):
+                    continue
+                store.execute(
+                    "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (now, number)
+                )
+                runs = store.execute(
+                    "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?", (number,)
+                )
+                for run, old in runs.fetchall():
+                    new = now + old.removeprefix(before)
+                    if old.startswith(f"{before}/") and (_file(new).exists() or not _file(old).exists()):
+                        store.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (new, run))
+    except sqlite3.OperationalError:  # locked, or not made by MLflow: it will say so itself
+        return
+    except sqlite3.DatabaseError as error:
+        raise HarnessError(
+            f"the tracking store {path} is damaged ({error}): move that file away; a new one is made, "
+            "and each command mirrors its runs anew when it is repeated"
+        ) from None
+
+
+def _file(uri: str) -> Path:
+    return Path(unquote(uri.removeprefix("file://")))
 
 
 def _begun(folder: Path) -> int:
@@ -330,8 +390,17 @@ def fetch(
     uri: str, cache: Path, papers: Iterable[str] = (), damage: Callable[[str], None] = tell
 ) -> list[Record]:
     """Bring a store's runs into `cache` as run folders and read them: for judging colleagues' runs."""
-    mirror = Mirror(uri)
-    wanted = set(papers)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _fetched(Mirror(uri), cache, set(papers), damage)
+    except MlflowException as error:
+        raise HarnessError(
+            f"the tracking store {uri} answered no more ({said(error)[:200]}): repeat the command when it does"
+        ) from error
+
+
+def _fetched(mirror: Mirror, cache: Path, wanted: set[str], damage: Callable[[str], None]) -> list[Record]:
     records = []
     for experiment in mirror.client.search_experiments():
         if wanted and experiment.name not in wanted:

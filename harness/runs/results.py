@@ -53,7 +53,16 @@ class Record:
 
 def local_store(results: Path) -> str:
     """Return the tracking URI of a results folder's own MLflow store."""
-    return f"sqlite:///{results / 'mlflow.db'}"
+    return store_at(results / "mlflow.db")
+
+
+def store_at(file: Path) -> str:
+    """Return the tracking URI of a local store; its name may hold what has a meaning in a URI.
+
+    Where it does, the driver is named: MLflow makes folders by the letters behind a plain `sqlite:///`.
+    """
+    name = str(file).replace("%", "%25").replace("?", "%3F")
+    return f"{'sqlite' if name == str(file) else 'sqlite+pysqlite'}:///{name}"
 
 
 def write_result(folder: Path, result: Result) -> None:

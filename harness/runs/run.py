@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, said
 from harness.papers.statement import Items
 from harness.runs.files import append_line, digest, write_json, write_text
 from harness.runs.locks import alone, note_start
@@ -324,7 +324,7 @@ def describe(error: BaseException) -> dict[str, Any]:
         kind = "disk_full"
     elif kind == "NonFiniteLoss":
         kind = "nan"
-    return {"type": kind, "message": " ".join(str(error).split()) or kind}
+    return {"type": kind, "message": said(error) or kind}
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, UsageError, masked
 from harness.papers.plugins import Plugin, load, load_all
 from harness.runs.journal import Sweep, note, read_journal
 from harness.runs.locks import alone
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
                 for asked, spec, result in had:
                     note(sweep.journal, asked, spec, result, "skipped")
             else:
-                _hydra(hydra, [*arguments, f"sweep={sweep.id}"], job)
+                _hydra(hydra, [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)], job)
         return close(sweep, behind)
     except HarnessError as error:
         if full_error:
@@ -140,9 +140,14 @@ def plan_sweep(
     settings = specs[0][1] if specs else config.to_settings(shared)
     uri = "" if settings.tracking.uri == "off" else settings.tracking.uri or local_store(results)
     identity = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(4)  # unlike any other machine's
-    command = "harness run " + " ".join(arguments)
+    command = masked("harness run " + " ".join(arguments))
     chosen = tuple({spec.run_key: spec for spec, _ in specs}.values())
     return Sweep(identity, command, results, uri, chosen), specs
+
+
+def _no_password(uri: str) -> list[str]:
+    """Return what keeps a store's password out of the files that Hydra writes: only the driver opens the store."""
+    return [f"tracking.uri='{masked(uri)}'"] if masked(uri) != uri else []
 
 
 def all_had(

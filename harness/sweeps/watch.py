@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.errors import said
 from harness.runs.journal import Sweep, read_journal
 from harness.runs.results import PROGRESS, read_progress
 
@@ -125,7 +126,7 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
     while True:
         last = over.is_set()
         try:
-            store = store or Mirror(sweep.uri, sweep.results / "mlartifacts")
+            store = store or Mirror(sweep.uri)
             lines = read_journal(sweep.journal)
             states = running(sweep)
             for state in states:
@@ -142,7 +143,7 @@ def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
                 store.end_killed({*sweep.papers, *parents}, sweep.results)
                 return
         except Exception as error:
-            reason = " ".join(str(error).split())[:400]
+            reason = said(error)[:400]
             if last:
                 behind.append(reason)
                 return
