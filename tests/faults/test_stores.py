@@ -421,7 +421,7 @@ def _asking() -> Iterator[str]:
 def test_a_server_that_asks_who_you_are_is_told_by_the_environment(monkeypatch):
     with _asking() as address:
         with pytest.raises(
-            HarnessError, match="401.*: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            HarnessError, match=r"401.*: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         ):
             Mirror(f"http://{address}")
         Mirror(f"http://alice:hunter2@{address}")
