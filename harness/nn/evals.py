@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,11 @@ def lm_eval_scores(
 ) -> tuple[dict[str, dict[str, float]], dict[str, Items]]:
     """Run tasks of lm-eval; return `{task: {metric: value}}` and `{task: Items}` with each metric per document.
 
+    A column is a metric where the metric is its mean. A perplexity is the exponential of minus the mean of
+    the column `log_likelihood`; what no document has a value of (f1, mcc, bleu, word perplexity) has no
+    column, and a warning names it. `truncated` is 1 for a document whose input was longer than the model
+    reads, and lost its beginning.
+
     `model` is a transformers causal language model, where it already lies. A task is a name known to
     lm-eval, the name of a YAML file in `task_folder`, or a dict in lm-eval's own keys, whose
     `custom_dataset` is a callable that returns `{"test": Dataset}`. `max_length` is the longest input in
@@ -166,19 +172,19 @@ def lm_eval_scores(
     `UsageError` for an unknown name.
     """
     from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
 
     _sandboxed()
     manager = _task_manager([task for task in tasks if isinstance(task, str)], task_folder)
     with inference(model):
+        reader = _reader()(
+            pretrained=model,
+            tokenizer=tokenizer,
+            backend="causal",
+            batch_size=batch_size,
+            max_length=max_length,
+        )
         results = simple_evaluate(
-            model=HFLM(
-                pretrained=model,
-                tokenizer=tokenizer,
-                backend="causal",
-                batch_size=batch_size,
-                max_length=max_length,
-            ),
+            model=reader,
             tasks=list(tasks),
             task_manager=manager,
             limit=limit,
@@ -192,7 +198,48 @@ def lm_eval_scores(
         }
         for task, found in results["results"].items()
     }
-    return scores, {task: _items(samples) for task, samples in results["samples"].items()}
+    return scores, {
+        task: _items(task, samples, scores.get(task, {}), reader.cut)
+        for task, samples in results["samples"].items()
+    }
+
+
+def _reader() -> type:
+    """Return lm-eval's reader of transformers' models, which also notes whose input it cuts on the left."""
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.models.utils import normalize_gen_kwargs
+
+    class Reader(HFLM):
+        def __init__(self, *words: Any, **options: Any) -> None:
+            super().__init__(*words, **options)
+            self.cut: set[tuple[str, int]] = set()  # (task, document)
+            self.asked: Sequence[Any] = ()
+
+        def loglikelihood(self, requests: Any, *words: Any, **options: Any) -> Any:
+            self.asked = requests
+            try:
+                return super().loglikelihood(requests, *words, **options)
+            finally:
+                self.asked = ()
+
+        def _loglikelihood_tokens(self, requests: Any, *words: Any, **options: Any) -> Any:
+            # A rolling likelihood asks for no one: it reads a long text in windows, and cuts nothing.
+            for asked, (_, context, continuation) in zip(self.asked, requests, strict=False):
+                self._note(asked, len(context) + len(continuation) - 1, self.max_length)
+            return super()._loglikelihood_tokens(requests, *words, **options)
+
+        def generate_until(self, requests: Any, *words: Any, **options: Any) -> Any:
+            for asked in requests:
+                text, settings = asked.args
+                room = self.max_length - normalize_gen_kwargs(settings, self.max_gen_toks)["max_gen_toks"]
+                self._note(asked, len(self.tok_encode(text)), room)
+            return super().generate_until(requests, *words, **options)
+
+        def _note(self, asked: Any, tokens: int, room: int) -> None:
+            if tokens > room:
+                self.cut.add((asked.task_name, asked.doc_id))
+
+    return Reader
 
 
 def _task_manager(names: Sequence[str], folder: str | Path | None) -> Any:
@@ -246,13 +293,44 @@ def _metric(name: str) -> str:
     return name.removesuffix(",none")
 
 
-def _items(samples: Sequence[Mapping[str, Any]]) -> Items:
-    """Turn lm-eval's samples, one a document and filter, into one column for each numeric metric."""
+def _items(
+    task: str,
+    samples: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, float],
+    cut: set[tuple[str, int]],
+) -> Items:
+    """Turn lm-eval's samples, one a document and filter, into one column for each metric that is a mean of them."""
     rows: dict[str, dict[str, float]] = {}
     for sample in samples:
         row = rows.setdefault(f"{sample['doc_id']}-{sample['doc_hash'][:12]}", {})
+        row["truncated"] = float((task, sample["doc_id"]) in cut)
         for metric in sample["metrics"]:
             if isinstance(sample[metric], int | float):
                 row[_metric(f"{metric},{sample['filter']}")] = float(sample[metric])
     names = dict.fromkeys(name for row in rows.values() for name in row)
-    return Items({name: [row.get(name, math.nan) for row in rows.values()] for name in names}, list(rows))
+    found = {name: [row.get(name, math.nan) for row in rows.values()] for name in names}
+    truncated = found.pop("truncated", [])
+    columns: dict[str, list[float]] = {}
+    for name, values in found.items():
+        mean = float(np.mean(values))
+        if name not in scores or _same(mean, scores[name]):
+            columns[name] = values
+        elif mean < 700 and _same(math.exp(min(-mean, 700)), scores[name]):
+            columns[name.replace("perplexity", "log_likelihood")] = values
+    without = [name for name in scores if name not in found or found[name] not in columns.values()]
+    if without:
+        warnings.warn(
+            f"{task}: {', '.join(without)} stand for all documents together, and have no value a document",
+            stacklevel=3,
+        )
+    if any(truncated):
+        warnings.warn(
+            f"{task}: {sum(truncated):.0f} of {len(truncated)} documents are longer than the model reads, and lost "
+            "their beginning",
+            stacklevel=3,
+        )
+    return Items({**columns, "truncated": truncated}, list(rows))
+
+
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12) or (math.isnan(one) and math.isnan(other))

@@ -250,6 +250,86 @@ def test_a_generation_task_in_memory_reads_what_the_model_writes(decoder, tokeni
     assert scores["echo"] == {"exact_match": 0.5}
 
 
+def test_a_log_likelihood_is_not_called_perplexity(decoder, tokenizer):
+    """As LAMBADA has it: a perplexity over the documents, made of one log-likelihood each."""
+    asked = {"ask": ["red", "green", "blue"], "gold": [" a", " b", " c"]}
+    task = {
+        "task": "words",
+        "custom_dataset": in_memory(asked),
+        "output_type": "loglikelihood",
+        "test_split": "test",
+        "doc_to_text": "{{ask}}",
+        "doc_to_target": "{{gold}}",
+        "metric_list": [{"metric": "perplexity", "aggregation": "perplexity"}, {"metric": "acc"}],
+    }
+    scores, items = lm_eval_scores(decoder, tokenizer, [task])
+    columns = items["words"].columns
+    assert set(columns) == {"log_likelihood", "acc", "truncated"}
+    assert scores["words"]["perplexity"] == pytest.approx(np.exp(-np.mean(columns["log_likelihood"])))
+    for text, gold, value in zip(*asked.values(), columns["log_likelihood"], strict=True):
+        ids = torch.tensor([tokenizer(text + gold)["input_ids"]])
+        each = decoder(ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])
+        assert value == pytest.approx(each[len(text) - 1 :].sum().item(), rel=1e-4)
+
+
+def test_a_metric_without_a_value_a_document_is_named(decoder, tokenizer):
+    metrics = {"metric_list": [{"metric": "mcc"}, {"metric": "acc"}]}
+    task = {"task": "colours", "custom_dataset": in_memory(QUESTIONS), **CHOICE, **metrics}
+    with pytest.warns(UserWarning, match="colours: mcc stand for all documents together"):
+        scores, items = lm_eval_scores(decoder, tokenizer, [task])
+    assert set(items["colours"].columns) == {"acc", "truncated"}
+    assert set(scores["colours"]) == {"mcc", "acc"}
+
+
+def test_documents_that_lost_their_beginning_are_counted(decoder, tokenizer):
+    long = {**QUESTIONS, "ask": [f"{'x' * 40 * (i % 2)}{ask}" for i, ask in enumerate(QUESTIONS["ask"])]}
+    task = {"task": "colours", "custom_dataset": in_memory(long), **CHOICE}
+    with pytest.warns(UserWarning, match="colours: 2 of 4 documents are longer than the model reads"):
+        _, items = lm_eval_scores(decoder, tokenizer, [task], max_length=32)
+    assert items["colours"].columns["truncated"] == [0.0, 1.0, 0.0, 1.0]
+    # At the very edge: a model reads as many tokens as it has places, and predicts one more.
+    longest = max(len(f"{ask} {colour}") for ask in long["ask"] for colour in COLOURS)
+    _, whole = lm_eval_scores(decoder, tokenizer, [task], max_length=longest - 1)
+    _, cut = lm_eval_scores(decoder, tokenizer, [task], max_length=longest - 2)
+    assert (sum(whole["colours"].columns["truncated"]), sum(cut["colours"].columns["truncated"]) > 0) == (
+        0,
+        True,
+    )
+
+
+def test_a_prompt_that_leaves_too_little_room_to_write_is_counted(decoder, tokenizer):
+    asked = {"ask": ["say", "s" * 30], "gold": ["x", "x"]}
+    task = {
+        "task": "echo",
+        "custom_dataset": in_memory(asked),
+        "output_type": "generate_until",
+        "test_split": "test",
+        "doc_to_text": "{{ask}}",
+        "doc_to_target": "{{gold}}",
+        "generation_kwargs": {"until": ["<end>"], "max_gen_toks": 3},
+        "metric_list": [{"metric": "exact_match"}],
+    }
+    with pytest.warns(UserWarning, match="echo: 1 of 2 documents"):
+        _, items = lm_eval_scores(decoder, tokenizer, [task], max_length=32)
+    assert items["echo"].columns["truncated"] == [0.0, 1.0]
+
+
+def test_a_text_that_is_read_in_windows_is_not_cut_and_has_no_value_a_document(decoder, tokenizer):
+    task = {
+        "task": "book",
+        "custom_dataset": in_memory({"ask": ["a word " * 20, "b"]}),
+        "output_type": "loglikelihood_rolling",
+        "test_split": "test",
+        "doc_to_text": "",
+        "doc_to_target": "{{ask}}",
+        "metric_list": [{"metric": "word_perplexity"}],
+    }
+    with pytest.warns(UserWarning, match="book: word_perplexity stand"):
+        scores, items = lm_eval_scores(decoder, tokenizer, [task], max_length=32)
+    assert scores["book"]["word_perplexity"] > 1
+    assert items["book"].columns == {"truncated": [0.0, 0.0]}
+
+
 def test_a_task_of_a_local_folder_runs_by_name(decoder, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     rows = [dict(zip(QUESTIONS, row, strict=True)) for row in zip(*QUESTIONS.values(), strict=True)]
