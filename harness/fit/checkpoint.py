@@ -1,8 +1,9 @@
 """Where an interrupted fit goes on from: a folder `step-<n>` that is there whole or not at all.
 
 It holds `shared.pt` (weights, optimiser, counts) and for every process `process-<i>.pt` (the place in
-the data, the random generators). It is written under a hidden name, flushed to disk and renamed; only
-the newest is kept. torch reads it back with weights_only, so nothing in it can run.
+the data, the random generators). It is written under a hidden name, flushed to disk and renamed, names and
+all, before the older one goes: one is whole after a power cut too, and only the newest is kept. torch reads
+it back with weights_only, so nothing in it can run.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def save(
     wait()
     if process == 0:
         shutil.rmtree(whole, ignore_errors=True)  # there only if it was torn
+        _flush(partial)
         os.replace(partial, whole)
+        _flush(folder)
         for old in folder.glob("step-*"):
             if old != whole:
                 shutil.rmtree(old)
@@ -122,6 +125,15 @@ def _write(path: Path, value: dict[str, Any]) -> None:
         torch.save(value, file)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _flush(folder: Path) -> None:
+    """Bring the names in a folder to disk: files that are there already may be nameless after a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from harness.fit import (
     rate,
     seed_everything,
 )
+from harness.fit.checkpoint import save
 
 TOKENS = np.random.default_rng(0).integers(0, 20, size=2_000).astype(np.uint16)
 OPTIONS = {"steps": 23, "learning_rate": 0.01, "warmup": 3, "device": "cpu", "log_every": 5}
@@ -358,6 +360,38 @@ def test_only_the_newest_checkpoint_is_kept_and_frozen_weights_are_not_in_it(tmp
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000023"]
     kept = torch.load(tmp_path / "step-000000023/shared.pt", weights_only=True)["model"]
     assert sorted(kept) == ["2.bias", "2.weight"]
+
+
+def test_a_checkpoint_is_on_the_disk_with_its_names_before_the_older_one_goes(tmp_path, monkeypatch):
+    done = []
+    flush, rename, remove = os.fsync, os.replace, shutil.rmtree
+
+    def flushed(handle):
+        flush(handle)
+        done.append(("flush", Path(os.readlink(f"/proc/self/fd/{handle}")).name))
+
+    def renamed(old, new):
+        rename(old, new)
+        done.append(("rename", Path(new).name))
+
+    def removed(path, **options):
+        if Path(path).exists():
+            done.append(("remove", Path(path).name))
+        remove(path, **options)
+
+    save(tmp_path, 1, {"a": 1}, {"b": 2}, 0, lambda: None)
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    save(tmp_path, 2, {"a": 1}, {"b": 2}, 0, lambda: None)
+    assert done == [
+        ("flush", "shared.pt"),
+        ("flush", "process-0.pt"),
+        ("flush", ".step-000000002"),
+        ("rename", "step-000000002"),
+        ("flush", tmp_path.name),
+        ("remove", "step-000000001"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["shared.pt", "process-0.pt"])
