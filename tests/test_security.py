@@ -292,7 +292,7 @@ def test_a_users_repository_gives_a_run_no_commit_and_no_changes(tmp_path):
     for words in (["init", "-q"], ["add", "-A"], [*me, "commit", "-qm", "all"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     (tmp_path / "settings.py").write_text("API_KEY = 'sk-SECRET'\n")
-    ask = "from harness.runs.provenance import code, diff; c = code(); print([c['git'], c['dirty'], diff()])"
+    ask = "from harness.runs.provenance import commit, diff; c = commit(); print([c['git'], c['dirty'], diff()])"
     done = subprocess.run(
         [sys.executable, "-c", ask], cwd=tmp_path / ".venv/lib", check=True, capture_output=True, text=True
     )
