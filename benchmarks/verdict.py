@@ -192,7 +192,7 @@ def spreads() -> Iterator[str]:
         gaps = np.random.default_rng(seeds).normal(0, 1.0, (2000, seeds))
         said = []
         for row in gaps:
-            known = noise(GAP, seeds_interval(row), row)
+            known = noise(seeds_interval(row))
             said.append(detects(known) / detects(Noise(1.0, 0.0, seeds)) if known else np.nan)
         low, middle, high = np.nanquantile(said, [0.05, 0.5, 0.95])
         rows.append((seeds, f"{low:.2f}", f"{middle:.2f}", f"{high:.2f}"))
