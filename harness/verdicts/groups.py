@@ -9,7 +9,7 @@ next to nothing of the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -29,16 +29,19 @@ def factors_of(items: Items) -> dict[str, np.ndarray]:
         raise HarnessError(
             f"items are grouped by {', '.join(names)}: two factors may cross, so fix the others"
         )
-    found = {
-        name: np.unique(np.array([str(g) for g in items.groups[name]]), return_inverse=True)[1]
-        for name in names
-    }
+    found = {name: _codes(items.groups[name]) for name in names}
     for name, codes in found.items():
         if len(codes) and not codes.any():
             raise HarnessError(
                 f"all items are in one group of {name!r}: leave it out, or say contiguous=True of one text's pieces"
             )
     return found
+
+
+def _codes(group: Sequence[object]) -> np.ndarray:
+    names = [str(name) for name in group]
+    known = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    return np.array([known[name] for name in names])
 
 
 def ways(factors: Factors, covariance: Callable[[np.ndarray], np.ndarray]) -> list[list[Part]]:
