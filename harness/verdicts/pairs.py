@@ -16,8 +16,8 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.papers.reduction import Columns, bootstrap, check_groups
 from harness.papers.statement import Contrast, Items, Metric
-from harness.verdicts.groups import Factors, clustered, factors_of, stretches, ways
-from harness.verdicts.intervals import Part, forms
+from harness.verdicts.groups import GROUPS, Factors, clustered, factors_of, stretches, ways
+from harness.verdicts.intervals import Errors, Part, forms, quantile
 
 DRAWS, DRAWS_WITH_SEEDS = 2000, 300  # a percentile needs more resamples than a variance
 
@@ -153,6 +153,24 @@ class Pairs:
         """Return the variance that a weighted sum of the means would have if the items were independent."""
         alone = None if self.deviations is None else np.arange(self.number)
         return float(weights @ self.covariance(alone) @ weights)
+
+    def worth(self, alpha: float) -> tuple[float, float]:
+        """Return how many independent items right or wrong answers are worth, and their design effect.
+
+        Where the rarer answer is found in fewer than ten groups nothing tells how alike a group's items are:
+        each group then counts once.
+        """
+        if not self.factors or self.deviations is None:
+            return float(self.number), nan
+        one, items = np.array([1.0]), Errors(np.zeros(1), self.ways())
+        alone = self.independent(one)
+        design = items.variance(one) / alone if alone else nan
+        _, kind, counts = np.unique(self.deviations[0].round(9), return_inverse=True, return_counts=True)
+        rare = kind != counts.argmax()
+        if min(len(np.unique(codes[rare])) for codes in self.factors.values()) < GROUPS:
+            return float(min(codes.max() + 1 for codes in self.factors.values())), design
+        ratio = alone * (quantile(alpha, self.number - 1) / items.half(one, alpha)) ** 2
+        return self.number * min(1.0, ratio), design
 
     def shares(self) -> tuple[float, float]:
         """Return the shares of items that are right (a level), or right in one method alone (a difference)."""

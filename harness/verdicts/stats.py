@@ -18,7 +18,7 @@ import numpy as np
 from harness.papers.statement import Contrast, Metric
 from harness.verdicts.ceilings import clopper_pearson, clopper_pearson_p, scale, tango, tango_p
 from harness.verdicts.groups import GROUPS
-from harness.verdicts.intervals import Draws, Errors, Part, against, fieller, forms, quantile
+from harness.verdicts.intervals import Draws, Errors, Part, against, fieller, forms
 from harness.verdicts.pairs import DRAWS, Cell, Pairs, Resamples, pair
 
 __all__ = [
@@ -264,23 +264,13 @@ def _number(
 
 def _counted(start: Interval, contrast: Contrast, pairs: Pairs) -> Interval:
     """Judge answers that are right or wrong by their exact counts, grouped items as the fewer they are worth."""
-    one, alpha, n = np.array([1.0]), 1 - start.level, float(pairs.number)
-    worth, design = n, nan
-    if pairs.factors:
-        items = Errors(np.zeros(1), pairs.ways())
-        alone, wide = pairs.independent(one), items.half(one, alpha) ** 2
-        worth = (
-            min(start.groups.values())
-            if not wide
-            else min(n, n * alone * quantile(alpha, int(n) - 1) ** 2 / wide)
-        )
-        design = items.variance(one) / alone if alone else nan
+    alpha = 1 - start.level
+    worth, design = pairs.worth(alpha)
     ahead, behind = (share * worth for share in pairs.shares())
     low, high = pairs.limits or (0.0, 1.0)
     width = high - low
     if contrast.kind == "level":
-        share, by = ahead / worth, (contrast.by - low) / width
-        variance = share * (1 - share)
+        by, variance = (contrast.by - low) / width, ahead / worth * (1 - ahead / worth)
         ends = clopper_pearson(ahead, worth, alpha)
         p = clopper_pearson_p(ahead, worth, by)
     else:
@@ -288,10 +278,15 @@ def _counted(start: Interval, contrast: Contrast, pairs: Pairs) -> Interval:
         variance = (ahead + behind) / worth - ((ahead - behind) / worth) ** 2
         ends = tango(ahead, behind, worth, alpha)
         p = tango_p(ahead, behind, worth, by)
-    error = width * sqrt(max(0.0, variance) / worth)
-    freedom = min(start.groups.values(), default=pairs.number) - 1
-    ends = low + width * ends[0], low + width * ends[1]
-    return replace(start, low=ends[0], high=ends[1], p=p, design=design, item_error=error, freedom=freedom)
+    return replace(
+        start,
+        low=low + width * ends[0],
+        high=low + width * ends[1],
+        p=p,
+        design=design,
+        item_error=width * sqrt(max(0.0, variance) / worth),
+        freedom=min(start.groups.values(), default=pairs.number) - 1,
+    )
 
 
 def _over_seeds(per_seed: np.ndarray) -> Part:
