@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.papers.reduction import bootstrap, reduce
 from harness.papers.statement import Contrast, Items, Metric, difference, level, ratio, share
-from harness.verdicts.stats import Cell, cells_of, estimate, holm, seeds_interval, verdict
+from harness.verdicts.stats import Cell, cells_of, equivalent, estimate, holm, seeds_interval, verdict
 
 UP, DOWN = Metric("higher", "accuracy"), Metric("lower", "perplexity", reduce="exp_mean")
 METRICS = {"accuracy": UP, "perplexity": DOWN, "longer": DOWN}
@@ -91,6 +91,28 @@ def test_items_that_cannot_be_reduced_are_refused_with_the_reason(how, columns, 
         reduce(Metric("higher", "", reduce=how), columns)
 
 
+@pytest.mark.parametrize("constant", [0.1, 0.7, 1 / 3])
+def test_a_constant_has_no_correlation_however_its_mean_rounds(constant):
+    columns = {"x": np.full(7, constant), "y": np.arange(7.0)}
+    assert np.isnan(bootstrap(Metric("higher", "", reduce="pearson"), [columns], 50)).all()
+
+
+def test_tau_of_more_items_than_a_block_holds_is_scipys():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=700)
+    columns = {"x": x, "y": x + rng.normal(size=700)}
+    expected = scipy.stats.kendalltau(columns["x"], columns["y"]).statistic
+    assert reduce(Metric("higher", "", reduce="kendall"), columns) == pytest.approx(expected, abs=1e-12)
+
+
+def test_every_draw_is_another_one_also_beyond_a_block():
+    """A block holds 108 draws of 1,379 items: the next block must not begin again."""
+    x = np.random.default_rng(6).normal(size=1379)
+    drawn = bootstrap(Metric("higher", ""), [{"x": x}], 2000)[:, 0]
+    assert len(set(drawn)) == 2000
+    assert drawn.std() == pytest.approx(x.std() / 1379**0.5, rel=0.06)
+
+
 # Over seeds
 
 
@@ -107,6 +129,13 @@ def test_three_seeds_by_hand():
     # differences 1, 2, 3: mean 2, standard error 1/sqrt(3), t(.975, 2 df) = 4.303
     found = seeds_interval([1.0, 2.0, 3.0])
     assert (found.low, found.high) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3)
+
+
+def test_a_small_real_spread_decides():
+    """A ten-thousandth of the value is no rounding."""
+    found = seeds_interval([1.0001, 1.0002, 1.0003], by=1.0)
+    assert found.low == pytest.approx(1.0002 - 4.303 * 1e-4 / 3**0.5, abs=1e-7)
+    assert not found.reason
 
 
 def test_fewer_than_three_seeds_is_open_and_says_so():
@@ -138,7 +167,7 @@ def test_a_deterministic_run_pairs_with_every_seed():
     assert (found.value, found.rule) == (pytest.approx(0.2), "seeds")
 
 
-def test_equal_seeds_leave_a_claim_open():
+def test_equal_seeds_without_items_leave_a_claim_open():
     found, says = judged(difference("accuracy", "a", "b"), cell("a", 0.9, 0.9, 0.9), cell("b", 0.1, 0.1, 0.1))
     assert says == "open"
     assert "all 3 seeds gave the same value" in found.reason
@@ -203,15 +232,50 @@ def test_a_deterministic_pair_is_judged_over_items_as_scipy_does():
     assert says == "holds"
 
 
-def test_fewer_than_200_items_of_a_deterministic_pair_are_open():
-    a, b = hits(1.0, 199), hits(0.5, 199)
+@pytest.mark.parametrize("n", [199, 200])
+def test_two_hundred_items_of_a_deterministic_pair_are_enough_and_one_less_is_not(n):
+    a, b = hits(1.0, n), hits(0.5, n)
     found, says = judged(
         difference("accuracy", "a", "b"),
         cell("a", 1.0, items=[a], fixed=True),
         cell("b", 0.5, items=[b], fixed=True),
     )
-    assert says == "open"
-    assert found.reason == "200 paired items are needed and there are 199"
+    if n == 200:
+        assert (says, found.items, found.reason) == ("holds", 200, "")
+    else:
+        assert says == "open"
+        assert found.reason == "200 paired items are needed and there are 199"
+
+
+@pytest.mark.parametrize("n", [199, 200])
+def test_two_hundred_items_of_seeded_methods_count_and_one_less_does_not(n):
+    runs = [hits(0.5, n, seed=s) for s in range(3)]
+    found, _ = judged(level("accuracy", "a", at_least=0.1), cell("a", 0.4, 0.5, 0.6, items=runs))
+    assert (found.rule, found.items) == (("seeds", 0) if n < 200 else ("seeds+items", 200))
+
+
+def test_the_p_value_over_items_is_never_zero():
+    x = np.random.default_rng(0).normal(5, 1, 300)
+    items = Items({"x": x}, [str(i) for i in range(300)])
+    found, _ = judged(level("accuracy", "a", at_least=0.0), cell("a", x.mean(), items=[items], fixed=True))
+    assert found.p == 2 / 2001
+
+
+def test_a_metric_that_exists_on_few_resamples_is_open():
+    """One item in 300 differs: a resample has it in 63 of 100."""
+    columns = {"x": np.eye(300)[0], "y": np.arange(300.0)}
+    metric = {"accuracy": Metric("higher", "", reduce="pearson")}
+    items = Items(columns, [str(i) for i in range(300)])
+    whole = reduce(metric["accuracy"], columns)
+    fixed = estimate(
+        level("accuracy", "a", at_least=0), metric, [cell("a", whole, items=[items], fixed=True)]
+    )
+    seeded = estimate(
+        level("accuracy", "a", at_least=0), metric, [cell("a", 0.1, 0.2, 0.3, items=[items] * 3)]
+    )
+    for found in (fixed, seeded):
+        assert verdict(found, 0) == "open"
+        assert found.reason == "the metric does not exist on most resamples of its items"
 
 
 def test_a_deterministic_method_without_items_is_open():
@@ -233,12 +297,6 @@ def test_seeds_and_items_add_their_squared_half_widths():
     assert (found.rule, found.seeds, found.items) == ("seeds+items", 5, 400)
     assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), rel=0.08)
     assert says == "holds"
-
-
-def test_too_few_items_of_seeded_methods_leave_the_seeds_rule():
-    few = [hits(0.5, 199, seed=s) for s in range(3)]
-    found, _ = judged(level("accuracy", "a", at_least=0.1), cell("a", 0.4, 0.5, 0.6, items=few))
-    assert (found.rule, found.items) == ("seeds", 0)
 
 
 def test_items_in_another_order_are_paired_by_id():
@@ -347,10 +405,12 @@ def test_against_a_constant_a_ratio_is_the_t_interval():
 
 def test_a_ratio_with_a_bound_of_zero_asks_for_the_numerators_sign():
     a = [1.0, 2.0, 1.5]
-    found, says = judged(ratio("accuracy", "a", than="b", at_least=0), cell("a", *a), cell("b", 1, 2, 3))
+    found, says = judged(
+        ratio("accuracy", "a", than="b", at_least=0), cell("a", *a), cell("b", 1.0, 1.1, 0.9)
+    )
     assert found.p == pytest.approx(scipy.stats.ttest_1samp(a, 0).pvalue)
     assert found.p < 0.05
-    assert (found.low, found.high) == (float("-inf"), float("inf")) or says == "holds"
+    assert says == "holds"
 
 
 def test_a_ratio_over_another_metric_of_the_same_method():
@@ -464,6 +524,28 @@ def test_a_level_holds_on_the_claimed_side_of_its_bound(values, bound, says):
     assert judged(level("accuracy", "a", **bound), cell("a", *values))[1] == says
 
 
+def test_no_difference_worth_the_margin_is_two_one_sided_tests():
+    a, b = np.array([0.90, 0.91, 0.92, 0.91]), np.array([0.905, 0.90, 0.92, 0.915])
+    contrast = difference("accuracy", "a", "b")
+    found = estimate(contrast, METRICS, [cell("a", *a), cell("b", *b)], level=0.9)
+    above, below = (
+        scipy.stats.ttest_1samp(a - b, edge, alternative=side).pvalue
+        for edge, side in ((-0.01, "greater"), (0.01, "less"))
+    )
+    edge = max(found.high, -found.low)
+    assert equivalent(found, 0.01) == (max(above, below) < 0.05)
+    assert equivalent(found, edge * 1.001)
+    assert not equivalent(found, edge * 0.999)
+    assert not equivalent(seeds_interval([0.1, 0.1, 0.1], level=0.9), 1.0)  # no interval says nothing
+
+
+def test_the_level_sets_how_often_the_interval_holds_the_truth():
+    narrow, wide = (seeds_interval([1.0, 2.0, 3.0], level=p) for p in (0.9, 0.99))
+    t = scipy.stats.t.ppf([0.95, 0.995], 2) / 3**0.5
+    assert (narrow.high - 2, wide.high - 2) == pytest.approx(tuple(t))
+    assert narrow.p == wide.p
+
+
 def test_the_margin_must_be_cleared_by_the_whole_interval():
     cells = cell("a", 0.90, 0.91, 0.92), cell("b", 0.80, 0.80, 0.81)
     assert judged(difference("accuracy", "a", "b", by=0.02), *cells)[1] == "holds"
@@ -479,6 +561,11 @@ def test_holm_by_hand():
     assert holm([0.03, 0.01, 0.02, 0.04]) == [False, True, False, False]
     assert holm([0.01, 0.015, 0.02, 0.04]) == [True, True, True, True]
     assert holm([0.001, MISSING]) == [True, False]
+    assert holm([0.04, MISSING, MISSING]) == [
+        True,
+        False,
+        False,
+    ]  # what was not tested is no part of the family
     assert holm([]) == []
 
 
@@ -549,6 +636,7 @@ def test_a_count_that_no_seed_changes_is_judged_as_it_is():
     found = estimate(contrast, metrics, cells)
     assert (found.rule, found.low, found.high) == ("exact", pytest.approx(0.09), pytest.approx(0.09))
     assert verdict(found, 0.1, "below") == "holds"
+    assert holm([found.p, 0.04]) == [True, True]  # a count leaves no doubt, and costs the others nothing
     moved = [
         Cell("lora", "bytes", {0: 9.0, 1: 8.0, 2: 9.5}),
         Cell("full", "bytes", dict.fromkeys(range(3), 100.0)),

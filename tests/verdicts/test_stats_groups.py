@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.papers.reduction import bootstrap, reduce
 from harness.papers.statement import Items, Metric, difference, level
 from harness.runs.results import read_items, write_items
+from harness.verdicts.ceilings import clopper_pearson
 from harness.verdicts.groups import clustered, stretches
 from harness.verdicts.stats import Cell, Interval, estimate, verdict
 
@@ -139,6 +140,27 @@ def test_crossed_factors_count_what_either_alone_would_miss():
     assert (found.low, found.high) == pytest.approx((gap.mean() - half, gap.mean() + half))
     assert half**2 == d + s - c
     assert found.groups == {"document": 30, "system": 20}
+
+
+def test_crossed_factors_are_never_narrower_than_one_of_them():
+    """Where all systems are alike, `d + s - c` would take from the documents what nobody gave."""
+    rng = np.random.default_rng(3)
+    gap = rng.normal(0, 0.45, (30, 1)) + rng.normal(0, 1, (30, 20))
+    gap -= gap.mean(axis=0) - 0.1  # no system differs from another
+    row, column = (g.ravel() for g in np.indices(gap.shape))
+    a, b = gap.reshape(1, -1), np.zeros((1, gap.size))
+    both, one = judged(a, b, {"document": row, "system": column}), judged(a, b, {"document": row})
+    assert (both.low, both.high) == pytest.approx((one.low, one.high))
+
+
+def test_rare_answers_in_few_groups_count_a_group_once():
+    """Four wrong answers in four of forty documents do not tell how alike a document's answers are."""
+    scores = np.ones(400)
+    scores[[5, 105, 205, 305]] = 0
+    items = Items({"right": scores}, [str(i) for i in range(400)], {"document": np.repeat(np.arange(40), 10)})
+    cell = Cell("a", "score", {0: scores.mean()}, lambda: {0: items}, True)
+    found = estimate(level("score", "a", at_least=0.9), SCORE, [cell])
+    assert (found.low, found.high) == pytest.approx(clopper_pearson(0.99 * 40, 40, 0.05))
 
 
 def test_seeds_and_whole_groups_add_their_squared_half_widths():
