@@ -13,7 +13,7 @@ from math import nan
 import numpy as np
 
 from harness.errors import HarnessError, nearest
-from harness.papers.statement import Metric
+from harness.papers.statement import Items, Metric
 
 REDUCTIONS = ("mean", "exp_mean", "spearman", "pearson", "kendall")
 BLOCK = 150_000  # counts in a block of draws: what a processor's cache holds
@@ -21,16 +21,21 @@ BLOCK = 150_000  # counts in a block of draws: what a processor's cache holds
 Columns = Mapping[str, np.ndarray]
 
 
-def bootstrap(metric: Metric, runs: Sequence[Columns], draws: int) -> np.ndarray:
+def bootstrap(
+    metric: Metric, runs: Sequence[Columns], draws: int, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Return the metric of every run under resampled items, (draws, runs).
 
-    Draw b takes the same items from every run, and from any other runs with as many items.
+    With `groups`, each item's group as a whole number from 0 on, whole groups are drawn. Draw b takes the
+    same items from every run, and from any other runs with as many items or groups.
     """
     n = len(next(iter(runs[0].values())))
+    units = n if groups is None else int(groups.max()) + 1
     size = max(1, BLOCK // n)
     blocks = []
     for start in range(0, draws, size):
-        weights = _weights(n, start, min(size, draws - start))
+        weights = _weights(units, start, min(size, draws - start))
+        weights = weights if groups is None else weights[groups]
         blocks.append(np.stack([statistic(metric.reduce, columns, weights) for columns in runs], axis=-1))
     return np.concatenate(blocks)
 
@@ -50,8 +55,9 @@ def statistic(reduce: str | Callable[..., float], columns: Columns, weights: np.
         picks = (np.repeat(items, counts) for counts in weights.T.astype(int))
         return np.array([float(reduce({k: v[pick] for k, v in columns.items()})) for pick in picks])
     x, *others = columns.values()
+    total = weights.sum(axis=0)  # groups differ in size, so draws of them do
     if reduce in ("mean", "exp_mean"):
-        mean = x @ weights / len(x)
+        mean = x @ weights / total
         return np.exp(mean) if reduce == "exp_mean" else mean
     y = others[0]
     if reduce == "kendall":
@@ -59,7 +65,7 @@ def statistic(reduce: str | Callable[..., float], columns: Columns, weights: np.
     if reduce == "spearman":
         return _correlation(_ranks(x, weights), _ranks(y, weights), weights)
     x, y = (column - column[0] for column in (x, y))  # so that a constant column is exactly zero
-    return _correlation(x[:, None] - x @ weights / len(x), y[:, None] - y @ weights / len(y), weights)
+    return _correlation(x[:, None] - x @ weights / total, y[:, None] - y @ weights / total, weights)
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -74,7 +80,7 @@ def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarra
 def _ranks(column: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return each item's rank among the items drawn, (items, draws): ties at their mean, centred on 0."""
     counts, group = _groups(column, weights)
-    ranks = np.cumsum(counts, axis=0) - (counts + len(column)) / 2
+    ranks = np.cumsum(counts, axis=0) - (counts + weights.sum(axis=0)) / 2
     return ranks[group]
 
 
@@ -88,7 +94,7 @@ def _kendall(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     def untied(column: np.ndarray) -> np.ndarray:
         counts, _ = _groups(column, weights)
-        return len(column) ** 2 - (counts**2).sum(axis=0)
+        return weights.sum(axis=0) ** 2 - (counts**2).sum(axis=0)
 
     with np.errstate(invalid="ignore", divide="ignore"):
         return agreement / np.sqrt(untied(x) * untied(y))
@@ -105,6 +111,27 @@ def _groups(column: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
         starts = np.flatnonzero(np.diff(group[order], prepend=-1))
         counts = np.add.reduceat(counts, starts, axis=0)
     return counts, group
+
+
+def check_groups(items: Items) -> None:
+    """Raise HarnessError, with one sentence, for groups of items that cannot be used."""
+    n = len(items.ids)
+    for name in items.fixed:
+        if name not in items.groups:
+            raise HarnessError(
+                f"fixed names {name!r}, which is no group: {nearest(name, list(items.groups))}"
+            )
+    for name, group in items.groups.items():
+        if name in items.columns:
+            raise HarnessError(f"the group {name!r} has the name of a column: call one of them otherwise")
+        if len(group) != n:
+            raise HarnessError(f"the group {name!r} has {len(group)} entries for {n} items: give one each")
+        if any(value is None or value != value for value in group):
+            raise HarnessError(f"the group {name!r} is NaN or None for some items: name a group for each")
+    if items.contiguous and set(items.groups) - set(items.fixed):
+        raise HarnessError(
+            "items are either contiguous pieces of one text or in groups: leave one of them out"
+        )
 
 
 def reduce(metric: Metric, columns: Mapping[str, Sequence[float]]) -> float:

@@ -169,25 +169,41 @@ def find_runs(results: Path, paper: str = "*", damage: Callable[[str], None] = t
 
 
 def write_items(folder: Path, items: Mapping[str, Items]) -> None:
-    """Write every metric's items as one table: `metric`, `id`, and the columns any metric has."""
+    """Write every metric's items as one table: `metric`, `id`, the columns any metric has, and `group:` columns.
+
+    Raises HarnessError for groups that cannot be used.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from harness.papers.reduction import check_groups  # here, since numpy is not light
+
     if not items:
         return
+    for item in items.values():
+        check_groups(item)
     tables = [
         pa.table(
             {
                 "metric": pa.array([metric] * len(item.ids), pa.string()),
                 "id": pa.array([str(i) for i in item.ids], pa.string()),
                 **{name: pa.array(column, pa.float64()) for name, column in item.columns.items()},
+                **{
+                    f"group:{name}": pa.array([str(group) for group in groups], pa.string())
+                    for name, groups in item.groups.items()
+                },
             }
         )
         for metric, item in items.items()
     ]
     order = {metric: list(item.columns) for metric, item in items.items()}
     table = pa.concat_tables(tables, promote_options="default")
-    table = table.replace_schema_metadata({"columns": json.dumps(order)})
+    about = {
+        metric: {"groups": list(item.groups), "fixed": list(item.fixed), "contiguous": item.contiguous}
+        for metric, item in items.items()
+        if item.groups or item.contiguous
+    }
+    table = table.replace_schema_metadata({"columns": json.dumps(order), "groups": json.dumps(about)})
     temporary = folder / f".{ITEMS}"
     table = table.replace_schema_metadata({**table.schema.metadata, "schema": str(SCHEMA)})
     pq.write_table(table, temporary)
@@ -236,6 +252,7 @@ def _items(folder: Path) -> dict[str, Items]:
         raise Newer(f"{folder / ITEMS} was made by a newer harness: upgrade paper-harness")
     file.close()
     order = json.loads(table.schema.metadata[b"columns"])
+    about = json.loads(table.schema.metadata.get(b"groups", b"{}"))  # runs of before told none
     if not table.num_rows:
         return {metric: Items({name: np.empty(0) for name in names}, []) for metric, names in order.items()}
     metric_of, id_of = (table[name].chunk(0) for name in ("metric", "id"))
@@ -246,7 +263,15 @@ def _items(folder: Path) -> dict[str, Items]:
     found: dict[str, Items] = {}
     for metric, names in order.items():
         rows = np.flatnonzero(belongs == places.get(metric, -1))
-        found[metric] = Items({name: columns[name][rows] for name in names}, ids[known[rows]].tolist())
+        told = about.get(metric, {"groups": [], "fixed": [], "contiguous": False})
+        groups = {name: table[f"group:{name}"].take(rows).to_pylist() for name in told["groups"]}
+        found[metric] = Items(
+            {name: columns[name][rows] for name in names},
+            ids[known[rows]].tolist(),
+            groups,
+            tuple(told["fixed"]),
+            told["contiguous"],
+        )
     return found
 
 

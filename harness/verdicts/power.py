@@ -1,8 +1,8 @@
 """What a comparison can see: its effect size, the difference it detects, and what a smaller one would take.
 
-`detects` is the distance from the bound that the verdict rule finds in 80 of 100 repetitions. Under the t
-interval that is a quantile of the noncentral t; items add their variance, which more seeds do not lower, so
-a difference may be out of reach of any number of seeds. The spread itself is estimated: told from three seeds,
+`detects` is the distance from the bound that the verdict rule finds in 80 of 100 repetitions, the seeds' spread
+being estimated in each. Items add their variance, which more seeds do not lower, so a difference may be out of
+reach of any number of seeds. The spread itself is estimated: told from three seeds,
 the answer is between a quarter and 1.75 times the truth in 90 of 100 sweeps (benchmarks/verdict.py).
 """
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, isfinite, log, nan, sqrt
 
 import numpy as np
 
 from harness.papers.statement import Contrast, Metric
+from harness.verdicts.intervals import quantile
 from harness.verdicts.stats import ITEMS, LEVEL, SEEDS, Cell, Interval, combine
 
 POWER = 0.8
@@ -23,12 +25,16 @@ MOST = 1000  # seeds; who needs more needs other means
 
 @dataclass(frozen=True)
 class Noise:
-    """What blurs a contrast: `seed`, the deviation of one seed's value, and `items`, the items' standard error."""
+    """What blurs a contrast: `seed`, the deviation of one seed's value, and `items`, the items' standard error.
+
+    `freedom` is what the items' error is known by: their number, or their groups', less one.
+    """
 
     seed: float
     items: float
     seeds: int
     number: int = 0  # of items
+    freedom: int = 0
 
     def error(self, seeds: int) -> float:
         """Return the standard error with this many seeds and the same items."""
@@ -45,33 +51,47 @@ def values(contrast: Contrast, metrics: Mapping[str, Metric], cells: Sequence[Ce
     return combine(contrast, metrics[contrast.metric].better, table)
 
 
-def noise(contrast: Contrast, interval: Interval, per_seed: np.ndarray) -> Noise | None:
+def noise(interval: Interval) -> Noise | None:
     """Return the noise an interval was made of, or None where there is no interval."""
-    from scipy.special import ndtri, stdtrit
-
-    low, high = interval.low, interval.high
-    if contrast.kind == "ratio":
-        low, high = (log(v) if v > 0 and isfinite(v) else nan for v in (low, high))
-    half = (high - low) / 2
-    if not half > 0 or not isfinite(half):
-        return None
-    if interval.rule == "items":
-        return Noise(0.0, half / float(ndtri((1 + LEVEL) / 2)), 1, interval.items)
-    error = half / float(stdtrit(interval.seeds - 1, (1 + LEVEL) / 2))
-    spread = float(per_seed.std(ddof=1))
-    items = sqrt(max(0.0, error**2 - spread**2 / interval.seeds)) if interval.items else 0.0
-    return Noise(spread, items, interval.seeds, interval.items)
+    blur = Noise(
+        interval.seed_error * sqrt(interval.seeds),
+        interval.item_error,
+        interval.seeds,
+        interval.items,
+        interval.freedom,
+    )
+    return blur if isfinite(interval.low) and blur.seed + blur.items > 0 else None
 
 
 def detects(found: Noise, seeds: int | None = None) -> float:
-    """Return the distance from the bound that is decided with 80 % power, with as many seeds or `seeds`."""
-    from scipy.special import nctdtrinc, ndtri, stdtrit
+    """Return the distance from the bound that is decided with 80 % power, with as many seeds or `seeds`.
 
+    The estimate must lie a half-width beyond the bound. It is normal; of the half-width the seeds' part, a chi
+    squared, is averaged over.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import chdtri, ndtr, ndtri
+
+    items = quantile(1 - LEVEL, found.freedom) * found.items if found.freedom else 1.96 * found.items
     if not found.seed:
-        return found.items * float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
+        return items + found.items * float(ndtri(POWER))
     seeds = seeds or found.seeds
-    asked = float(stdtrit(seeds - 1, (1 + LEVEL) / 2))
-    return found.error(seeds) * float(nctdtrinc(seeds - 1, 1 - POWER, asked))
+    error, freedom = found.error(seeds), seeds - 1
+    nodes, weights = _nodes()
+    squares = (quantile(1 - LEVEL, freedom) * found.seed) ** 2 / seeds * chdtri(freedom, nodes) / freedom
+    halves = np.sqrt(squares + items**2)
+
+    def missing(distance: float) -> float:
+        return POWER - float(weights @ ndtr((distance - halves) / error))
+
+    return float(brentq(missing, 0.0, float(halves.max()) + 5 * error))
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Return points of (0, 1) and weights to average over them."""
+    points, weights = np.polynomial.legendre.leggauss(64)
+    return (points + 1) / 2, weights / 2
 
 
 def seeds_for(distance: float, found: Noise) -> int | None:
@@ -92,18 +112,20 @@ def items_for(distance: float, found: Noise) -> int | None:
     return max(ITEMS, int(np.ceil(found.number * (detects(found) / distance) ** 2)))
 
 
-def effect(contrast: Contrast, interval: Interval, per_seed: np.ndarray, found: Noise | None) -> float:
-    """Return the difference (or log ratio) in units of its spread; NaN where none is defined.
+def effect(contrast: Contrast, interval: Interval, per_seed: np.ndarray) -> float:
+    """Return the difference (or log ratio) in units of its spread, up on the claimed side; NaN where none is defined.
 
     Over seeds Hedges' g of the paired values, over items Cohen's d. A level or a share has no "no effect".
     """
+    found = noise(interval)
     if found is None or contrast.kind not in ("difference", "ratio"):
         return nan
+    side = 1.0 if contrast.side == "above" else -1.0
     if interval.rule == "items":
         value = log(interval.value) if contrast.kind == "ratio" else interval.value
-        return value / (found.items * sqrt(interval.items))
+        return side * value / (found.items * sqrt(interval.items))
     freedom = len(per_seed) - 1
-    return float(per_seed.mean() / found.seed * (1 - 3 / (4 * freedom - 1))) if found.seed else nan
+    return side * float(per_seed.mean() / found.seed * (1 - 3 / (4 * freedom - 1))) if found.seed else nan
 
 
 def answer(
@@ -119,7 +141,7 @@ def answer(
     half of what is detected now is asked for. `whose` wish it was, "reported" or "asked", is kept.
     Distances of a ratio are factors.
     """
-    found = noise(contrast, interval, per_seed)
+    found = noise(interval)
     if found is None:
         return {"effect": None, "power": None}
     ratio = contrast.kind == "ratio"
@@ -131,13 +153,14 @@ def answer(
     )
     if not isfinite(target) or target == 0 or (ratio and not contrast.by > 0):
         target, half = now / 2, True
-    size = effect(contrast, interval, per_seed, found)
+    size = effect(contrast, interval, per_seed)
+    ahead = per_seed > 0 if contrast.side == "above" else per_seed < 0
     fixed = interval.rule == "items"
     return {
         "effect": {
             "size": size,
             "spread": "items" if fixed else "seeds",
-            "ahead": None if fixed else int((per_seed > 0).sum()),
+            "ahead": None if fixed else int(ahead.sum()),
         }
         if isfinite(size)
         else None,

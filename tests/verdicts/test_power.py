@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, isnan, log, sqrt
+from math import isnan, log, sqrt
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.papers.statement import Contrast, Metric, difference, level, ratio
+from harness.papers.statement import Contrast, Items, Metric, difference, level, ratio
 from harness.verdicts.power import Noise, answer, detects, effect, items_for, noise, seeds_for
-from harness.verdicts.stats import Interval, items_interval, seeds_interval
+from harness.verdicts.stats import Cell, Interval, estimate, seeds_interval
 
 GAP = difference("accuracy", "a", "b")
 
@@ -50,29 +50,71 @@ def test_half_the_distance_takes_four_times_the_items():
     assert items_for(detects(found) / 2, found) == pytest.approx(2000, abs=1)
 
 
-def test_the_noise_is_read_back_from_the_interval_it_made():
-    per_seed = np.array([0.1, 0.2, 0.4, 0.3])
-    draws = np.random.default_rng(0).normal(0, 0.07, 300)
-    interval = seeds_interval(per_seed, 0.0, draws)
-    found = noise(GAP, Interval(**{**vars(interval), "items": 250}), per_seed)
-    assert found.seed == pytest.approx(per_seed.std(ddof=1))
-    assert found.items == pytest.approx(draws.std(ddof=1), rel=1e-6)
-    assert noise(GAP, seeds_interval(per_seed), per_seed).items == 0
+def judged(contrast: Contrast, by_method: dict[str, np.ndarray], fixed: bool = False) -> Interval:
+    """Judge methods by (seeds, items) scores."""
+    ids = [str(i) for i in range(len(next(iter(by_method.values()))[0]))]
+    cells = [
+        Cell(m, "accuracy", dict(enumerate(x.mean(axis=1))), lambda x=x: items_of(x, ids), fixed)
+        for m, x in by_method.items()
+    ]
+    return estimate(contrast, {"accuracy": Metric("higher", "")}, cells)
+
+
+def items_of(scores: np.ndarray, ids: list[str]) -> dict[int, Items]:
+    return {seed: Items({"score": row}, ids) for seed, row in enumerate(scores)}
+
+
+def test_an_interval_tells_the_noise_it_was_made_of():
+    rng = np.random.default_rng(0)
+    a = rng.normal(0, 0.1, (4, 1)) + rng.normal(0, 1, 400)
+    b = np.zeros((4, 400))
+    interval = judged(GAP, {"a": a, "b": b})
+    found = noise(interval)
+    assert found.seed == pytest.approx(a.mean(axis=1).std(ddof=1))
+    assert found.items == pytest.approx(a.mean(axis=0).std() / 20, rel=0.1)
+    assert (found.seeds, found.number, found.freedom) == (4, 400, 399)
+    half = (interval.high - interval.low) / 2
+    t = scipy.stats.t.ppf(0.975, [3, 399])
+    assert half == pytest.approx(np.hypot(t[0] * found.seed / 2, t[1] * found.items))
+    assert noise(seeds_interval(a.mean(axis=1))).items == 0
 
 
 def test_hedges_g_by_hand():
     # mean 2, deviation 1, two degrees of freedom: 2 * (1 - 3/7)
     per_seed = np.array([1.0, 2.0, 3.0])
-    interval = seeds_interval(per_seed)
-    assert effect(GAP, interval, per_seed, noise(GAP, interval, per_seed)) == pytest.approx(2 * 4 / 7)
+    assert effect(GAP, seeds_interval(per_seed), per_seed) == pytest.approx(2 * 4 / 7)
+
+
+def test_the_effect_has_the_claims_sign():
+    fewer = ratio("accuracy", "a", than="b", at_most=1.0)
+    logs = np.log([0.5, 0.6, 0.55])
+    cells = [
+        Cell("a", "accuracy", {0: 0.5, 1: 0.6, 2: 0.55}),
+        Cell("b", "accuracy", {0: 1.0, 1: 1.0, 2: 1.0}),
+    ]
+    interval = estimate(fewer, {"accuracy": Metric("higher", "")}, cells)
+    said = answer(fewer, interval, logs)["effect"]
+    assert said["size"] > 0
+    assert said["ahead"] == 3
 
 
 def test_cohens_d_over_items_is_the_mean_in_units_of_an_items_spread():
     gaps = np.random.default_rng(1).normal(0.2, 1.0, 400)
-    draws = gaps[np.random.default_rng(2).integers(400, size=(2000, 400))].mean(axis=1)
-    interval = items_interval(gaps.mean(), draws, 400)
-    d = effect(GAP, interval, np.array([gaps.mean()]), noise(GAP, interval, np.array([gaps.mean()])))
+    interval = judged(GAP, {"a": gaps[None], "b": np.zeros((1, 400))}, fixed=True)
+    d = effect(GAP, interval, np.array([gaps.mean()]))
     assert d == pytest.approx(gaps.mean() / gaps.std(), rel=0.05)
+
+
+@pytest.mark.parametrize(("seeds", "of_seed", "of_item"), [(3, 0.05, 0.05), (3, 0.2, 0.05), (5, 0.05, 0.1)])
+def test_seeds_and_items_find_what_is_said_to_be_detected(seeds, of_seed, of_item):
+    """Repeated with the rule's own half-width, the items' error being known from 400 of them."""
+    distance = detects(Noise(of_seed, of_item, seeds, 400, 399))
+    rng = np.random.default_rng(seeds)
+    drawn = rng.normal(distance, of_seed, (4000, seeds))
+    mean = drawn.mean(axis=1) + rng.normal(0, of_item, 4000)
+    t = scipy.stats.t.ppf(0.975, [seeds - 1, 399])
+    half = np.hypot(t[0] * drawn.std(axis=1, ddof=1) / sqrt(seeds), t[1] * of_item)
+    assert np.mean(mean > half) == pytest.approx(0.8, abs=0.02)
 
 
 def test_a_level_has_no_effect_size_but_power():
@@ -83,22 +125,21 @@ def test_a_level_has_no_effect_size_but_power():
 
 
 def test_a_ratio_answers_in_factors_from_its_bound():
-    per_seed = np.log([1.30, 1.32, 1.35])
-    logs = seeds_interval(per_seed)
-    interval = Interval(
-        **{**vars(logs), "value": exp(logs.value), "low": exp(logs.low), "high": exp(logs.high)}
-    )
+    over, under = np.array([1.30, 1.32, 1.35]), np.array([1.0, 1.0, 1.0])
+    cells = [Cell(m, "accuracy", dict(enumerate(x))) for m, x in (("a", over), ("b", under))]
     contrast = ratio("accuracy", "a", than="b", at_least=1.1)
-    said = answer(contrast, interval, per_seed, wanted=1.21)
+    interval = estimate(contrast, {"accuracy": Metric("higher", "")}, cells)
+    said = answer(contrast, interval, np.log(over), wanted=1.21)
     assert said["power"]["target"] == pytest.approx(1.1)
     assert said["power"]["target_is"] == "reported"
-    assert log(said["power"]["detects"]) == pytest.approx(detects(Noise(float(per_seed.std(ddof=1)), 0.0, 3)))
+    relative = float(over.std(ddof=1) / over.mean())
+    assert log(said["power"]["detects"]) == pytest.approx(detects(Noise(relative, 0.0, 3)))
 
 
 def test_without_an_interval_there_is_nothing_to_say():
     assert answer(GAP, seeds_interval([0.1, 0.2]), np.array([0.1, 0.2])) == {"effect": None, "power": None}
     assert answer(GAP, seeds_interval([0.1] * 3), np.array([0.1] * 3)) == {"effect": None, "power": None}
-    assert isnan(effect(GAP, Interval(0.1), np.array([0.1]), None))
+    assert isnan(effect(GAP, Interval(0.1), np.array([0.1])))
 
 
 @settings(max_examples=30, deadline=None)
