@@ -144,6 +144,9 @@ def compare(
     results: Results = Path("results"),
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be repeated.")] = None,
     detect: Annotated[float, typer.Option(help="Say how many seeds this difference needs.")] = float("nan"),
+    margin: Annotated[
+        float, typer.Option(help="The smallest difference worth having, of the one --metric.")
+    ] = float("nan"),
     from_: Annotated[str, typer.Option("--from", help="Take the runs of this MLflow tracking URI.")] = "",
     json_: Json = False,
 ) -> None:
@@ -153,7 +156,8 @@ def compare(
     """
     from harness.commands.compare import show_compare
 
-    raise SystemExit(show_compare(a, b, results.expanduser().resolve(), from_, metric or [], detect, json_))
+    folder = results.expanduser().resolve()
+    raise SystemExit(show_compare(a, b, folder, from_, metric or [], detect, margin, json_))
 
 
 def papers(

@@ -74,13 +74,13 @@ PAPER = Paper(
             "Toy stays flat at eight times its length",
             ratio("perplexity_8L", "toy", over="perplexity_1L", at_most=1.05),
             "Table 1",
-            Reported(0.98, "L = 512", "Table 1", Seen.PAPER),
+            Reported(0.98, "L = 512", "Table 1", Seen.PAPER, same=True),
         ),
         Claim(
             "Plain breaks where toy does not",
             ratio("perplexity_8L", "plain", than="toy", at_least=1.3),
             "Table 1",
-            Reported(2.67, "L = 512", "Table 1", Seen.TRANSCRIPTION),
+            Reported(2.67, "L = 512", "Table 1", Seen.TRANSCRIPTION, same=True),
         ),
         Claim(
             "Toy answers better than chance",

@@ -120,7 +120,7 @@ def test_a_strangers_paper_is_built_installed_checked_swept_reported_and_removed
     assert [method["seeds"] for method in card["methods"]] == [[0, 1, 2]] * 3
     for claim in card["claims"]:
         assert claim["verdict"] in ("holds", "fails", "open")
-        assert claim["low"] < claim["difference"] < claim["high"]
+        assert claim["low"] < claim["value"] < claim["high"]
     assert "With wrong labels" in (fresh.folder / "results" / "reports" / "mixup.html").read_text()
 
     # Removed: its name is unknown again, and the harness goes on.
@@ -174,5 +174,5 @@ def test_the_plugin_page_followed_word_by_word_ends_in_a_verdict(fresh, text):
     assert claim["text"].startswith("Gates lower perplexity")
     assert claim["seeds"] == 3
     assert claim["verdict"] in ("holds", "fails", "open")
-    assert claim["low"] < claim["difference"] < claim["high"]
+    assert claim["low"] < claim["value"] < claim["high"]
     assert (fresh.folder / "results" / "reports" / "gated_ngram.html").exists()

@@ -18,7 +18,14 @@ from harness.verdicts.rows import Damage, select
 
 
 def show_compare(
-    a: str, b: str, results: Path, uri: str, metrics: Sequence[str], detect: float, as_json: bool
+    a: str,
+    b: str,
+    results: Path,
+    uri: str,
+    metrics: Sequence[str],
+    detect: float,
+    margin: float,
+    as_json: bool,
 ) -> int:
     """Compare two selections of runs: print it, write JSON and one HTML page.
 
@@ -44,7 +51,7 @@ def show_compare(
     if unknown:
         every = {m for paper in papers.values() for m in paper.metrics}
         raise UsageError(f"no metric is named {unknown[0]!r}: {nearest(unknown[0], every)}")
-    found = {"a": a, "b": b, **compare(one, other, papers, metrics, detect), "damaged": damage.told}
+    found = {"a": a, "b": b, **compare(one, other, papers, metrics, detect, margin), "damaged": damage.told}
     refused = [pair for pair in found["pairs"] if pair["refused"]]
     if len(refused) == len(found["pairs"]):
         pair = refused[0]

@@ -15,6 +15,7 @@ from harness.reports.text import to_markdown, to_terminal
 from harness.runs.files import as_text, write_text
 from harness.runs.provenance import stale
 from harness.runs.results import Record
+from harness.verdicts.register import NAME, entered
 from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
 
@@ -32,7 +33,7 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
     folder = results / "reports"
     for plugin, records in ended(papers, results, uri, damage):
         assert plugin.paper is not None
-        found = judge(plugin.name, plugin.paper, records, stale)
+        found = entered(judge(plugin.name, plugin.paper, records, stale), results / NAME)
         cards += found
         every += records
         names.append(plugin.name)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, nearest
+from harness.numbers import number
 from harness.papers.plugins import _problems
+from harness.verdicts.claims import reaches
 
 HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "mlflow")
 IMPORT_SECONDS = 0.2  # of processor time beyond the harness's own; 30 ms is usual
@@ -36,6 +38,7 @@ def statements(plugin: Any) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "claims, metrics, budgets and baseline fit together", lambda: _fits(plugin.paper)
     yield "every setting is documented and typed", lambda: _documented(plugin.paper)
     yield "baselines are tuned as far as methods are", lambda: _tuned_alike(plugin.paper)
+    yield "the paper's own numbers bear its claims out", lambda: _borne_out(plugin.paper)
 
 
 def _light(plugin: Any) -> str:
@@ -94,6 +97,19 @@ def _tuned_alike(paper: Any) -> str:
         return ""
     plain = [name for name, m in paper.methods.items() if m.baseline and not m.tune and not m.deterministic]
     return f"give {', '.join(plain)} a grid of the same size in tune" if plain else ""
+
+
+def _borne_out(paper: Any) -> str:
+    """A number said to be a claim's own quantity lies on the claimed side; only others' claims may not."""
+    for claim in paper.claims:
+        theirs = claim.reported
+        if theirs and theirs.same and not claim.counter and not reaches(claim.contrast, theirs.value):
+            asked = f"{'above' if claim.contrast.side == 'above' else 'below'} {number(claim.contrast.by)}"
+            return (
+                f"the claim {claim.text!r} asks to be {asked} and quotes {number(theirs.value)} as the same quantity: "
+                "state another bound, quote its own number, or leave out same=True"
+            )
+    return ""
 
 
 def composes(plugin: Any) -> str:

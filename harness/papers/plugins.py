@@ -238,12 +238,15 @@ def _problems(paper: Any) -> Iterable[str]:
     if len({_product(g) for g in grids}) > 1:
         yield "its tuning grids differ in size: give each tuned method as many settings"
     for claim in paper.claims:
-        for name in claim.contrast.methods:
-            if name not in paper.methods:
-                yield f"the claim {claim.text!r} names no method {name!r}: {nearest(name, paper.methods)}"
-        for name in claim.contrast.metrics:
-            if name not in paper.metrics:
-                yield f"the claim {claim.text!r} names no metric {name!r}: {nearest(name, paper.metrics)}"
+        for contrast in filter(None, (claim.contrast, claim.control)):
+            for name in contrast.methods:
+                if name not in paper.methods:
+                    yield f"the claim {claim.text!r} names no method {name!r}: {nearest(name, paper.methods)}"
+            for name in contrast.metrics:
+                if name not in paper.metrics:
+                    yield f"the claim {claim.text!r} names no metric {name!r}: {nearest(name, paper.metrics)}"
+        if claim.margin is not None and not claim.margin > 0:
+            yield f"the claim {claim.text!r} has the margin {claim.margin}: give a difference above 0"
 
 
 def _product(sizes: tuple[int, ...]) -> int:

@@ -12,7 +12,7 @@ from harness.papers.statement import Figure
 from harness.reports import figures
 from harness.reports.braille import plot
 from harness.reports.figures import Line
-from harness.reports.phrases import effect, power
+from harness.reports.phrases import better, by_seed, effect, power
 from harness.reports.text import plain
 from harness.runs.results import Record
 
@@ -53,13 +53,38 @@ def verdict_of(metric: Mapping[str, Any]) -> str:
         return "refused"
     if metric["low"] is None:
         return metric["reason"] or WHO["open"]
-    return WHO[metric["verdict"]] + (", survives Holm" if metric["holm"] else "")
+    return _who(metric) + (", survives Holm" if metric["holm"] else "")
 
 
-def basis(metric: Mapping[str, Any]) -> str:
-    """Return the sentences on effect size and power of a metric's comparison."""
+def _who(metric: Mapping[str, Any]) -> str:
+    equal = metric["equivalence"]
+    if metric["verdict"] == "open" and equal and equal["within"]:
+        return f"no difference worth {number(equal['margin'])}"
+    return WHO[metric["verdict"]]
+
+
+def basis(metric: Mapping[str, Any], cost: Mapping[str, Any] | None = None) -> str:
+    """Return the sentences on margin and cost, effect size, seeds and power of a metric's comparison."""
     claim = {**metric, "kind": "difference"}
-    return " ".join(f"{sentence}." for sentence in (effect(claim), power(claim)) if sentence)
+    known = (by_seed(claim), better(claim, "A is ahead")) if metric["low"] is not None else ("", "")
+    sentences = (worth(metric, cost), effect(claim), *known, power(claim))
+    return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences if sentence)
+
+
+def worth(metric: Mapping[str, Any], cost: Mapping[str, Any] | None) -> str:
+    """Say whether A is not worse than B by more than the margin, and at what cost; empty without a margin."""
+    equal = metric["equivalence"]
+    if not equal:
+        return ""
+    at = ""
+    if cost and cost["b"]:
+        kind = {"train": "training", "evaluate": "evaluation"}[cost["cost"]]
+        at = f" at {number(100 * cost['a'] / cost['b'])} % of the cost in seconds of {kind}"
+    margin = f"{number(equal['margin'])}{' ' + metric['unit'] if metric['unit'] else ''}"
+    least = f"90 % interval [{number(equal['low'])}, {number(equal['high'])}]"
+    if equal["not_worse"]:
+        return f"A is not worse by more than {margin},{at or ' the cost is not known'} ({least})"
+    return f"that A is not worse by more than {margin} is not shown{',' + at if at else ''} ({least})"
 
 
 def to_terminal(found: Mapping[str, Any], records: Sequence[Record], console: Console) -> None:
@@ -91,7 +116,7 @@ def to_terminal(found: Mapping[str, Any], records: Sequence[Record], console: Co
                 plain(f"{name} {arrow}"),
                 plain(plus_minus(metric["a"])),
                 plain(plus_minus(metric["b"])),
-                plain(span(metric["difference"], metric["low"], metric["high"])),
+                plain(span(metric["value"], metric["low"], metric["high"])),
                 plain(verdict_of(metric), {"a": "bold green", "b": "bold red"}.get(metric["verdict"], "")),
             )
         console.print(table)
@@ -99,7 +124,7 @@ def to_terminal(found: Mapping[str, Any], records: Sequence[Record], console: Co
             if metric["refused"]:
                 console.print(plain(f"{name} is refused: {metric['refused']}", "yellow"))
             if basis(metric) and len(pair["metrics"]) <= 3:
-                console.print(plain(f"{name}: {basis(metric)}"))
+                console.print(plain(f"{name}: {basis(metric, pair['cost'])}"))
         if len(found["pairs"]) == 1:
             for figure, lines in curves(pair, records)[:SHOWN]:
                 console.print(plot(figure.y, lines, width=max(20, min(72, console.width - 14))))
@@ -132,5 +157,6 @@ def to_html(found: Mapping[str, Any], records: Sequence[Record]) -> str:
         "span": span,
         "basis": basis,
         "verdict_of": verdict_of,
+        "who": _who,
     }
     return page("compare.html.jinja", found=found, parts=parts, settings=settings, WHO=WHO, **words)

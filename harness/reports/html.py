@@ -18,9 +18,10 @@ from harness.runs.results import Record
 FOLDER = Path(__file__).parent
 WORDS: tuple[Callable[..., Any], ...] = (  # what the template says things with
     *(number, plus_minus),
-    *(phrases.bound, phrases.claimed, phrases.counts, phrases.fronts, phrases.judged_on, phrases.ours),
-    *(phrases.place, phrases.quantity, phrases.rank, phrases.said, phrases.setting, phrases.strength),
-    *(phrases.tally, phrases.theirs, phrases.troubles, phrases.why),
+    *(phrases.asked, phrases.by_seed, phrases.claimed, phrases.counted, phrases.counts, phrases.flags),
+    *(phrases.fronts, phrases.judged_on, phrases.ours, phrases.place, phrases.quantity, phrases.rank),
+    *(phrases.said, phrases.setting, phrases.stance, phrases.strength, phrases.tally, phrases.theirs),
+    *(phrases.told, phrases.troubles, phrases.why),
 )
 
 
@@ -36,6 +37,7 @@ def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] =
         strip=strip,
         NOTHING=phrases.NOTHING,
         SIGNS=phrases.SIGNS,
+        KINDS=phrases.KINDS,
         **{word.__name__: word for word in WORDS},
     )
 
@@ -58,10 +60,11 @@ def page(template: str, **values: Any) -> str:
 def filters(scorecards: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return what a reader may filter by; the page hides by number, so no name reaches its style sheet."""
     seeds = {seed for card in scorecards for method in card["methods"] for seed in method["seeds"]}
+    said = {claim["verdict"] for card in scorecards for claim in card["claims"]}
     return {
         "paper": list(dict.fromkeys(card["paper"] for card in scorecards)),
         "budget": list(dict.fromkeys(card["budget"] for card in scorecards)),
-        "verdict": list(phrases.SIGNS) if scorecards else [],
+        "verdict": [word for word in phrases.SIGNS if word in said],
         "seed": sorted(seeds),
     }
 
@@ -104,7 +107,7 @@ def _scatter(cost: Mapping[str, Any], card: Mapping[str, Any]) -> Figure:
 
 def strip(claim: Mapping[str, Any]) -> dict[str, float] | None:
     """Return where an interval, its estimate and the bound lie on a strip, in percent of its width."""
-    value, low, high, by = (claim[key] for key in ("difference", "low", "high", "by"))
+    value, low, high, by = (claim[key] for key in ("value", "low", "high", "by"))
     if value is None or low is None or high is None:
         return None
     least, most = min(low, by), max(high, by)

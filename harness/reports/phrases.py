@@ -1,7 +1,8 @@
 """A scorecard in words: the phrases that the terminal, Markdown, the page and every drawing share.
 
-Numbers show what is known: an interval is printed to two digits of its half width, a paper's number
-only with its source and how we know it, and no method is called best while another one ties with it.
+Numbers show what is known: an interval is printed to two digits of its half width, a paper's number only
+where it is of the claim's own quantity, with its source and how we know it, and no method is called best
+while another one ties with it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,36 @@ from typing import Any
 from harness.numbers import number, ordinal, span
 
 NOTHING = "There is no run to judge yet. Start with: harness run -m +experiment=quickstart"
-SIGNS = {"holds": "✓", "fails": "✗", "open": "?"}
+SIGNS = {
+    "holds": "✓",
+    "fails": "✗",
+    "no difference": "=",
+    "open": "?",
+    "not tested": "–",
+    "cannot be shown here": "!",
+}
+SEEN = {"paper": "read in the paper", "code": "from its code", "transcription": "from a transcription"}
+ORIGINS = {
+    "paper": "from the paper",
+    "interest": "the smallest difference worth having",
+    "prototype": "from a prototype of this experiment",
+}
+KINDS = {  # of claims, counted apart: one and many
+    "paper": ("claim of the paper", "claims of the paper"),
+    "counter": ("claim against it", "claims against it"),
+    "control": ("control", "controls"),
+}
+
+BOUND = (
+    "kind",
+    "metric",
+    "method",
+    "than",
+    "over",
+    "of",
+    "by",
+    "side",
+)  # what a claim asks, but for its words
 
 Card = Mapping[str, Any]
 
@@ -41,21 +71,52 @@ def bound(claim: Card) -> str:
     return f"{'>' if claim['side'] == 'above' else '<'} {number(claim['by'])}"
 
 
+def asked(claim: Card) -> str:
+    """Return what a claim asks, and where its margin is from: `> 1.3 (from the paper)`."""
+    found = claim["bound"]
+    if found:
+        data = f" on {found['data']}" if found["data"] else ""
+        return f"{bound(claim)} ({ORIGINS[found['origin']]}{data})"
+    sign = {"difference": 0, "ratio": 1}.get(claim["kind"])
+    return bound(claim) if claim["by"] == sign else f"{bound(claim)} (origin not stated)"
+
+
 def ours(claim: Card) -> str:
     """Return the measured number with its interval."""
-    return span(claim["difference"], claim["low"], claim["high"])
+    return span(claim["value"], claim["low"], claim["high"])
+
+
+def by_seed(claim: Card) -> str:
+    """Return the number of each seed, in their order; empty where there is none or one."""
+    known = [number(value) for _, value in claim["by_seed"]]
+    return f"by seed {' · '.join(known)}" if len(known) > 1 else ""
 
 
 def theirs(claim: Card) -> str:
-    """Return the paper's number with source and how we know it; only a direction if from memory."""
+    """Return the paper's number with source and how we know it, where it is of the claim's own quantity.
+
+    Of another quantity no number is shown (`told` has its words); of one known from memory the direction.
+    """
     reported = claim["reported"]
     if reported is None:
         return "no number"
-    if "value" not in reported:
+    if reported["seen"] == "memory":
         direction = f"better than {claim['than']}" if claim["kind"] == "difference" else bound(claim)
         return f"{direction} (direction only: the number is known from memory)"
-    known = {"paper": "read in the paper", "code": "from its code", "transcription": "from a transcription"}
-    return f"{number(reported['value'])} ({reported['source']}, {known[reported['seen']]})"
+    if "value" not in reported:
+        return f"another quantity ({reported['source']})"
+    return f"{number(reported['value'])} ({reported['source']}, {SEEN[reported['seen']]})"
+
+
+def told(claim: Card) -> str:
+    """Say in words what the paper measured: the setting of its number, or that it is another quantity."""
+    reported = claim["reported"]
+    if reported is None:
+        return ""
+    if "value" in reported or reported["seen"] == "memory":
+        return str(reported["setting"])
+    source = f"{reported['source']}, {SEEN[reported['seen']]}"
+    return f"The paper measured another quantity: {reported['setting']} ({source})"
 
 
 def basis(claim: Card) -> str:
@@ -72,10 +133,72 @@ def basis(claim: Card) -> str:
 
 
 def why(claim: Card) -> str:
-    """Return the reason of a verdict as a sentence, and what its interval rests on."""
+    """Return the reason of a verdict in sentences, and what its interval rests on."""
+    sentences = [_reason(claim), beside_the_paper(claim), basis(claim), *notes(claim)]
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
+
+
+def _reason(claim: Card) -> str:
+    control, equal = claim["control"], claim["equivalence"]
+    if claim["verdict"] == "cannot be shown here":
+        word = {"fails": "fails", "open": "is open"}.get(control["verdict"], "was not tested")
+        shown = span(control["value"], control["low"], control["high"])
+        here = f", is {shown}" if control["value"] is not None else ""
+        return f"Its control {word}: {quantity(control)}, asked {bound(control)}{here}"
     reason = claim["reason"]
-    sentence = reason[:1].upper() + reason[1:] if reason.startswith(("the ", "all ", "a ")) else reason
-    return f"{sentence}. {basis(claim)}{'.' if basis(claim) else ''}".strip()
+    if equal and equal["within"]:
+        between = f"[{number(equal['low'])}, {number(equal['high'])}]"
+        reason += f"; the 90 % interval {between} holds no difference worth {number(claim['margin'])}"
+    return reason[:1].upper() + reason[1:] if reason.startswith(("the ", "all ", "a ")) else reason
+
+
+def beside_the_paper(claim: Card) -> str:
+    """Say that an undecided interval excludes the paper's own size; empty where it does not."""
+    value = (claim["reported"] or {}).get("value")
+    if claim["verdict"] not in ("open", "no difference") or value is None or claim["low"] is None:
+        return ""
+    if claim["low"] <= value <= claim["high"]:
+        return ""
+    end = f"at most {number(claim['high'])}" if value > claim["high"] else f"at least {number(claim['low'])}"
+    return f"The paper's own {number(value)} is excluded: here it is {end}"
+
+
+def notes(claim: Card) -> list[str]:
+    """Return the sentences behind a verdict's marks: a test that is none, and seeds far from the others."""
+    found, registered = claim["bound"] or {}, claim.get("registered") or {}
+    lines = []
+    if found.get("seen"):
+        lines.append("Not an independent test: the prototype that set the bound saw these data")
+    if was := registered.get("was"):
+        before = f"{quantity(was)} {bound(was)}"
+        words = f", “{was['text']}”" if was["text"] != claim["text"] else ""
+        lines.append(f"Changed after data: registered on {registered['date']} as {before}{words}")
+    if registered.get("late"):
+        lines.append("Not an independent test: the claim was added after the values of these runs were seen")
+    first, now = registered.get("seeds", []), [seed for seed, _ in claim["by_seed"]]
+    if first and set(first) < set(now):
+        lines.append(f"Seeds were added after a look at {len(first)} of them")
+    for one in claim.get("far", []):
+        who = f"{one['metric']} of {one['method']} with seed {one['seed']}"
+        lines.append(
+            f"{who} lies far from its other seeds: {number(one['value'])}, median {number(one['median'])}"
+        )
+    return lines
+
+
+def flags(claim: Card) -> list[str]:
+    """Return the few words that belong to a verdict wherever it is told."""
+    found, registered = claim["bound"] or {}, claim.get("registered") or {}
+    independent = not found.get("seen") and not registered.get("late")
+    was = registered.get("was")
+    seeds = sorted({one["seed"] for one in claim.get("far", [])})
+    return [
+        *(["survives Holm"] if claim["holm"] else []),
+        *(["not as the paper's"] if beside_the_paper(claim) else []),
+        *(["bound changed after data"] if was and any(was[k] != claim[k] for k in BOUND) else []),
+        *([] if independent else ["not an independent test"]),
+        *([f"seed {', '.join(map(str, seeds))} far from the others"] if seeds else []),
+    ]
 
 
 def effect(claim: Card) -> str:
@@ -83,10 +206,18 @@ def effect(claim: Card) -> str:
     found = claim.get("effect")
     if not found:
         return ""
-    if found["spread"] == "items":
-        return f"Effect size {number(found['size'])} (d over items)"
-    ahead = f"above zero with {found['ahead']} of {claim['seeds']} seeds"
-    return f"Effect size {number(found['size'])} (g over seeds), {ahead}"
+    return f"Effect size {number(found['size'])} ({'d over items' if found['spread'] == 'items' else 'g over seeds'})"
+
+
+def better(claim: Card, where: str = "On the claimed side of the bound") -> str:
+    """Say with how many seeds the bound is reached, and how likely another seed is to; empty without seeds."""
+    found = claim["better"]
+    if not found or found["of"] < 2:
+        return ""
+    share, low, high = (number(v) for v in (found["seeds"] / found["of"], found["low"], found["high"]))
+    middle = claim["middle"]
+    half = f"; mean of the middle half of the seeds {number(middle)}" if middle is not None else ""
+    return f"{where} with {found['seeds']} of {found['of']} seeds: P(better) {share} [{low}, {high}]{half}"
 
 
 def power(claim: Card) -> str:
@@ -112,28 +243,55 @@ def power(claim: Card) -> str:
 
 
 def strength(claim: Card) -> str:
-    """Return effect size and power as sentences; empty without an interval."""
-    return " ".join(f"{sentence}." for sentence in (effect(claim), power(claim)) if sentence)
+    """Return effect size, seeds and power as sentences; empty without an interval."""
+    sentences = (effect(claim), better(claim) if claim["low"] is not None else "", power(claim))
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
 def said(card: Card, claim: Card) -> str:
     """Return the verdict, with its scale where that is not the paper's."""
-    at = "" if card["budget"] == "full" or claim["verdict"] == "open" else f" at {card['budget']} scale"
-    return claim["verdict"] + at
+    word = claim["verdict"]
+    if word == "no difference":
+        word += f" worth {number(claim['margin'])}"
+    decided = claim["verdict"] in ("holds", "fails", "no difference")
+    return word + (f" at {card['budget']} scale" if decided and card["budget"] != "full" else "")
 
 
-def counts(card: Card) -> dict[str, int]:
-    """Return how many claims hold, fail and are open."""
-    return {word: sum(claim["verdict"] == word for claim in card["claims"]) for word in SIGNS}
+def stance(claim: Card) -> str:
+    """Say whose sentence it is where it is not the paper's own claim."""
+    if claim["is_control"]:
+        return "a control: its sign is known"
+    return "a claim against the paper" if claim["counter"] else ""
+
+
+def counts(card: Card) -> dict[str, dict[str, int]]:
+    """Return how many claims have each verdict: the paper's own, those against it, and controls apart."""
+    kinds: dict[str, dict[str, int]] = {kind: dict.fromkeys(SIGNS, 0) for kind in KINDS}
+    for claim in card["claims"]:
+        kinds["control" if claim["is_control"] else "counter" if claim["counter"] else "paper"][
+            claim["verdict"]
+        ] += 1
+    return kinds
+
+
+def counted(found: Mapping[str, int]) -> str:
+    """Return the counts of one kind of claim: `3 hold, 1 fails, 2 open`; a dash where there is none."""
+    forms = {"holds": "hold", "fails": "fail"}
+    if not sum(found.values()):
+        return "–"
+    return ", ".join(
+        f"{n} {word if n == 1 else forms.get(word, word)}"
+        for word, n in found.items()
+        if n or word == "holds"
+    )
 
 
 def tally(card: Card) -> str:
-    """Return the counts as a sentence: `3 of 5 claims hold, 1 fails, 1 is open`."""
-    n = counts(card)
-    verbs = ("holds" if n["holds"] == 1 else "hold"), ("fails" if n["fails"] == 1 else "fail")
-    claims = "claim" if len(card["claims"]) == 1 else "claims"
-    still = f"{n['open']} {'is' if n['open'] == 1 else 'are'} open"
-    return f"{n['holds']} of {len(card['claims'])} {claims} {verbs[0]}, {n['fails']} {verbs[1]}, {still}"
+    """Return the counts as sentences: `8 claims of the paper: 0 hold, 3 open, 5 not tested`, each kind apart."""
+    found = {kind: (sum(n.values()), counted(n)) for kind, n in counts(card).items()}
+    return ". ".join(
+        f"{total} {KINDS[kind][total != 1]}: {words}" for kind, (total, words) in found.items() if total
+    )
 
 
 def changed(card: Card) -> str:
@@ -163,7 +321,7 @@ def judged_on(card: Card) -> str:
 
 def place(card: Card, metric: str, method: str) -> str:
     """Return the place of a method on a metric, "1st" or "1st–3rd" where the rule cannot tell; "" if unknown."""
-    first, last = card.get("ranks", {}).get(metric, {}).get(method, (0, 0))
+    first, last = card.get("places", {}).get(metric, {}).get(method, (0, 0))
     if not first:
         return ""
     return ordinal(first) if first == last else f"{ordinal(first)}–{ordinal(last)}"

@@ -18,11 +18,25 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.reports.figures import draw
-from harness.reports.phrases import bound, counts, judged_on, ours, said, setting, theirs
+from harness.reports.phrases import (
+    asked,
+    counted,
+    counts,
+    flags,
+    judged_on,
+    ours,
+    said,
+    setting,
+    stance,
+    tally,
+    theirs,
+)
 from harness.runs.files import write_json, write_text
 from harness.runs.provenance import stale
+from harness.verdicts.register import NAME, entered
 from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
+from harness.verdicts.stored import read_cards
 
 
 def publish(results: Path, root: Path) -> list[Path]:
@@ -60,6 +74,7 @@ def publish(results: Path, root: Path) -> list[Path]:
             raise HarnessError(
                 f"{plugin.name} read {lies}, a path of this machine: set HARNESS_DATA to the folder of the data sets"
             )
+        cards = entered(cards, root / "results" / "scorecard" / NAME)
         path = root / "results" / "scorecard" / f"{plugin.name}.json"
         write_json(path, cards)
         written.append(path)
@@ -67,11 +82,7 @@ def publish(results: Path, root: Path) -> list[Path]:
             picture = root / "results" / "scorecard" / f"{plugin.name}-{index + 1}.svg"
             draw(figure, cards[0], picture)
             written.append(picture)
-    cards = [
-        card
-        for path in sorted((root / "results" / "scorecard").glob("*.json"))
-        for card in json.loads(path.read_text(encoding="utf-8"))
-    ]
+    cards = read_cards(root / "results" / "scorecard")
     for path in (root / "README.md", root / "results" / "README.md"):
         write_text(path, with_table(path.read_text(encoding="utf-8"), cards))
         written.append(path)
@@ -108,7 +119,9 @@ def short(cards: Sequence[dict[str, Any]]) -> str:
         (
             "paper",
             "data",
-            "claims held / failed / open",
+            "its claims",
+            "claims against it",
+            "controls",
             "the first claim",
             "the paper",
             "here [95 %]",
@@ -116,13 +129,12 @@ def short(cards: Sequence[dict[str, Any]]) -> str:
         )
     ]
     for card in cards:
-        n = counts(card)
-        tally = f"{n['holds']} / {n['fails']} / {n['open']}"
         first = card["claims"][0]
         link = f"[{card['paper']}](plugins/{card['paper']}/README.md)"
-        number = "no number" if not (first["reported"] or {}).get("value") else theirs(first).split(" (")[0]
+        number = theirs(first).split(" (")[0]
+        kinds = [counted(n) for n in counts(card).values()]
         rows.append(
-            (link, judged_on(card), tally, first["text"], number, ours(first), f"**{said(card, first)}**")
+            (link, judged_on(card), *kinds, first["text"], number, ours(first), _verdict(card, first))
         )
     return "\n".join([*_lines(rows), "", *_made(cards)]) + "\n"
 
@@ -132,22 +144,25 @@ def whole(cards: Sequence[dict[str, Any]]) -> str:
     head = ("claim", "the paper", "here [95 %]", "asked", "verdict", "seeds × items")
     lines: list[str] = []
     for card in cards:
-        n = counts(card)
         lines += [
             f"### {card['paper']}: {card['title']}",
             "",
-            f"{n['holds']} hold, {n['fails']} fail, {n['open']} are open. {setting(card)}.",
+            f"{tally(card)}. {setting(card)}.",
             "",
             f"    {card['command']}",
             "",
         ]
         rows: list[tuple[Any, ...]] = [head]
         for claim in card["claims"]:
-            counted = f"{claim['seeds']} × {claim['items']:,}" if claim["items"] else claim["seeds"]
-            number = theirs(claim), ours(claim), bound(claim)
-            rows.append((claim["text"], *number, f"**{said(card, claim)}**", counted))
+            pairs = f"{claim['seeds']} × {claim['items']:,}" if claim["items"] else claim["seeds"]
+            text = claim["text"] + (f" ({stance(claim)})" if stance(claim) else "")
+            rows.append((text, theirs(claim), ours(claim), asked(claim), _verdict(card, claim), pairs))
         lines += [*_lines(rows), ""]
     return "\n".join([*lines, *_made(cards)]) + "\n"
+
+
+def _verdict(card: dict[str, Any], claim: dict[str, Any]) -> str:
+    return ", ".join([f"**{said(card, claim)}**", *flags(claim)])
 
 
 def _lines(rows: Sequence[Sequence[Any]]) -> list[str]:

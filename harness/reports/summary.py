@@ -11,6 +11,7 @@ from harness.runs.files import write_json, write_text
 from harness.runs.journal import read_journal
 from harness.runs.provenance import stale
 from harness.runs.results import read_record
+from harness.verdicts.register import NAME, entered
 from harness.verdicts.scorecard import judge
 
 DESCRIPTION = 5000  # characters that MLflow keeps of a tag
@@ -25,7 +26,7 @@ def summary(journal: Path, paper: str) -> list[Path]:
     assert plugin.paper is not None
     folders = dict.fromkeys(line["folder"] for line in read_journal(journal) if line["paper"] == paper)
     records = [record for folder in folders if (record := read_record(Path(folder)))]
-    cards = judge(paper, plugin.paper, records, stale)
+    cards = entered(judge(paper, plugin.paper, records, stale), journal.parent.parent / NAME)
     if not cards:
         return []
     folder = journal.with_suffix("") / paper

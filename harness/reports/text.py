@@ -12,8 +12,10 @@ from harness.reports.phrases import (
     NOTHING,
     SIGNS,
     Card,
-    bound,
+    asked,
+    by_seed,
     claimed,
+    flags,
     fronts,
     ours,
     place,
@@ -21,9 +23,11 @@ from harness.reports.phrases import (
     rank,
     said,
     setting,
+    stance,
     strength,
     tally,
     theirs,
+    told,
     troubles,
     why,
 )
@@ -49,13 +53,15 @@ def to_terminal(cards: Sequence[Card], console: Console) -> None:
         for title in ("claim", "the paper", "here [95 %]", "verdict", "why"):
             claims.add_column(title, overflow="fold")
         for claim in card["claims"]:
-            against = "\n(a claim against the paper)" if claim["counter"] else ""
-            marked = "\nsurvives Holm" if claim["holm"] else ""
+            whose = f"({stance(claim)})" if stance(claim) else ""
             claims.add_row(
-                plain(f"{claim['text']}{against}"),
+                plain(_stacked(claim["text"], whose)),
                 plain(theirs(claim)),
-                plain(f"{ours(claim)}\nasked {bound(claim)}"),
-                plain(f"{SIGNS[claim['verdict']]} {said(card, claim)}{marked}", _style(claim["verdict"])),
+                plain(_stacked(ours(claim), f"asked {asked(claim)}", by_seed(claim))),
+                plain(
+                    _stacked(f"{SIGNS[claim['verdict']]} {said(card, claim)}", *flags(claim)),
+                    _style(claim["verdict"]),
+                ),
                 plain(f"{why(claim)} {power(claim) if claim['verdict'] == 'open' else ''}".strip()),
             )
         console.print(claims)
@@ -64,6 +70,10 @@ def to_terminal(cards: Sequence[Card], console: Console) -> None:
             console.print(plain(f"Pareto front {fronts(card)}", "dim"))
         for line in troubles(card):
             console.print(plain(line, "yellow"))
+
+
+def _stacked(*lines: str) -> str:
+    return "\n".join(line for line in lines if line)
 
 
 def _methods(card: Card, columns: int) -> Any:
@@ -102,7 +112,9 @@ def plain(text: str, style: str = "") -> Text:
 
 
 def _style(verdict: str) -> str:
-    return {"holds": "bold green", "fails": "bold red", "open": "bold yellow"}[verdict]
+    return {"holds": "bold green", "fails": "bold red", "no difference": "bold cyan"}.get(
+        verdict, "bold yellow"
+    )
 
 
 def to_markdown(cards: Sequence[Card]) -> str:
@@ -115,11 +127,11 @@ def to_markdown(cards: Sequence[Card]) -> str:
 def _markdown(card: Card) -> list[str]:
     claims = [
         (
-            claim["text"] + (" (a claim against the paper)" if claim["counter"] else ""),
-            theirs(claim) + (f"; {claim['reported']['setting']}" if claim["reported"] else ""),
-            ours(claim),
-            bound(claim),
-            f"{SIGNS[claim['verdict']]} {said(card, claim)}" + (", survives Holm" if claim["holm"] else ""),
+            claim["text"] + (f" ({stance(claim)})" if stance(claim) else ""),
+            "; ".join(words for words in (theirs(claim), told(claim)) if words),
+            "; ".join(words for words in (ours(claim), by_seed(claim)) if words),
+            asked(claim),
+            ", ".join([f"{SIGNS[claim['verdict']]} {said(card, claim)}", *flags(claim)]),
             f"{why(claim)} {strength(claim)}".strip(),
         )
         for claim in card["claims"]

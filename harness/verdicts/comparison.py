@@ -1,7 +1,9 @@
 """`harness compare A B`: two sets of runs, method by method and metric by metric, by the verdict rule.
 
 Runs are paired by seed, and their test items by id. What was measured on another task or on other items is
-refused with the reason. The outcome is plain data; `compare_show` prints and draws it.
+refused with the reason. With a margin, the smallest difference worth having, it also says whether there is no
+such difference, and whether A is not worse by more than it, at which cost. The outcome is plain data, which
+`reports` prints and draws.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from typing import Any
 from harness.errors import HarnessError, UsageError
 from harness.papers.statement import Contrast, Items, Paper
 from harness.runs.results import Record
+from harness.verdicts.claims import by_seed
+from harness.verdicts.costs import SECOND
+from harness.verdicts.equivalence import band, narrower, within
 from harness.verdicts.power import answer, values
 from harness.verdicts.rows import ABOUT, Row, flat, rows_of
 from harness.verdicts.stats import Cell, Interval, estimate, holm, seeds_interval, verdict
@@ -24,19 +29,24 @@ def compare(
     papers: Mapping[str, Paper],
     metrics: Sequence[str] = (),
     detect: float = float("nan"),
+    margin: float = float("nan"),
 ) -> dict[str, Any]:
     """Return every pair of methods with its metrics and what differs in their settings.
 
     One method on a side is compared with each of the other's; otherwise methods of one name are.
-    `metrics` limits the table; `detect` is a difference to say the needed seeds for. Raises UsageError
-    where nothing can be paired.
+    `metrics` limits the table; `detect` is a difference to say the needed seeds for, `margin` the smallest one
+    worth having, of one metric. Raises UsageError where nothing can be paired, or a margin has no metric.
     """
+    if isfinite(margin) and (len(metrics) != 1 or margin <= 0):
+        raise UsageError(
+            "a margin is above 0 and in the unit of one metric: name it, as in --metric accuracy"
+        )
     rows_a, rows_b = (_ordered(rows_of(records, side), papers) for records, side in ((a, "A"), (b, "B")))
     pairs = _pairs(rows_a, rows_b)
     paired_a, paired_b = {one for one, _ in pairs}, {other for _, other in pairs}
     return {
         "pairs": [
-            _pair(rows_a[one], rows_b[other], papers[one[0]], metrics, detect)
+            _pair(rows_a[one], rows_b[other], papers[one[0]], metrics, detect, margin)
             if one[0] == other[0]
             else _refused(rows_a[one], rows_b[other], f"{one[0]} and {other[0]} are different papers")
             for one, other in pairs
@@ -88,6 +98,7 @@ def _refused(a: Row, b: Row, reason: str) -> dict[str, Any]:
         "refused": reason,
         "config": differences(a, b),
         "metrics": {},
+        "cost": None,
     }
 
 
@@ -95,17 +106,34 @@ def _keys(row: Row) -> list[str]:
     return [record.result.run_key for record in row.runs.values()]
 
 
-def _pair(a: Row, b: Row, paper: Paper, metrics: Sequence[str], detect: float) -> dict[str, Any]:
+def _pair(
+    a: Row, b: Row, paper: Paper, metrics: Sequence[str], detect: float, margin: float
+) -> dict[str, Any]:
     reason = other_task(a, b)
     if reason:
         return _refused(a, b, reason)
     cells = [_cells(row, name) for row, name in ((a, "A"), (b, "B"))]
     shared = [m for m in paper.metrics if all(m in side for side in cells) and (not metrics or m in metrics)]
-    found = {m: _metric(paper, m, cells[0][m], cells[1][m], detect) for m in shared}
+    found = {m: _metric(paper, m, cells[0][m], cells[1][m], detect, margin) for m in shared}
     marks = holm([one.pop("p") for one in found.values()])
     for one, mark in zip(found.values(), marks, strict=True):
         one["holm"] = mark and one["verdict"] != "open"
-    return {**_refused(a, b, ""), "metrics": found}
+    return {**_refused(a, b, ""), "metrics": found, "cost": _cost(a, b)}
+
+
+def _cost(a: Row, b: Row) -> dict[str, Any] | None:
+    """Return the mean seconds of training of both sides, or of evaluation where neither was trained.
+
+    None where neither took a second: such times say nothing.
+    """
+    for name in ("train", "evaluate"):
+        known = [[r.result.timings.get(name) for r in row.runs.values()] for row in (a, b)]
+        times = [[t for t in side if t is not None] for side in known]
+        if all(times):
+            one, other = (sum(side) / len(side) for side in times)
+            if max(one, other) >= SECOND:
+                return {"cost": name, "a": one, "b": other}
+    return None
 
 
 def other_task(a: Row, b: Row) -> str:
@@ -152,7 +180,7 @@ def _cells(row: Row, name: str) -> dict[str, Cell]:
     }
 
 
-def _metric(paper: Paper, metric: str, a: Cell, b: Cell, detect: float) -> dict[str, Any]:
+def _metric(paper: Paper, metric: str, a: Cell, b: Cell, detect: float, margin: float) -> dict[str, Any]:
     """Return both means, how far A is ahead, and who is better by the verdict rule."""
     contrast = Contrast("difference", metric, "A", than="B")
     refused = ""
@@ -165,13 +193,23 @@ def _metric(paper: Paper, metric: str, a: Cell, b: Cell, detect: float) -> dict[
     if isfinite(interval.low):
         strength = answer(contrast, interval, values(contrast, paper.metrics, [a, b]), detect, "asked")
     declared = paper.metrics[metric]
+    equal = None
+    if isfinite(margin) and isfinite(interval.low):
+        found = narrower(contrast, paper.metrics, [a, b])
+        equal = {
+            "margin": margin,
+            "low": _finite(found.low),
+            "high": _finite(found.high),
+            "within": within(found, band(contrast, margin)),
+            "not_worse": found.low > -margin,
+        }
     return {
         "text": declared.text,
         "unit": declared.unit,
         "better": declared.better,
         "a": _summary(a),
         "b": _summary(b),
-        "difference": _finite(interval.value),
+        "value": _finite(interval.value),
         "low": _finite(interval.low),
         "high": _finite(interval.high),
         "rule": interval.rule,
@@ -180,8 +218,10 @@ def _metric(paper: Paper, metric: str, a: Cell, b: Cell, detect: float) -> dict[
         "verdict": {"holds": "a", "fails": "b", "open": "open"}[said],
         "reason": interval.reason,
         "refused": refused,
-        "p": interval.p,
+        "p": 0.0 if interval.rule == "exact" else interval.p,
+        "equivalence": equal,
         **strength,
+        **by_seed(paper.metrics, contrast, lambda method, _: {"A": a, "B": b}[method]),
     }
 
 

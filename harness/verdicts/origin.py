@@ -1,14 +1,15 @@
-"""Where a scorecard's runs come from, in words: the command, the day, the machine, the scale."""
+"""Where a scorecard's runs and bounds come from: the command, the day, the machine, the scale, the data seen."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.papers.statement import Paper
+from harness.papers.statement import Bound, Origin, Paper
 from harness.runs.results import RESULT, Record
 
 
@@ -69,3 +70,27 @@ def machine(record: Record) -> str:
         f"torch {packages['torch']}" if packages.get("torch") else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def sources(data: Mapping[str, str], digests: Mapping[str, str], command: str) -> set[str]:
+    """Return every name by which the judged data go: source, file, digest, and what the command sets."""
+    names = {str(source) for source in data.values() if source}
+    files = {re.split(r"[/:]", name.rstrip("/"))[-1] for name in names}
+    stems = {file.rpartition(".")[0] for file in files}
+    drawn = {word for word in shlex.split(command) if word.startswith("task.")}
+    return {name for name in {*names, *files, *stems, *drawn, *digests.values()} if name}
+
+
+def prototype_saw(bound: Bound, judged: Iterable[str]) -> bool:
+    """Say whether a prototype's bound names data that now judge the claim, by a name or a digest."""
+    if bound.origin is not Origin.PROTOTYPE:
+        return False
+    told = f" {_words(bound.data)} "
+    digests = re.findall(r"\b[0-9a-f]{8,64}\b", bound.data)
+    return any(
+        f" {_words(name)} " in told or any(name.startswith(digest) for digest in digests) for name in judged
+    )
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -15,16 +15,16 @@ from statistics import fmean
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.numbers import number
-from harness.papers.statement import Claim, Items, Paper, Reported, Seen
+from harness.papers.statement import Items, Paper
 from harness.runs.results import Record
+from harness.verdicts.claims import claims_of
 from harness.verdicts.costs import costs
-from harness.verdicts.origin import command, date, machine, note
+from harness.verdicts.origin import command, date, machine, note, sources
 from harness.verdicts.places import ranks
-from harness.verdicts.power import answer, values
 from harness.verdicts.rows import Row, label_of
-from harness.verdicts.stats import Cell, Interval, cells_of, estimate, holm, seeds_interval, verdict
+from harness.verdicts.stats import Cell, Interval, seeds_interval
 
+SCHEMA = 2  # of a scorecard as JSON; `stored` reads older ones
 BUDGETS = ("full", "small", "smoke")  # the order of scorecards; other words come between small and smoke
 
 
@@ -65,7 +65,10 @@ def _scorecard(
     metrics = {
         name: {"text": m.text, "unit": m.unit, "better": m.better} for name, m in paper.metrics.items()
     }
+    made = command(paper_name, paper, config)
+    digests = {name: source.get("digest", "") for name, source in newest.result.data.items()}
     return {
+        "schema": SCHEMA,
         "paper": paper_name,
         "title": paper.title,
         "url": paper.url,
@@ -76,18 +79,20 @@ def _scorecard(
         "task_digest": config["task_digest"],
         "task": config["task"],
         "data": config["data"],
-        "digests": {name: source.get("digest", "") for name, source in newest.result.data.items()},
+        "digests": digests,
         "date": date(newest),
         "machine": machine(newest),
-        "command": command(paper_name, paper, config),
+        "command": made,
         "note": note(config["budget"]),
-        "claims": _claims(paper, config["budget"], cell),
+        "claims": claims_of(paper, config["budget"], cell, sources(config["data"], digests, made)),
         "methods": methods,
         "metrics": metrics,
         "leaders": {
             metric: [m for m, (first, _) in found.items() if first == 1] for metric, found in places.items()
         },
-        "ranks": {metric: {m: list(place) for m, place in found.items()} for metric, found in places.items()},
+        "places": {
+            metric: {m: list(place) for m, place in found.items()} for metric, found in places.items()
+        },
         "costs": costs(methods, metrics, headline) if (headline := _headline(paper)) else [],
         "figures": [json.loads(json.dumps(dataclasses.asdict(figure))) for figure in paper.figures],
         "absent": _absent(rows),
@@ -171,81 +176,6 @@ def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> C
         return Cell(method, metric, values, lambda: items_of(row, metric), row.deterministic, absent)
 
     return cell
-
-
-# Cells -> claims
-
-
-def _claims(paper: Paper, budget: str, cell: Callable[[str, str], Cell]) -> list[dict[str, Any]]:
-    """Return every claim with its estimate, verdict, and whether that survives Holm over them all."""
-    found = [_estimate(paper, claim, cell) for claim in paper.claims]
-    verdicts = [
-        "open" if budget == "smoke" else verdict(interval, claim.contrast.by, claim.contrast.side)
-        for claim, interval in zip(paper.claims, found, strict=True)
-    ]
-    marks = holm([interval.p for interval in found])
-    return [
-        {
-            "text": claim.text,
-            "source": claim.source,
-            "counter": claim.counter,
-            **{k: v for k, v in dataclasses.asdict(claim.contrast).items() if k != "of"},
-            "of": [name for name in claim.contrast.of if name],
-            "difference": _finite(interval.value),
-            "low": _finite(interval.low),
-            "high": _finite(interval.high),
-            "seeds": interval.seeds,
-            "items": interval.items,
-            "rule": interval.rule,
-            "verdict": said,
-            "holm": mark and said != "open",
-            "reason": _reason(claim, interval, said, budget),
-            "reported": _reported(claim.reported),
-            **_strength(paper, claim, cell, interval),
-        }
-        for claim, interval, said, mark in zip(paper.claims, found, verdicts, marks, strict=True)
-    ]
-
-
-def _estimate(paper: Paper, claim: Claim, cell: Callable[[str, str], Cell]) -> Interval:
-    try:
-        return estimate(claim.contrast, paper.metrics, [cell(*pair) for pair in cells_of(claim.contrast)])
-    except HarnessError as error:  # other items: this claim cannot be judged, the others can
-        return Interval(float("nan"), reason=str(error))
-
-
-def _strength(
-    paper: Paper, claim: Claim, cell: Callable[[str, str], Cell], interval: Interval
-) -> dict[str, Any]:
-    """Return a claim's effect size, and what its runs could have detected beside the paper's own distance."""
-    if not isfinite(interval.low) or interval.rule == "exact":
-        return {"effect": None, "power": None}
-    cells = [cell(*pair) for pair in cells_of(claim.contrast)]
-    theirs = _reported(claim.reported) or {}  # what a paper says beside a level is often of another quantity
-    wanted = theirs.get("value", float("nan")) if claim.contrast.kind != "level" else float("nan")
-    return answer(claim.contrast, interval, values(claim.contrast, paper.metrics, cells), wanted)
-
-
-def _reason(claim: Claim, interval: Interval, said: str, budget: str) -> str:
-    """Say in words why the verdict is what it is."""
-    if budget == "smoke":
-        return "smoke runs only show that the code works: they are no evidence"
-    if interval.reason:
-        return interval.reason
-    bound = number(claim.contrast.by)
-    if said == "open":
-        return f"the interval includes {bound}: more seeds or items would decide"
-    above = (said == "holds") == (claim.contrast.side == "above")
-    what = "the count" if interval.rule == "exact" else "the whole interval"
-    return f"{what} lies {'above' if above else 'below'} {bound}"
-
-
-def _reported(reported: Reported | None) -> dict[str, Any] | None:
-    """Return the paper's number with how we know it; one known from memory only is left out."""
-    if reported is None:
-        return None
-    known = {"setting": reported.setting, "source": reported.source, "seen": reported.seen.value}
-    return known if reported.seen is Seen.MEMORY else {"value": reported.value, **known}
 
 
 # Rows -> the table of methods

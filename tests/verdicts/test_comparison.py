@@ -120,7 +120,7 @@ def test_each_shared_metric_is_judged_as_a_claim_would_be(found, results):
         ]
         oracle = estimate(difference(name, "toy", "plain"), PAPER.metrics, cells)
         one = pair["metrics"][name]
-        assert (one["difference"], one["low"], one["high"]) == (oracle.value, oracle.low, oracle.high)
+        assert (one["value"], one["low"], one["high"]) == (oracle.value, oracle.low, oracle.high)
         assert one["rule"] == oracle.rule
     assert pair["metrics"]["accuracy"]["verdict"] == "open"
     assert (pair["metrics"]["perplexity_8L"]["verdict"], pair["metrics"]["perplexity_8L"]["holm"]) == (

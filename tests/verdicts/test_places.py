@@ -98,7 +98,7 @@ def test_places_are_places(table):
 
 
 def test_places_read_as_words():
-    card = {"ranks": {"accuracy": {"a": [1, 1], "b": [2, 4]}}}
+    card = {"places": {"accuracy": {"a": [1, 1], "b": [2, 4]}}}
     assert [place(card, "accuracy", m) for m in "abc"] == ["1st", "2nd–4th", ""]
     assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 102)] == (
         ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd"]

@@ -17,7 +17,7 @@ from harness.papers.statement import Claim, Figure, Items, Metric, difference
 from harness.reports import figures
 from harness.reports.figures import draw
 from harness.reports.html import to_html
-from harness.reports.phrases import bound, effect, judged_on, power, said, setting, tally, theirs
+from harness.reports.phrases import bound, effect, judged_on, power, said, setting, strength, tally, theirs
 from harness.reports.publish import only_here, portable
 from harness.reports.text import to_json, to_markdown, to_terminal
 from harness.runs.results import ITEMS, find_runs, read_items
@@ -61,11 +61,11 @@ def shown(cards) -> str:
 def test_a_sweep_becomes_verdicts_with_their_intervals(card):
     flat, breaks, chance, counter = card["claims"]
     assert [c["verdict"] for c in card["claims"]] == ["holds", "holds", "holds", "open"]
-    assert flat["low"] < flat["difference"] < flat["high"] < 1.05
+    assert flat["low"] < flat["value"] < flat["high"] < 1.05
     assert (breaks["rule"], breaks["seeds"], breaks["items"]) == ("seeds", 5, 0)
     assert (chance["rule"], chance["seeds"], chance["items"]) == ("seeds+items", 5, 250)
     assert counter["counter"]
-    assert counter["reason"] == "the interval includes 0: more seeds or items would decide"
+    assert counter["reason"] == "the interval includes 0"
     assert [c["holm"] for c in card["claims"]] == [True, True, True, False]
 
 
@@ -80,13 +80,14 @@ def test_a_scorecard_has_the_documented_shape(card):
         "metric",
         "method",
         "than",
-        "difference",
+        "value",
         "low",
         "high",
         "seeds",
     } <= set(card["claims"][0])
     assert {"method", "baseline", "deterministic", "seeds", "run_keys", "metrics"} <= set(card["methods"][0])
     assert set(card["methods"][0]["metrics"]["accuracy"]) == {"mean", "low", "high", "values"}
+    assert card["schema"] == 2
     assert json.loads(to_json([card])) == [card]
 
 
@@ -110,7 +111,7 @@ def test_other_method_settings_are_a_row_of_their_own_and_reach_no_claim(tmp_pat
     (card,) = judge("toy", PAPER, [*changed, *declared])
     assert [m["method"] for m in card["methods"]] == ["toy", "toy (slope=2.0, steps=9)"]
     paper = replace(PAPER, claims=[Claim("c", difference("accuracy", "toy", "toy"), "s")])
-    assert claims(*declared, *changed, paper=paper)[0]["difference"] == 0
+    assert claims(*declared, *changed, paper=paper)[0]["value"] == 0
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,8 @@ def test_runs_of_another_setting_are_never_compared(tmp_path, other):
     there = [write_run(tmp_path, "plain", s, {"accuracy": 0.1 + s / 50}, **other) for s in range(3)]
     cards = judge("toy", PAPER, [*here, *there])
     assert len(cards) == 2
-    assert {claim["verdict"] for card in cards for claim in card["claims"]} == {"open"}
+    words = [[claim["verdict"] for claim in card["claims"]] for card in cards]
+    assert words == [["not tested"] * 4] * 2
 
 
 def test_runs_of_another_paper_are_left_alone(tmp_path):
@@ -146,6 +148,7 @@ def test_failed_runs_are_listed_and_counted_nowhere(tmp_path):
     records += [write_run(tmp_path, "plain", s, {}, error=error) for s in range(3)]
     (card,) = judge("toy", PAPER, records)
     assert [m["method"] for m in card["methods"]] == ["toy"]
+    assert card["claims"][3]["verdict"] == "not tested"
     assert card["claims"][3]["reason"] == "plain has no accuracy: all its runs failed (oom)"
     assert [(f["method"], f["seed"], f["type"]) for f in card["failures"]] == [
         ("plain", 0, "oom"),
@@ -295,9 +298,10 @@ def test_a_claim_says_its_effect_size_and_what_the_runs_detect(card):
         r"5 seeds × 250 items detect [\d.]+; for [\d.]+, half of it, you need (\d+ seeds|more items.*)",
         power(chance),
     )
+    assert effect(flat).startswith("Effect size")
     assert power(flat).startswith("5 seeds detect a factor of 1.0")
     assert "the paper's distance from the bound, you need 3 seeds" in power(flat)
-    assert effect(chance).endswith("above zero with 5 of 5 seeds")
+    assert "On the claimed side of the bound with 5 of 5 seeds: P(better) 1 [0.478, 1]" in strength(chance)
     assert power(counter) in " ".join(to_markdown([card]).split())
     old = {
         key: value for key, value in flat.items() if key not in ("effect", "power")
@@ -339,7 +343,7 @@ def test_an_interval_is_printed_to_two_digits_of_its_half_width():
 
 def test_bounds_and_tallies_read_as_sentences(card):
     assert [bound(c) for c in card["claims"]] == ["< 1.05", "> 1.3", "> 0.1", "> 0"]
-    assert tally(card) == "3 of 4 claims hold, 0 fail, 1 is open"
+    assert tally(card) == "3 claims of the paper: 3 hold. 1 claim against it: 0 hold, 1 open"
 
 
 # Pages

@@ -1,0 +1,231 @@
+"""Cells -> claims: each claim's estimate, its verdict in one of six words, and what stands beside it.
+
+`holds`, `fails` and `open` are where the interval lies. A claim that names a margin may be `no difference` worth
+it; one without a finished run is `not tested`; one whose control does not hold `cannot be shown here`. Holm's
+family are the claims that were tested: controls, whose sign is known, are none, and counts that chance does not
+touch take no part in it. Everything is plain data, which `reports` puts into words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from math import exp, isfinite, nan
+from typing import Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.numbers import number
+from harness.papers.statement import Claim, Contrast, Metric, Paper, Reported, Seen
+from harness.verdicts.equivalence import band, narrower, within
+from harness.verdicts.origin import prototype_saw
+from harness.verdicts.power import answer, values
+from harness.verdicts.stats import Cell, Interval, cells_of, estimate, holm, verdict
+
+WORDS = ("holds", "fails", "no difference", "open", "not tested", "cannot be shown here")
+DECIDED = ("holds", "fails", "no difference")
+MIDDLE = 10  # seeds from which the mean of the middle half is told too
+
+Cells = Callable[[str, str], Cell]
+
+
+def claims_of(paper: Paper, budget: str, cell: Cells, judged: Collection[str]) -> list[dict[str, Any]]:
+    """Return every claim with its estimate and verdict; `judged` are the names of the data that judge it."""
+    found = [_claim(paper, claim, budget, cell, judged) for claim in paper.claims]
+    tested = [one for one in found if one["verdict"] != "not tested" and not one["is_control"]]
+    for one, mark in zip(tested, holm([one["p"] for one in tested]), strict=True):
+        one["holm"] = mark and one["verdict"] in DECIDED
+    for one in found:
+        del one["p"]
+    return found
+
+
+def _claim(paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collection[str]) -> dict[str, Any]:
+    contrast = claim.contrast
+    interval = _estimate(paper, contrast, cell)
+    control = _control(paper, claim.control, cell)
+    equal = _equivalence(paper, claim, cell, interval)
+    said = _word(claim, interval, budget, cell, control, equal)
+    return {
+        "text": claim.text,
+        "source": claim.source,
+        "counter": claim.counter,
+        "is_control": claim.is_control,
+        **_stated(contrast),
+        "bound": _bound(claim, judged),
+        "margin": claim.margin,
+        "value": _finite(interval.value),
+        "low": _finite(interval.low),
+        "high": _finite(interval.high),
+        "p": 0.0 if interval.rule == "exact" else interval.p,
+        "seeds": interval.seeds,
+        "items": interval.items,
+        "rule": interval.rule,
+        "verdict": said,
+        "holm": False,
+        "reason": _reason(contrast, interval, said, budget),
+        "control": control,
+        "equivalence": equal,
+        "reported": _reported(claim.reported),
+        **_strength(paper, claim, cell, interval),
+        **by_seed(paper.metrics, contrast, cell),
+    }
+
+
+def _stated(contrast: Contrast) -> dict[str, Any]:
+    plain = {k: v for k, v in dataclasses.asdict(contrast).items() if k != "of"}
+    return {**plain, "of": [name for name in contrast.of if name]}
+
+
+def _estimate(paper: Paper, contrast: Contrast, cell: Cells) -> Interval:
+    try:
+        return estimate(contrast, paper.metrics, [cell(*pair) for pair in cells_of(contrast)])
+    except HarnessError as error:  # other items: this claim cannot be judged, the others can
+        return Interval(nan, reason=str(error))
+
+
+def _tested(contrast: Contrast, cell: Cells) -> bool:
+    return all(cell(*pair).values for pair in cells_of(contrast))
+
+
+def _word(
+    claim: Claim,
+    interval: Interval,
+    budget: str,
+    cell: Cells,
+    control: Mapping[str, Any] | None,
+    equal: Mapping[str, Any] | None,
+) -> str:
+    """Return the verdict: what was not run or cannot be seen comes before where the interval lies."""
+    if not _tested(claim.contrast, cell):
+        return "not tested"
+    if budget == "smoke":
+        return "open"
+    if control and control["verdict"] != "holds":
+        return "cannot be shown here"
+    said = verdict(interval, claim.contrast.by, claim.contrast.side)
+    return "no difference" if said == "open" and equal and equal["within"] else said
+
+
+def _reason(contrast: Contrast, interval: Interval, said: str, budget: str) -> str:
+    """Say in words where the interval lies, or why there is none."""
+    if budget == "smoke" and said != "not tested":
+        return "smoke runs only show that the code works: they are no evidence"
+    if interval.reason:
+        return interval.reason
+    bound, word = number(contrast.by), verdict(interval, contrast.by, contrast.side)
+    if word == "open":
+        return f"the interval includes {bound}"
+    above = (word == "holds") == (contrast.side == "above")
+    what = "the count" if interval.rule == "exact" else "the whole interval"
+    return f"{what} lies {'above' if above else 'below'} {bound}"
+
+
+# What a claim names besides its contrast
+
+
+def _bound(claim: Claim, judged: Collection[str]) -> dict[str, Any] | None:
+    """Return where the bound is from; of a prototype's, whether it saw the data that judge the claim."""
+    if claim.bound is None:
+        return None
+    origin = claim.bound.origin
+    seen = prototype_saw(claim.bound, judged)
+    return {"origin": origin.name.lower(), "why": claim.bound.why, "data": claim.bound.data, "seen": seen}
+
+
+def _control(paper: Paper, contrast: Contrast | None, cell: Cells) -> dict[str, Any] | None:
+    """Return the contrast of known sign that shows whether the experiment can tell, judged as a claim is."""
+    if contrast is None:
+        return None
+    found = _estimate(paper, contrast, cell)
+    said = verdict(found, contrast.by, contrast.side) if _tested(contrast, cell) else "not tested"
+    known = {"value": _finite(found.value), "low": _finite(found.low), "high": _finite(found.high)}
+    return {**_stated(contrast), **known, "verdict": said, "reason": found.reason}
+
+
+def _equivalence(paper: Paper, claim: Claim, cell: Cells, interval: Interval) -> dict[str, Any] | None:
+    """Return the 90 % interval and whether it lies within the margin; None without margin or interval."""
+    if claim.margin is None or not isfinite(interval.low):
+        return None
+    cells = [cell(*pair) for pair in cells_of(claim.contrast)]
+    found = narrower(claim.contrast, paper.metrics, cells)
+    limits = band(claim.contrast, claim.margin)
+    return {"low": _finite(found.low), "high": _finite(found.high), "within": within(found, limits)}
+
+
+def _reported(reported: Reported | None) -> dict[str, Any] | None:
+    """Return how we know the paper's number, with it where it is the claim's own quantity.
+
+    Any other number, and one known from memory only, is left out.
+    """
+    if reported is None:
+        return None
+    known = {"setting": reported.setting, "source": reported.source, "seen": reported.seen.value}
+    shown = {"value": reported.value} if reported.same and reported.seen is not Seen.MEMORY else {}
+    return {**shown, **known, "same": reported.same}
+
+
+def _strength(paper: Paper, claim: Claim, cell: Cells, interval: Interval) -> dict[str, Any]:
+    """Return a claim's effect size towards its side, and what its runs could have detected.
+
+    Beside that stands the paper's own distance from the bound, where it is of the same quantity.
+    """
+    if not isfinite(interval.low) or interval.rule == "exact":
+        return {"effect": None, "power": None}
+    contrast = claim.contrast
+    wanted = (_reported(claim.reported) or {}).get("value", nan)
+    per_seed = values(contrast, paper.metrics, [cell(*pair) for pair in cells_of(contrast)])
+    found = answer(
+        contrast, interval, per_seed, wanted if claim.counter or reaches(contrast, wanted) else nan
+    )
+    if contrast.side == "below" and isinstance(found["effect"], dict):
+        found["effect"]["size"] *= -1
+        found["effect"]["ahead"] = None if interval.rule == "items" else int((per_seed < 0).sum())
+    return found
+
+
+def reaches(contrast: Contrast, value: float) -> bool:
+    """Say whether a value lies on the claimed side of the bound."""
+    return value > contrast.by if contrast.side == "above" else value < contrast.by
+
+
+# Seed by seed
+
+
+def by_seed(metrics: Mapping[str, Metric], contrast: Contrast, cell: Cells) -> dict[str, Any]:
+    """Return the contrast of each seed, how often it reaches the bound, and the mean of the middle half."""
+    cells = [cell(*pair) for pair in cells_of(contrast)]
+    seeded = [set(c.values) for c in cells if not c.deterministic]
+    found = values(contrast, metrics, cells) if seeded else np.empty(0)
+    ratio = contrast.kind == "ratio"
+    shown = [exp(v) if ratio and isfinite(v) else float(v) for v in found]
+    seeds = sorted(set.intersection(*seeded)) if seeded and len(found) else []
+    return {
+        "by_seed": [[seed, _finite(value)] for seed, value in zip(seeds, shown, strict=True)],
+        "better": share_of(sum(reaches(contrast, value) for value in shown), len(shown)),
+        "middle": middle_half(shown),
+    }
+
+
+def share_of(count: int, of: int) -> dict[str, Any] | None:
+    """Return a share of seeds with its exact 95 % interval (Clopper and Pearson); None of none."""
+    from scipy.special import betaincinv
+
+    if not of:
+        return None
+    low = float(betaincinv(count, of - count + 1, 0.025)) if count else 0.0
+    high = float(betaincinv(count + 1, of - count, 0.975)) if count < of else 1.0
+    return {"seeds": count, "of": of, "low": low, "high": high}
+
+
+def middle_half(known: list[float]) -> float | None:
+    """Return the interquartile mean, from ten seeds on: what no quarter of lucky or collapsed seeds moves."""
+    if len(known) < MIDDLE or not all(map(isfinite, known)):
+        return None
+    cut = len(known) // 4
+    return float(np.mean(sorted(known)[cut : len(known) - cut]))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if isfinite(value) else None

@@ -1,0 +1,291 @@
+"""What stands beside an interval: whose number the paper's is, what was run, what could be seen, seed by seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, trim_mean
+
+from harness.papers.statement import (
+    Bound,
+    Claim,
+    Metric,
+    Origin,
+    Reported,
+    Seen,
+    difference,
+    level,
+    ratio,
+)
+from harness.reports.html import to_html
+from harness.reports.phrases import (
+    asked,
+    beside_the_paper,
+    by_seed,
+    counted,
+    counts,
+    flags,
+    power,
+    said,
+    tally,
+    theirs,
+    told,
+    why,
+)
+from harness.reports.publish import short, whole
+from harness.reports.text import to_markdown
+from harness.verdicts.claims import middle_half, share_of
+from harness.verdicts.origin import prototype_saw, sources
+from harness.verdicts.scorecard import judge
+from tests.records import PAPER, write_run
+
+SPREAD = [0.0, 0.01, -0.01, 0.005, -0.005]
+
+
+def judged(folder, *claims: Claim, seeds: int = 5, budget: str = "small", data=None, **gaps: float):
+    """The card of these claims, of runs whose accuracy is .5 and of each method its gap, give or take .01."""
+    records = []
+    for turn, (name, gap) in enumerate({"toy": 0.1, "plain": 0.0, **gaps}.items()):
+        for seed in range(seeds):
+            noise = SPREAD[(seed * (turn + 1)) % 5]
+            records.append(
+                write_run(
+                    folder,
+                    name,
+                    seed,
+                    {"accuracy": 0.5 + gap + noise},
+                    budget=budget,
+                    data=data or {"corpus": "builtin:python"},
+                    deterministic=False,
+                )
+            )
+    (card,) = judge("toy", replace(PAPER, claims=list(claims)), records)
+    return card
+
+
+AHEAD = difference("accuracy", "toy", "plain")
+
+
+# The same quantity, or words
+
+
+def test_only_a_number_of_the_same_quantity_stands_beside_ours(tmp_path):
+    theirs_of = {
+        same: Reported(12.96, "win rate", "Table 1", Seen.PAPER, same=same) for same in (True, False)
+    }
+    card = judged(
+        tmp_path, Claim("same", AHEAD, "s", theirs_of[True]), Claim("other", AHEAD, "s", theirs_of[False])
+    )
+    same, other = card["claims"]
+    assert theirs(same) == "12.96 (Table 1, read in the paper)"
+    assert "for 12.96, the paper's distance from the bound" in power(same)
+    assert theirs(other) == "another quantity (Table 1)"
+    assert told(other) == "The paper measured another quantity: win rate (Table 1, read in the paper)"
+    assert "half of it" in power(other)
+    alone = {**card, "claims": [other]}
+    for text in (to_markdown([alone]), to_html([alone]), short([alone]), whole([alone]), str(other)):
+        assert "12.96" not in text
+
+
+def test_words_are_the_default():
+    assert not Reported(1.0, "x", "y", Seen.PAPER).same
+
+
+def test_a_number_on_the_other_side_of_the_bound_is_no_distance_to_detect(tmp_path):
+    told_by = Reported(0.02, "here", "Table 1", Seen.PAPER, same=True)
+    own, counter = judged(
+        tmp_path,
+        Claim("own", replace(AHEAD, by=0.05), "s", told_by),
+        Claim("counter", replace(AHEAD, by=0.05), "s", told_by, counter=True),
+    )["claims"]
+    assert own["power"]["target_is"] == "half"
+    assert counter["power"]["target_is"] == "reported"
+
+
+@pytest.mark.parametrize(("value", "says"), [(0.3, "at most"), (-0.3, "at least"), (0.001, "")])
+def test_an_open_claim_says_when_it_excludes_the_papers_own_size(tmp_path, value, says):
+    claim = Claim("c", AHEAD, "s", Reported(value, "x", "t", Seen.PAPER, same=True))
+    (found,) = judged(tmp_path, claim, toy=0.0)["claims"]
+    assert found["verdict"] == "open"
+    assert found["reason"] == "the interval includes 0"
+    assert says in beside_the_paper(found)
+    assert ("not as the paper's" in flags(found)) == bool(says)
+    other = {**found, "reported": {**found["reported"], "same": False}}
+    del other["reported"]["value"]
+    assert beside_the_paper(other) == ""
+
+
+# What was run, and what could be seen
+
+
+def test_a_claim_without_a_run_is_not_tested_rather_than_open(tmp_path):
+    card = judged(tmp_path, Claim("c", difference("accuracy", "toy", "chance"), "s"), Claim("d", AHEAD, "s"))
+    assert [claim["verdict"] for claim in card["claims"]] == ["not tested", "holds"]
+    assert said(card, card["claims"][0]) == "not tested"
+
+
+def test_holms_family_are_the_claims_that_were_tested(tmp_path):
+    """p of .05 survives alone, and not beside another claim that was tested."""
+    untested = [Claim(str(i), difference("accuracy", "toy", "chance"), "s") for i in range(9)]
+    close = Claim("close", replace(AHEAD, by=0.085), "s")
+    alone = judged(tmp_path, *untested, close)["claims"]
+    assert alone[-1]["verdict"] == "holds"
+    assert alone[-1]["holm"]
+    beside = judged(tmp_path, close, Claim("open", replace(AHEAD, by=0.1), "s"))["claims"]
+    assert [claim["verdict"] for claim in beside] == ["holds", "open"]
+    assert not beside[0]["holm"]
+    control = judged(tmp_path, close, Claim("known", replace(AHEAD, by=0.1), "s", is_control=True))["claims"]
+    assert control[0]["holm"]
+
+
+def test_a_count_keeps_its_mark(tmp_path):
+    paper = replace(
+        PAPER,
+        metrics={**PAPER.metrics, "bytes": Metric("lower", "bytes", exact=True)},
+        claims=[
+            Claim("small", ratio("bytes", "toy", than="plain", at_most=0.5), "s"),
+            Claim("open", AHEAD, "s"),
+        ],
+    )
+    records = [
+        write_run(tmp_path, name, seed, {"bytes": size, "accuracy": 0.5 + SPREAD[seed]})
+        for name, size in (("toy", 10.0), ("plain", 100.0))
+        for seed in range(3)
+    ]
+    (card,) = judge("toy", paper, records)
+    assert (card["claims"][0]["rule"], card["claims"][0]["holm"]) == ("exact", True)
+
+
+@pytest.mark.parametrize(("at_least", "word"), [(0.2, "holds"), (0.9, "cannot be shown here")])
+def test_a_claim_whose_control_does_not_hold_cannot_be_shown_here(tmp_path, at_least, word):
+    claim = Claim("c", AHEAD, "s", control=level("accuracy", "plain", at_least=at_least))
+    card = judged(tmp_path, claim)
+    (found,) = card["claims"]
+    assert (found["verdict"], found["holm"]) == (word, word == "holds")
+    if word != "holds":
+        assert why(found).startswith("Its control fails: accuracy of plain, asked > 0.9, is 0.5")
+        assert "holds" not in said(card, found)
+
+
+def test_a_control_that_was_not_run_shows_nothing(tmp_path):
+    claim = Claim("c", AHEAD, "s", control=level("accuracy", "chance", at_least=0.2))
+    (found,) = judged(tmp_path, claim)["claims"]
+    assert found["verdict"] == "cannot be shown here"
+    assert "Its control was not tested" in why(found)
+
+
+def test_claims_controls_and_claims_against_the_paper_are_counted_apart(tmp_path):
+    card = judged(
+        tmp_path,
+        Claim("own", AHEAD, "s"),
+        Claim("own, not run", difference("accuracy", "chance", "plain"), "s"),
+        Claim("against", AHEAD, "s", counter=True),
+        Claim("known", AHEAD, "s", is_control=True),
+    )
+    assert {kind: counted(n) for kind, n in counts(card).items()} == {
+        "paper": "1 holds, 1 not tested",
+        "counter": "1 holds",
+        "control": "1 holds",
+    }
+    assert tally(card) == (
+        "2 claims of the paper: 1 holds, 1 not tested. 1 claim against it: 1 holds. 1 control: 1 holds"
+    )
+    (row,) = [line for line in short([card]).splitlines() if "builtin" in line or "python" in line][:1]
+    assert "| 1 holds, 1 not tested | 1 holds | 1 holds |" in row
+    for text in (to_markdown([card]), to_html([card]), whole([card])):
+        assert "a control: its sign is known" in text
+        assert "1 not tested" in text
+
+
+def test_the_mark_of_holm_stands_in_every_table(tmp_path):
+    card = judged(tmp_path, Claim("c", AHEAD, "s"))
+    for text in (to_markdown([card]), to_html([card]), short([card]), whole([card])):
+        assert "survives Holm" in text
+
+
+@pytest.mark.parametrize("than", ["at_most", "at_least"])
+def test_an_effect_size_has_the_claims_sign(tmp_path, than):
+    """Toy is above plain: a claim that it is so has a positive effect size, one that it is not a negative one."""
+    claim = Claim("c", ratio("accuracy", "toy", than="plain", **{than: 1.0}), "s")
+    (found,) = judged(tmp_path, claim)["claims"]
+    assert (found["effect"]["size"] > 0) == (found["verdict"] == "holds") == (than == "at_least")
+    assert found["effect"]["ahead"] == found["better"]["seeds"] == (5 if than == "at_least" else 0)
+
+
+# Seed by seed
+
+
+def test_each_seeds_value_is_shown_and_how_many_reach_the_bound(tmp_path):
+    (found,) = judged(tmp_path, Claim("c", replace(AHEAD, by=0.1), "s"))["claims"]
+    values = [value for _, value in found["by_seed"]]
+    assert found["value"] == pytest.approx(np.mean(values))
+    assert by_seed(found).count(" · ") == 4
+    assert found["better"]["seeds"] == sum(value > 0.1 for value in values)
+    ((a, _), *_) = found["by_seed"]
+    assert a == 0
+
+
+@given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_share_of_seeds_has_the_exact_interval(counted_of):
+    count, of = counted_of
+    oracle = binomtest(count, of).proportion_ci(0.95, method="exact")
+    found = share_of(count, of)
+    assert (found["low"], found["high"]) == pytest.approx((oracle.low, oracle.high))
+
+
+def test_more_seeds_narrow_the_share_of_seeds():
+    widths = [share_of(n, 2 * n)["high"] - share_of(n, 2 * n)["low"] for n in (1, 3, 10, 50)]
+    assert all(one > other for one, other in pairwise(widths))
+
+
+def test_the_mean_of_the_middle_half_is_told_from_ten_seeds_on():
+    known = [*np.random.default_rng(0).normal(size=12), -100.0]
+    assert middle_half(known) == pytest.approx(trim_mean(known, 0.25))
+    assert middle_half(known[:9]) is None
+
+
+# Where a bound is from
+
+
+def test_each_margin_says_where_it_is_from(tmp_path):
+    margin = replace(AHEAD, by=0.05)
+    bounds = [
+        None,
+        Bound(Origin.PAPER),
+        Bound(Origin.INTEREST, "half a point"),
+        Bound(Origin.PROTOTYPE, data="wikitext-2"),
+    ]
+    found = judged(tmp_path, *(Claim(str(b), margin, "s", bound=b) for b in bounds), Claim("0", AHEAD, "s"))
+    assert [asked(claim) for claim in found["claims"]] == [
+        "> 0.05 (origin not stated)",
+        "> 0.05 (from the paper)",
+        "> 0.05 (the smallest difference worth having)",
+        "> 0.05 (from a prototype of this experiment on wikitext-2)",
+        "> 0",
+    ]
+
+
+@pytest.mark.parametrize(("data", "saw"), [("WikiText-2 validation", True), ("AG News", False)])
+def test_a_bound_from_a_prototype_on_the_judged_data_is_no_independent_test(tmp_path, data, saw):
+    claim = Claim("c", replace(AHEAD, by=0.05), "s", bound=Bound(Origin.PROTOTYPE, "", data))
+    card = judged(tmp_path, claim, data={"corpus": "/sets/wikitext-2"})
+    (found,) = card["claims"]
+    assert ("not an independent test" in flags(found)) == saw
+    for text in (to_markdown([card]), to_html([card]), whole([card])):
+        assert ("not an independent test" in text) == saw
+
+
+def test_judged_data_go_by_their_source_file_digest_and_what_was_drawn():
+    names = sources(
+        {"corpus": "builtin:python", "sts": "/a/sts.tsv"}, {"sts": "c0ffee0123"}, "run task.draw=31"
+    )
+    for data in ("Python's own docs", "sts", "builtin:python", "digest c0ffee01", "task.draw=31"):
+        assert prototype_saw(Bound(Origin.PROTOTYPE, "", data), names), data
+    for data in ("", "wikitext", "task.draw=3", "c0ffee99"):
+        assert not prototype_saw(Bound(Origin.PROTOTYPE, "", data), names), data
+    assert not prototype_saw(Bound(Origin.PAPER, "", "sts"), names)
