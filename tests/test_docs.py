@@ -1,6 +1,5 @@
 """What the pages say is so: every command runs at smoke budget, and tables equal the files behind them."""
 
-import json
 import re
 import shlex
 import shutil
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.reports.publish import with_table
+from harness.verdicts.stored import read_cards
 
 pytestmark = pytest.mark.xdist_group("docs")  # one folder that is lived in
 ROOT = Path(__file__).parent.parent
@@ -112,11 +112,7 @@ def test_a_documented_command_runs(lived_in, text, command):
 
 @pytest.mark.parametrize("page", ["README.md", "results/README.md"])
 def test_the_scorecard_on_a_page_is_the_one_in_the_files(page):
-    cards = [
-        card
-        for path in sorted((ROOT / "results" / "scorecard").glob("*.json"))
-        for card in json.loads(path.read_text(encoding="utf-8"))
-    ]
+    cards = read_cards(ROOT / "results" / "scorecard")
     text = (ROOT / page).read_text(encoding="utf-8")
     assert with_table(text, cards) == text
     assert cards

@@ -66,7 +66,11 @@ def _who(metric: Mapping[str, Any]) -> str:
 def basis(metric: Mapping[str, Any], cost: Mapping[str, Any] | None = None) -> str:
     """Return the sentences on margin and cost, effect size, seeds and power of a metric's comparison."""
     claim = {**metric, "kind": "difference"}
-    known = (by_seed(claim), better(claim, "A is ahead")) if metric["low"] is not None else ("", "")
+    known = (
+        (by_seed(claim), better(claim, "A is ahead with {}, P(better)"))
+        if metric["low"] is not None
+        else ("", "")
+    )
     sentences = (worth(metric, cost), effect(claim), *known, power(claim))
     return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences if sentence)
 

@@ -95,7 +95,7 @@ def by_seed(claim: Card) -> str:
 def theirs(claim: Card) -> str:
     """Return the paper's number with source and how we know it, where it is of the claim's own quantity.
 
-    Of another quantity no number is shown (`told` has its words); of one known from memory the direction.
+    Of any other no number is shown (`told` has its words), and of one known from memory the direction.
     """
     reported = claim["reported"]
     if reported is None:
@@ -104,19 +104,18 @@ def theirs(claim: Card) -> str:
         direction = f"better than {claim['than']}" if claim["kind"] == "difference" else bound(claim)
         return f"{direction} (direction only: the number is known from memory)"
     if "value" not in reported:
-        return f"another quantity ({reported['source']})"
+        return f"not compared ({reported['source']})"
     return f"{number(reported['value'])} ({reported['source']}, {SEEN[reported['seen']]})"
 
 
 def told(claim: Card) -> str:
-    """Say in words what the paper measured: the setting of its number, or that it is another quantity."""
+    """Say in words what the paper measured: the setting of its number, or of one that is not compared."""
     reported = claim["reported"]
     if reported is None:
         return ""
     if "value" in reported or reported["seen"] == "memory":
         return str(reported["setting"])
-    source = f"{reported['source']}, {SEEN[reported['seen']]}"
-    return f"The paper measured another quantity: {reported['setting']} ({source})"
+    return f"in words: {reported['setting']} ({SEEN[reported['seen']]})"
 
 
 def basis(claim: Card) -> str:
@@ -194,7 +193,7 @@ def flags(claim: Card) -> list[str]:
     seeds = sorted({one["seed"] for one in claim.get("far", [])})
     return [
         *(["survives Holm"] if claim["holm"] else []),
-        *(["not as the paper's"] if beside_the_paper(claim) else []),
+        *(["excludes the paper's size"] if beside_the_paper(claim) else []),
         *(["bound changed after data"] if was and any(was[k] != claim[k] for k in BOUND) else []),
         *([] if independent else ["not an independent test"]),
         *([f"seed {', '.join(map(str, seeds))} far from the others"] if seeds else []),
@@ -209,7 +208,7 @@ def effect(claim: Card) -> str:
     return f"Effect size {number(found['size'])} ({'d over items' if found['spread'] == 'items' else 'g over seeds'})"
 
 
-def better(claim: Card, where: str = "On the claimed side of the bound") -> str:
+def better(claim: Card, said: str = "On the claimed side of the bound with {}, P") -> str:
     """Say with how many seeds the bound is reached, and how likely another seed is to; empty without seeds."""
     found = claim["better"]
     if not found or found["of"] < 2:
@@ -217,7 +216,8 @@ def better(claim: Card, where: str = "On the claimed side of the bound") -> str:
     share, low, high = (number(v) for v in (found["seeds"] / found["of"], found["low"], found["high"]))
     middle = claim["middle"]
     half = f"; mean of the middle half of the seeds {number(middle)}" if middle is not None else ""
-    return f"{where} with {found['seeds']} of {found['of']} seeds: P(better) {share} [{low}, {high}]{half}"
+    seeds = f"{found['seeds']} of {found['of']} seeds"
+    return f"{said.format(seeds)} {share} [{low}, {high}]{half}"
 
 
 def power(claim: Card) -> str:

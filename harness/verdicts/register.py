@@ -125,7 +125,7 @@ def _told(
         "date": first["date"],
         "seeds": first["seeds"],
         "was": {key: first[key] for key in ("text", *QUANTITY, "by", "side")} if changed else None,
-        "late": after(first),
+        "late": after(first) and not claim["is_control"],
     }
 
 

@@ -73,6 +73,8 @@ def _claim(card: Mapping[str, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
         renamed["verdict"] = "not tested"
     if claim["reported"]:
         renamed["reported"] = {k: v for k, v in claim["reported"].items() if k != "value"} | {"same": False}
+    if claim["rule"] == "exact":  # no chance touches a count: no correction takes its mark
+        renamed["holm"] = claim["verdict"] != "open"
     power = claim.get("power")
     if power and power["target_is"] == "reported":  # a distance to a number that may be of another quantity
         renamed["power"] = None

@@ -182,7 +182,7 @@ def test_a_preparation_that_looks_at_the_method_is_noticed(text, tmp_path):
 
 def test_smoke_data_from_afar_are_noticed(text, tmp_path):
     plugin = Meddled(text, {"data": replace_default(Meddled(text).paper.data, "corpus", "pypi:x==1#y")})
-    mends = {check.name: check.mend for check in itertools.islice(checks(plugin, tmp_path), 7)}
+    mends = {check.name: check.mend for check in itertools.islice(checks(plugin, tmp_path), 8)}
     assert "data.corpus=pypi:x==1#y" in mends["smoke data are here, or made here"]
 
 
@@ -322,6 +322,27 @@ def test_settings_without_words_or_type_are_noticed(text):
         kept = {"alibi": Method(cls(), "x"), "none": Method(cls("none"), "y", baseline=True)}
         (found,) = said(text, {"methods": kept})
         assert mend in found
+
+
+def test_a_papers_own_number_on_the_other_side_of_its_claim_is_noticed(text):
+    claim = load("alibi").paper.claims[0]  # a ratio of at most 1.01
+    theirs = replace(claim.reported, value=1.05, same=True)
+    (mend,) = said(text, {"claims": [replace(claim, reported=theirs)]})
+    assert "asks to be below 1.01 and quotes 1.05 as the same quantity" in mend
+    for kept in (
+        replace(claim, reported=replace(theirs, same=False)),
+        replace(claim, reported=theirs, counter=True),
+        replace(claim, reported=replace(theirs, value=0.9)),
+    ):
+        assert said(text, {"claims": [kept]}) == []
+
+
+def test_a_control_of_no_method_and_a_margin_of_nothing_are_noticed(text):
+    claim = load("alibi").paper.claims[0]
+    control = replace(claim.contrast, method="albi")
+    (mend,) = said(text, {"claims": [replace(claim, control=control, margin=0.0)]})
+    assert "names no method 'albi'" in mend
+    assert "has the margin 0.0: give a difference above 0" in mend
 
 
 def test_a_chance_of_no_metric_is_noticed(text):

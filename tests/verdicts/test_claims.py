@@ -84,8 +84,8 @@ def test_only_a_number_of_the_same_quantity_stands_beside_ours(tmp_path):
     same, other = card["claims"]
     assert theirs(same) == "12.96 (Table 1, read in the paper)"
     assert "for 12.96, the paper's distance from the bound" in power(same)
-    assert theirs(other) == "another quantity (Table 1)"
-    assert told(other) == "The paper measured another quantity: win rate (Table 1, read in the paper)"
+    assert theirs(other) == "not compared (Table 1)"
+    assert told(other) == "in words: win rate (read in the paper)"
     assert "half of it" in power(other)
     alone = {**card, "claims": [other]}
     for text in (to_markdown([alone]), to_html([alone]), short([alone]), whole([alone]), str(other)):
@@ -114,7 +114,7 @@ def test_an_open_claim_says_when_it_excludes_the_papers_own_size(tmp_path, value
     assert found["verdict"] == "open"
     assert found["reason"] == "the interval includes 0"
     assert says in beside_the_paper(found)
-    assert ("not as the paper's" in flags(found)) == bool(says)
+    assert ("excludes the paper's size" in flags(found)) == bool(says)
     other = {**found, "reported": {**found["reported"], "same": False}}
     del other["reported"]["value"]
     assert beside_the_paper(other) == ""

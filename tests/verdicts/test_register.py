@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,10 @@ from harness.papers.statement import Claim, difference
 from harness.reports.phrases import flags, notes
 from harness.verdicts.register import NAME, entered, read_register, registered
 from harness.verdicts.scorecard import judge
+from harness.verdicts.stored import read_cards
 from tests.records import PAPER, write_run
 
+TRACKED = Path(__file__).parent.parent.parent / "results" / "scorecard"
 AHEAD = difference("accuracy", "toy", "plain", by=0.05)
 CLAIM = Claim("Toy is ahead", AHEAD, "s")
 
@@ -130,3 +133,11 @@ def test_a_register_that_cannot_be_written_or_was_cut_off_stops_no_report(tmp_pa
     path.write_text(json.dumps(lines[0])[:40])
     entered(made, path)
     assert len(read_register(path)) == 3
+
+
+def test_the_tracked_register_knows_the_bound_of_every_published_claim():
+    cards, added = registered(read_cards(TRACKED), read_register(TRACKED / NAME))
+    assert added == []
+    for card in cards:
+        for claim in card["claims"]:
+            assert claim["verdict"] == "not tested" or claim["registered"], claim["text"]

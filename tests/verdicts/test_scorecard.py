@@ -301,7 +301,7 @@ def test_a_claim_says_its_effect_size_and_what_the_runs_detect(card):
     assert effect(flat).startswith("Effect size")
     assert power(flat).startswith("5 seeds detect a factor of 1.0")
     assert "the paper's distance from the bound, you need 3 seeds" in power(flat)
-    assert "On the claimed side of the bound with 5 of 5 seeds: P(better) 1 [0.478, 1]" in strength(chance)
+    assert "On the claimed side of the bound with 5 of 5 seeds, P 1 [0.478, 1]" in strength(chance)
     assert power(counter) in " ".join(to_markdown([card]).split())
     old = {
         key: value for key, value in flat.items() if key not in ("effect", "power")
