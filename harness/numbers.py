@@ -29,7 +29,9 @@ def number(value: float | None) -> str:
 
 
 def span(value: float | None, low: float | None, high: float | None) -> str:
-    """Return `value [low, high]` to two digits of the half width, or the value alone."""
+    """Return `value [low, high]` to two digits of the half width, or the value alone; an end may be missing."""
+    if value is not None and (low is None) != (high is None):
+        return f"{number(value)} [{'-∞' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
     if value is None or low is None or high is None or not high > low:
         return number(value)
     show = _like(low, high)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.reports.publish import with_table
-from harness.verdicts.stored import read_cards
+from harness.reports.stored import read_cards
 
 pytestmark = pytest.mark.xdist_group("docs")  # one folder that is lived in
 ROOT = Path(__file__).parent.parent

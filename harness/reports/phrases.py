@@ -118,16 +118,25 @@ def told(claim: Card) -> str:
     return f"in words: {reported['setting']} ({SEEN[reported['seen']]})"
 
 
+def has_interval(claim: Card) -> bool:
+    """Say whether there is an interval; one end of it may be missing, where a denominator may be zero."""
+    return claim["low"] is not None or claim["high"] is not None
+
+
 def basis(claim: Card) -> str:
-    """Say which rule made the interval, on how many seeds and items; empty without one."""
-    if claim["low"] is None:
+    """Say which rule made the interval, on how many seeds, items and groups; empty without one."""
+    if not has_interval(claim):
         return ""
     seeds, items = f"{claim['seeds']} paired seeds", f"{claim['items']:,} paired items"
+    groups = " × ".join(f"{count:,} {name}s" for name, count in claim["groups"].items())
+    if groups and claim["items"]:
+        design = f", design effect {number(claim['design'])}" if claim["design"] is not None else ""
+        items += f" in {groups}{design}"
     return {
         "exact": "A count, the same with every seed",
-        "seeds": f"{seeds} (t interval)",
-        "items": f"{items} of deterministic methods (bootstrap)",
-        "seeds+items": f"{seeds} and {items} (t interval)",
+        "seeds": f"{seeds} (t interval){', ' + claim['scope'] if claim['scope'] else ''}",
+        "items": f"{items}, which no seed changes",
+        "seeds+items": f"{seeds} and {items}",
     }[claim["rule"]]
 
 
@@ -154,9 +163,10 @@ def _reason(claim: Card) -> str:
 def beside_the_paper(claim: Card) -> str:
     """Say that an undecided interval excludes the paper's own size; empty where it does not."""
     value = (claim["reported"] or {}).get("value")
-    if claim["verdict"] not in ("open", "no difference") or value is None or claim["low"] is None:
+    low, high = claim["low"], claim["high"]
+    if claim["verdict"] not in ("open", "no difference") or value is None or low is None or high is None:
         return ""
-    if claim["low"] <= value <= claim["high"]:
+    if low <= value <= high:
         return ""
     end = f"at most {number(claim['high'])}" if value > claim["high"] else f"at least {number(claim['low'])}"
     return f"The paper's own {number(value)} is excluded: here it is {end}"
@@ -177,7 +187,7 @@ def notes(claim: Card) -> list[str]:
     first, now = registered.get("seeds", []), [seed for seed, _ in claim["by_seed"]]
     if first and set(first) < set(now):
         lines.append(f"Seeds were added after a look at {len(first)} of them")
-    for one in claim.get("far", []):
+    for one in claim["far"]:
         who = f"{one['metric']} of {one['method']} with seed {one['seed']}"
         lines.append(
             f"{who} lies far from its other seeds: {number(one['value'])}, median {number(one['median'])}"
@@ -190,8 +200,9 @@ def flags(claim: Card) -> list[str]:
     found, registered = claim["bound"] or {}, claim.get("registered") or {}
     independent = not found.get("seen") and not registered.get("late")
     was = registered.get("was")
-    seeds = sorted({one["seed"] for one in claim.get("far", [])})
+    seeds = sorted({one["seed"] for one in claim["far"]})
     return [
+        *([claim["scope"]] if claim["scope"] else []),
         *(["survives Holm"] if claim["holm"] else []),
         *(["excludes the paper's size"] if beside_the_paper(claim) else []),
         *(["bound changed after data"] if was and any(was[k] != claim[k] for k in BOUND) else []),
@@ -244,7 +255,7 @@ def power(claim: Card) -> str:
 
 def strength(claim: Card) -> str:
     """Return effect size, seeds and power as sentences; empty without an interval."""
-    sentences = (effect(claim), better(claim) if claim["low"] is not None else "", power(claim))
+    sentences = (effect(claim), better(claim) if has_interval(claim) else "", power(claim))
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 

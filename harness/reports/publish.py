@@ -31,12 +31,12 @@ from harness.reports.phrases import (
     tally,
     theirs,
 )
+from harness.reports.stored import read_cards
 from harness.runs.files import write_json, write_text
 from harness.runs.provenance import stale
 from harness.verdicts.register import NAME, entered
 from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
-from harness.verdicts.stored import read_cards
 
 
 def publish(results: Path, root: Path) -> list[Path]:

@@ -9,8 +9,8 @@ touch take no part in it. Everything is plain data, which `reports` puts into wo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
-from math import exp, isfinite, nan
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import exp, isfinite, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,14 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.numbers import number
 from harness.papers.statement import Claim, Contrast, Metric, Paper, Reported, Seen
-from harness.verdicts.equivalence import band, narrower, within
+from harness.verdicts.collapse import better, far, interquartile_mean
 from harness.verdicts.origin import prototype_saw
 from harness.verdicts.power import answer, values
-from harness.verdicts.stats import Cell, Interval, cells_of, estimate, holm, verdict
+from harness.verdicts.stats import Cell, Interval, cells_of, equivalent, estimate, holm, verdict
 
 WORDS = ("holds", "fails", "no difference", "open", "not tested", "cannot be shown here")
 DECIDED = ("holds", "fails", "no difference")
-MIDDLE = 10  # seeds from which the mean of the middle half is told too
+ONE_SIDED = 0.9  # the interval of two one-sided tests at 5 % each
 
 Cells = Callable[[str, str], Cell]
 
@@ -58,10 +58,13 @@ def _claim(paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collect
         "value": _finite(interval.value),
         "low": _finite(interval.low),
         "high": _finite(interval.high),
-        "p": 0.0 if interval.rule == "exact" else interval.p,
+        "p": interval.p,
         "seeds": interval.seeds,
         "items": interval.items,
         "rule": interval.rule,
+        "groups": dict(interval.groups),
+        "design": _finite(interval.design),
+        "scope": interval.scope,
         "verdict": said,
         "holm": False,
         "reason": _reason(contrast, interval, said, budget),
@@ -70,6 +73,7 @@ def _claim(paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collect
         "reported": _reported(claim.reported),
         **_strength(paper, claim, cell, interval),
         **by_seed(paper.metrics, contrast, cell),
+        "far": _far(paper, contrast, cell, interval),
     }
 
 
@@ -145,13 +149,30 @@ def _control(paper: Paper, contrast: Contrast | None, cell: Cells) -> dict[str, 
 
 
 def _equivalence(paper: Paper, claim: Claim, cell: Cells, interval: Interval) -> dict[str, Any] | None:
-    """Return the 90 % interval and whether it lies within the margin; None without margin or interval."""
-    if claim.margin is None or not isfinite(interval.low):
+    """Return whether there is no difference worth the claim's margin; None without margin or interval."""
+    if claim.margin is None or isnan(interval.low):
         return None
     cells = [cell(*pair) for pair in cells_of(claim.contrast)]
-    found = narrower(claim.contrast, paper.metrics, cells)
-    limits = band(claim.contrast, claim.margin)
-    return {"low": _finite(found.low), "high": _finite(found.high), "within": within(found, limits)}
+    return equivalence(claim.contrast, paper.metrics, cells, claim.margin)
+
+
+def equivalence(
+    contrast: Contrast, metrics: Mapping[str, Metric], cells: Sequence[Cell], margin: float
+) -> dict[str, Any]:
+    """Return the 90 % interval, whether it lies `within` the margin, and whether it is `not_worse` by it.
+
+    These are two one-sided tests at 5 % each, and one of them alone. What is no difference lies around zero, a
+    ratio of 1, or the bound of a level or a share.
+    """
+    found = estimate(contrast, metrics, cells, level=ONE_SIDED)
+    around = {"difference": 0.0, "ratio": 1.0}.get(contrast.kind, contrast.by)
+    return {
+        "margin": margin,
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+        "within": equivalent(found, margin, around),
+        "not_worse": found.low > around - margin,
+    }
 
 
 def _reported(reported: Reported | None) -> dict[str, Any] | None:
@@ -171,18 +192,13 @@ def _strength(paper: Paper, claim: Claim, cell: Cells, interval: Interval) -> di
 
     Beside that stands the paper's own distance from the bound, where it is of the same quantity.
     """
-    if not isfinite(interval.low) or interval.rule == "exact":
+    if interval.rule == "exact":
         return {"effect": None, "power": None}
     contrast = claim.contrast
     wanted = (_reported(claim.reported) or {}).get("value", nan)
     per_seed = values(contrast, paper.metrics, [cell(*pair) for pair in cells_of(contrast)])
-    found = answer(
-        contrast, interval, per_seed, wanted if claim.counter or reaches(contrast, wanted) else nan
-    )
-    if contrast.side == "below" and isinstance(found["effect"], dict):
-        found["effect"]["size"] *= -1
-        found["effect"]["ahead"] = None if interval.rule == "items" else int((per_seed < 0).sum())
-    return found
+    apart = claim.counter or reaches(contrast, wanted)
+    return answer(contrast, interval, per_seed, wanted if apart else nan)
 
 
 def reaches(contrast: Contrast, value: float) -> bool:
@@ -203,28 +219,34 @@ def by_seed(metrics: Mapping[str, Metric], contrast: Contrast, cell: Cells) -> d
     seeds = sorted(set.intersection(*seeded)) if seeded and len(found) else []
     return {
         "by_seed": [[seed, _finite(value)] for seed, value in zip(seeds, shown, strict=True)],
-        "better": share_of(sum(reaches(contrast, value) for value in shown), len(shown)),
-        "middle": middle_half(shown),
+        "better": _better(contrast, shown),
+        "middle": interquartile_mean(shown) if all(map(isfinite, shown)) else None,
     }
 
 
-def share_of(count: int, of: int) -> dict[str, Any] | None:
-    """Return a share of seeds with its exact 95 % interval (Clopper and Pearson); None of none."""
-    from scipy.special import betaincinv
-
-    if not of:
+def _better(contrast: Contrast, known: list[float]) -> dict[str, Any] | None:
+    """Return with how many seeds the bound is reached, and the exact interval of that chance; None of none."""
+    if not known or not all(map(isfinite, known)):
         return None
-    low = float(betaincinv(count, of - count + 1, 0.025)) if count else 0.0
-    high = float(betaincinv(count + 1, of - count, 0.975)) if count < of else 1.0
-    return {"seeds": count, "of": of, "low": low, "high": high}
+    sign = 1.0 if contrast.side == "above" else -1.0
+    seeds, of, low, high = better([sign * (value - contrast.by) for value in known])
+    return {"seeds": seeds, "of": of, "low": low, "high": high}
 
 
-def middle_half(known: list[float]) -> float | None:
-    """Return the interquartile mean, from ten seeds on: what no quarter of lucky or collapsed seeds moves."""
-    if len(known) < MIDDLE or not all(map(isfinite, known)):
-        return None
-    cut = len(known) // 4
-    return float(np.mean(sorted(known)[cut : len(known) - cut]))
+def _far(paper: Paper, contrast: Contrast, cell: Cells, interval: Interval) -> list[dict[str, Any]]:
+    """Return the seeds of any of its methods that lie too far from that method's others."""
+    found = []
+    for one in (cell(*pair) for pair in dict.fromkeys(cells_of(contrast))):
+        values = [one.at(seed) for seed in one.values]
+        metric = paper.metrics[one.metric]
+        if not values or one.deterministic or metric.exact or not all(map(isfinite, values)):
+            continue
+        counted = metric.range and metric.reduce == "mean" and interval.items
+        grain = (metric.range[1] - metric.range[0]) / interval.items if metric.range and counted else 0.0
+        known = {"method": one.method, "metric": one.metric, "median": float(np.median(values))}
+        for place in far(values, grain):
+            found.append({**known, "seed": list(one.values)[place], "value": values[place]})
+    return found
 
 
 def _finite(value: float) -> float | None:

@@ -15,9 +15,8 @@ from typing import Any
 from harness.errors import HarnessError, UsageError
 from harness.papers.statement import Contrast, Items, Paper
 from harness.runs.results import Record
-from harness.verdicts.claims import by_seed
+from harness.verdicts.claims import by_seed, equivalence
 from harness.verdicts.costs import SECOND
-from harness.verdicts.equivalence import band, narrower, within
 from harness.verdicts.power import answer, values
 from harness.verdicts.rows import ABOUT, Row, flat, rows_of
 from harness.verdicts.stats import Cell, Interval, estimate, holm, seeds_interval, verdict
@@ -195,14 +194,7 @@ def _metric(paper: Paper, metric: str, a: Cell, b: Cell, detect: float, margin: 
     declared = paper.metrics[metric]
     equal = None
     if isfinite(margin) and isfinite(interval.low):
-        found = narrower(contrast, paper.metrics, [a, b])
-        equal = {
-            "margin": margin,
-            "low": _finite(found.low),
-            "high": _finite(found.high),
-            "within": within(found, band(contrast, margin)),
-            "not_worse": found.low > -margin,
-        }
+        equal = equivalence(contrast, paper.metrics, [a, b], margin)
     return {
         "text": declared.text,
         "unit": declared.unit,
@@ -218,7 +210,7 @@ def _metric(paper: Paper, metric: str, a: Cell, b: Cell, detect: float, margin: 
         "verdict": {"holds": "a", "fails": "b", "open": "open"}[said],
         "reason": interval.reason,
         "refused": refused,
-        "p": 0.0 if interval.rule == "exact" else interval.p,
+        "p": interval.p,
         "equivalence": equal,
         **strength,
         **by_seed(paper.metrics, contrast, lambda method, _: {"A": a, "B": b}[method]),

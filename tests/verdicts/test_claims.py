@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import binomtest, trim_mean
 
 from harness.papers.statement import (
@@ -32,6 +29,7 @@ from harness.reports.phrases import (
     flags,
     power,
     said,
+    strength,
     tally,
     theirs,
     told,
@@ -39,7 +37,6 @@ from harness.reports.phrases import (
 )
 from harness.reports.publish import short, whole
 from harness.reports.text import to_markdown
-from harness.verdicts.claims import middle_half, share_of
 from harness.verdicts.origin import prototype_saw, sources
 from harness.verdicts.scorecard import judge
 from tests.records import PAPER, write_run
@@ -230,23 +227,67 @@ def test_each_seeds_value_is_shown_and_how_many_reach_the_bound(tmp_path):
     assert a == 0
 
 
-@given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_share_of_seeds_has_the_exact_interval(counted_of):
-    count, of = counted_of
-    oracle = binomtest(count, of).proportion_ci(0.95, method="exact")
-    found = share_of(count, of)
-    assert (found["low"], found["high"]) == pytest.approx((oracle.low, oracle.high))
+def test_the_chance_of_another_seed_has_its_exact_interval(tmp_path):
+    (found,) = judged(tmp_path, Claim("c", replace(AHEAD, by=0.101), "s"))["claims"]
+    count = sum(value > 0.101 for _, value in found["by_seed"])
+    oracle = binomtest(count, 5).proportion_ci(0.95, method="exact")
+    assert 0 < count < 5
+    assert (found["better"]["low"], found["better"]["high"]) == pytest.approx((oracle.low, oracle.high))
+    assert f"with {count} of 5 seeds, P {count / 5:g} [" in strength(found)
 
 
-def test_more_seeds_narrow_the_share_of_seeds():
-    widths = [share_of(n, 2 * n)["high"] - share_of(n, 2 * n)["low"] for n in (1, 3, 10, 50)]
-    assert all(one > other for one, other in pairwise(widths))
+@pytest.mark.parametrize(("seeds", "shown"), [(9, False), (12, True)])
+def test_the_mean_of_the_middle_half_is_told_from_ten_seeds_on(tmp_path, seeds, shown):
+    (found,) = judged(tmp_path, Claim("c", AHEAD, "s"), seeds=seeds)["claims"]
+    values = [value for _, value in found["by_seed"]]
+    assert ("mean of the middle half" in strength(found)) == shown
+    assert found["middle"] == (pytest.approx(trim_mean(values, 0.25)) if shown else None)
 
 
-def test_the_mean_of_the_middle_half_is_told_from_ten_seeds_on():
-    known = [*np.random.default_rng(0).normal(size=12), -100.0]
-    assert middle_half(known) == pytest.approx(trim_mean(known, 0.25))
-    assert middle_half(known[:9]) is None
+def test_a_seed_that_lies_far_from_the_others_is_named_in_the_verdict(tmp_path):
+    records = [
+        write_run(tmp_path, name, seed, {"accuracy": value + SPREAD[seed]}, deterministic=False)
+        for name, values in (("toy", [0.8, 0.8, 0.8, 0.02, 0.8]), ("plain", [0.5] * 5))
+        for seed, value in enumerate(values)
+    ]
+    (card,) = judge("toy", replace(PAPER, claims=[Claim("c", AHEAD, "s")]), records)
+    (found,) = card["claims"]
+    assert [(one["method"], one["seed"]) for one in found["far"]] == [("toy", 3)]
+    assert "seed 3 far from the others" in flags(found)
+    for text in (to_markdown([card]), to_html([card])):
+        assert "accuracy of toy with seed 3 lies far from its other seeds: 0.025, median 0.795" in text
+
+
+# Too small to be worth having
+
+
+@pytest.mark.parametrize(
+    ("gap", "margin", "word"),
+    [(0.0, 0.05, "no difference"), (0.0, 0.01, "open"), (0.1, 0.2, "holds"), (-0.1, 0.05, "fails")],
+)
+def test_no_difference_worth_the_margin_is_an_answer_of_its_own(tmp_path, gap, margin, word):
+    card = judged(tmp_path, Claim("c", AHEAD, "s", margin=margin), toy=gap)
+    (found,) = card["claims"]
+    low, high = found["equivalence"]["low"], found["equivalence"]["high"]
+    assert found["low"] < low < high < found["high"]
+    assert found["equivalence"]["within"] == (-margin < low and high < margin)
+    assert found["verdict"] == word
+    if word == "no difference":
+        assert said(card, found) == "no difference worth 0.05 at small scale"
+    if word == "holds":  # and is smaller than what is worth having: both are said
+        assert "holds no difference worth 0.2" in why(found)
+
+
+def test_a_claim_without_a_margin_never_says_no_difference(tmp_path):
+    (found,) = judged(tmp_path, Claim("c", AHEAD, "s"), toy=0.0)["claims"]
+    assert (found["verdict"], found["equivalence"]) == ("open", None)
+
+
+@pytest.mark.parametrize("by", [0.9, 1.1])
+def test_no_difference_lies_around_one_for_a_ratio_whatever_is_asked(tmp_path, by):
+    claim = Claim("c", ratio("accuracy", "toy", than="plain", at_least=by), "s", margin=0.05)
+    (found,) = judged(tmp_path, claim, toy=0.0)["claims"]
+    assert found["equivalence"]["within"]
 
 
 # Where a bound is from

@@ -14,9 +14,9 @@ from harness.errors import UsageError
 from harness.papers.plugins import load
 from harness.papers.statement import Items, difference
 from harness.reports.braille import plot
-from harness.reports.comparison import curves, settings, to_html, to_terminal
+from harness.reports.comparison import curves, settings, to_html, to_terminal, verdict_of
 from harness.reports.plots import Line
-from harness.runs.results import find_runs, read_items, write_items
+from harness.runs.results import find_runs, read_items, write_items, write_result
 from harness.verdicts.comparison import compare
 from harness.verdicts.rows import rows_of, select
 from harness.verdicts.stats import Cell, estimate
@@ -207,6 +207,50 @@ def test_the_seeds_for_a_wanted_difference_are_told(results):
     assert f"for 0.1 you need {power['needs_seeds']} seeds" in " ".join(
         shown(found | {"a": "", "b": ""}).split()
     )
+
+
+def trained(folder, gap: float, seconds: float):
+    """Two methods of five seeds: A ahead by about the gap, trained for so many of B's ten seconds."""
+    for seed in range(5):
+        for name, ahead, took in (("toy", gap, seconds), ("plain", 0.0, 10.0)):
+            record = write_run(folder, name, seed, {"accuracy": 0.5 + ahead + seed * (2 + ahead) / 1000})
+            record.result.timings["train"] = took
+            write_result(record.folder, record.result)
+    return select("toy/toy", folder), select("toy/plain", folder)
+
+
+@pytest.mark.parametrize(
+    ("gap", "margin", "says"),
+    [
+        (-0.02, 0.05, "A is not worse by more than 0.05, at 40 % of the cost in seconds of training"),
+        (-0.02, 0.01, "That A is not worse by more than 0.01 is not shown, at 40 % of the cost"),
+        (0.2, 0.05, "A is not worse by more than 0.05, at 40 %"),
+    ],
+)
+def test_not_worse_by_more_than_the_margin_is_said_with_the_cost(tmp_path, gap, margin, says):
+    found = compare(*trained(tmp_path, gap, 4.0), PAPERS, ["accuracy"], margin=margin)
+    metric = found["pairs"][0]["metrics"]["accuracy"]
+    assert metric["equivalence"]["within"] == (abs(gap) < margin)
+    assert says in " ".join(shown(found | {"a": "", "b": ""}).split())
+    assert says in " ".join(to_html(found | {"a": "", "b": ""}, []).split())
+
+
+def test_no_difference_worth_the_margin_is_a_verdict_where_neither_is_better(tmp_path):
+    for seed in range(5):
+        for turn, name in enumerate(("toy", "plain")):
+            write_run(tmp_path, name, seed, {"accuracy": 0.5 + (seed * (turn + 1)) % 5 / 1000})
+    sides = select("toy/toy", tmp_path), select("toy/plain", tmp_path)
+    for margin, word in ((0.05, "no difference worth 0.05"), (0.0001, "not separable")):
+        found = compare(*sides, PAPERS, ["accuracy"], margin=margin)
+        assert verdict_of(found["pairs"][0]["metrics"]["accuracy"]) == word
+
+
+@pytest.mark.parametrize(
+    ("metrics", "margin"), [([], 0.1), (["accuracy", "perplexity_1L"], 0.1), (["accuracy"], 0.0)]
+)
+def test_a_margin_is_of_one_metric_and_above_zero(results, metrics, margin):
+    with pytest.raises(UsageError, match="a margin is above 0 and in the unit of one metric"):
+        compare(select("toy/toy", results), select("toy/plain", results), PAPERS, metrics, margin=margin)
 
 
 # Showing

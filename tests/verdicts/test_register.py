@@ -10,9 +10,9 @@ import pytest
 
 from harness.papers.statement import Claim, difference
 from harness.reports.phrases import flags, notes
+from harness.reports.stored import read_cards
 from harness.verdicts.register import NAME, entered, read_register, registered
 from harness.verdicts.scorecard import judge
-from harness.verdicts.stored import read_cards
 from tests.records import PAPER, write_run
 
 TRACKED = Path(__file__).parent.parent.parent / "results" / "scorecard"

@@ -16,12 +16,16 @@ from harness.papers.statement import Contrast, Metric
 from harness.verdicts.claims import Cells, by_seed
 from harness.verdicts.stats import Cell
 
-SINCE = {  # what a claim holds since schema 2, and what an older one is read as
+SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an older one is read as
     "is_control": False,
     "bound": None,
     "margin": None,
     "control": None,
     "equivalence": None,
+    "groups": {},
+    "design": None,
+    "scope": "",
+    "far": [],
 }
 
 
