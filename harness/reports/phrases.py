@@ -175,7 +175,7 @@ def beside_the_paper(claim: Card) -> str:
 def notes(claim: Card) -> list[str]:
     """Return the sentences behind a verdict's marks: a test that is none, and seeds far from the others."""
     found, registered = claim["bound"] or {}, claim.get("registered") or {}
-    lines = []
+    lines = [f"Its bound: {found['why']}"] if found.get("why") else []
     if found.get("seen"):
         lines.append("Not an independent test: the prototype that set the bound saw these data")
     if was := registered.get("was"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.papers.statement import Contrast, Metric
-from harness.verdicts.claims import Cells, by_seed
+from harness.verdicts.claims import Cells, by_seed, far_seeds
 from harness.verdicts.stats import Cell
 
 SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an older one is read as
@@ -25,7 +25,6 @@ SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an olde
     "groups": {},
     "design": None,
     "scope": "",
-    "far": [],
 }
 
 
@@ -87,4 +86,5 @@ def _claim(card: Mapping[str, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
         ahead = effect["ahead"]
         turned = None if ahead is None else claim["seeds"] - ahead
         renamed["effect"] = {**effect, "size": -effect["size"], "ahead": turned}
-    return {**SINCE, **renamed, **by_seed(metrics_of(card), contrast_of(claim), cells_in(card))}
+    told = metrics_of(card), contrast_of(claim), cells_in(card)
+    return {**SINCE, **renamed, **by_seed(*told), "far": far_seeds(*told, claim["items"])}

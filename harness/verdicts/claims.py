@@ -73,7 +73,7 @@ def _claim(paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collect
         "reported": _reported(claim.reported),
         **_strength(paper, claim, cell, interval),
         **by_seed(paper.metrics, contrast, cell),
-        "far": _far(paper, contrast, cell, interval),
+        "far": far_seeds(paper.metrics, contrast, cell, interval.items),
     }
 
 
@@ -233,16 +233,17 @@ def _better(contrast: Contrast, known: list[float]) -> dict[str, Any] | None:
     return {"seeds": seeds, "of": of, "low": low, "high": high}
 
 
-def _far(paper: Paper, contrast: Contrast, cell: Cells, interval: Interval) -> list[dict[str, Any]]:
-    """Return the seeds of any of its methods that lie too far from that method's others."""
+def far_seeds(
+    metrics: Mapping[str, Metric], contrast: Contrast, cell: Cells, items: int
+) -> list[dict[str, Any]]:
+    """Return the seeds of any of the contrast's methods that lie too far from that method's others."""
     found = []
     for one in (cell(*pair) for pair in dict.fromkeys(cells_of(contrast))):
-        values = [one.at(seed) for seed in one.values]
-        metric = paper.metrics[one.metric]
+        values, metric = [one.at(seed) for seed in one.values], metrics[one.metric]
         if not values or one.deterministic or metric.exact or not all(map(isfinite, values)):
             continue
-        counted = metric.range and metric.reduce == "mean" and interval.items
-        grain = (metric.range[1] - metric.range[0]) / interval.items if metric.range and counted else 0.0
+        a_share = metric.range is not None and metric.reduce == "mean" and items
+        grain = (metric.range[1] - metric.range[0]) / items if metric.range and a_share else 0.0
         known = {"method": one.method, "metric": one.metric, "median": float(np.median(values))}
         for place in far(values, grain):
             found.append({**known, "seed": list(one.values)[place], "value": values[place]})

@@ -11,6 +11,7 @@ from scipy.stats import binomtest, trim_mean
 from harness.papers.statement import (
     Bound,
     Claim,
+    Items,
     Metric,
     Origin,
     Reported,
@@ -258,6 +259,30 @@ def test_a_seed_that_lies_far_from_the_others_is_named_in_the_verdict(tmp_path):
         assert "accuracy of toy with seed 3 lies far from its other seeds: 0.025, median 0.795" in text
 
 
+@pytest.mark.parametrize(
+    ("documents", "says"), [(5, "for these documents"), (50, "in 50 documents, design effect")]
+)
+def test_items_that_hang_together_are_told_by_their_groups(tmp_path, documents, says):
+    """Five books say nothing of other books; fifty do, and what they cost is printed."""
+    records = []
+    for name, rate in (("toy", 0.8), ("plain", 0.5)):
+        for seed in range(3):
+            draw = np.random.default_rng([seed, len(name)])
+            easy = draw.normal(scale=0.2, size=documents)
+            of = np.arange(300) % documents
+            column = rate + easy[of] + draw.normal(scale=0.05, size=300)
+            groups = {"document": [f"d{one}" for one in of]}
+            items = Items({"right": column.tolist()}, [f"q{i}" for i in range(300)], groups=groups)
+            metrics = {"accuracy": float(np.mean(column))}
+            records.append(write_run(tmp_path, name, seed, metrics, items={"accuracy": items}))
+    (card,) = judge("toy", replace(PAPER, claims=[Claim("c", AHEAD, "s")]), records)
+    (found,) = card["claims"]
+    assert found["groups"] == {"document": documents}
+    assert ("for these documents" in flags(found)) == (documents == 5)
+    for text in (to_markdown([card]), to_html([card])):
+        assert says in text
+
+
 # Too small to be worth having
 
 
@@ -302,6 +327,7 @@ def test_each_margin_says_where_it_is_from(tmp_path):
         Bound(Origin.PROTOTYPE, data="wikitext-2"),
     ]
     found = judged(tmp_path, *(Claim(str(b), margin, "s", bound=b) for b in bounds), Claim("0", AHEAD, "s"))
+    assert "Its bound: half a point" in why(found["claims"][2])
     assert [asked(claim) for claim in found["claims"]] == [
         "> 0.05 (origin not stated)",
         "> 0.05 (from the paper)",
