@@ -12,7 +12,7 @@ from harness.papers.statement import Figure
 from harness.reports import figures
 from harness.reports.braille import plot
 from harness.reports.figures import Line
-from harness.reports.phrases import better, by_seed, effect, power
+from harness.reports.phrases import by_seed, effect, power, reached
 from harness.reports.text import plain
 from harness.runs.results import Record
 
@@ -67,7 +67,7 @@ def basis(metric: Mapping[str, Any], cost: Mapping[str, Any] | None = None) -> s
     """Return the sentences on margin and cost, effect size, seeds and power of a metric's comparison."""
     claim = {**metric, "kind": "difference"}
     known = (
-        (by_seed(claim), better(claim, "A is ahead with {}, P(better)"))
+        (by_seed(claim), reached(claim, "A is ahead with {}, P(better)"))
         if metric["low"] is not None
         else ("", "")
     )
@@ -87,7 +87,8 @@ def worth(metric: Mapping[str, Any], cost: Mapping[str, Any] | None) -> str:
     margin = f"{number(equal['margin'])}{' ' + metric['unit'] if metric['unit'] else ''}"
     least = f"90 % interval [{number(equal['low'])}, {number(equal['high'])}]"
     if equal["not_worse"]:
-        return f"A is not worse by more than {margin},{at or ' the cost is not known'} ({least})"
+        none = f"there is no difference worth {margin}; " if equal["within"] else ""
+        return f"{none}A is not worse by more than {margin},{at or ' the cost is not known'} ({least})"
     return f"that A is not worse by more than {margin} is not shown{',' + at if at else ''} ({least})"
 
 

@@ -219,9 +219,9 @@ def effect(claim: Card) -> str:
     return f"Effect size {number(found['size'])} ({'d over items' if found['spread'] == 'items' else 'g over seeds'})"
 
 
-def better(claim: Card, said: str = "On the claimed side of the bound with {}, P") -> str:
+def reached(claim: Card, said: str = "On the claimed side of the bound with {}, P") -> str:
     """Say with how many seeds the bound is reached, and how likely another seed is to; empty without seeds."""
-    found = claim["better"]
+    found = claim["reached"]
     if not found or found["of"] < 2:
         return ""
     share, low, high = (number(v) for v in (found["seeds"] / found["of"], found["low"], found["high"]))
@@ -255,7 +255,7 @@ def power(claim: Card) -> str:
 
 def strength(claim: Card) -> str:
     """Return effect size, seeds and power as sentences; empty without an interval."""
-    sentences = (effect(claim), better(claim) if has_interval(claim) else "", power(claim))
+    sentences = (effect(claim), reached(claim) if has_interval(claim) else "", power(claim))
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 

@@ -219,12 +219,12 @@ def by_seed(metrics: Mapping[str, Metric], contrast: Contrast, cell: Cells) -> d
     seeds = sorted(set.intersection(*seeded)) if seeded and len(found) else []
     return {
         "by_seed": [[seed, _finite(value)] for seed, value in zip(seeds, shown, strict=True)],
-        "better": _better(contrast, shown),
+        "reached": _reached(contrast, shown),
         "middle": interquartile_mean(shown) if all(map(isfinite, shown)) else None,
     }
 
 
-def _better(contrast: Contrast, known: list[float]) -> dict[str, Any] | None:
+def _reached(contrast: Contrast, known: list[float]) -> dict[str, Any] | None:
     """Return with how many seeds the bound is reached, and the exact interval of that chance; None of none."""
     if not known or not all(map(isfinite, known)):
         return None

@@ -68,7 +68,7 @@ def test_an_older_card_has_todays_words_and_the_values_of_its_seeds(card):
     for one, now in zip(found["claims"], card["claims"], strict=True):
         assert set(one) == set(now)
         assert (one["value"], one["low"]) == (now["value"], now["low"])
-        for key in ("by_seed", "better", "far"):
+        for key in ("by_seed", "reached", "far"):
             assert one[key] == now[key]
     assert found["places"] == card["places"]
 

@@ -212,7 +212,7 @@ def test_an_effect_size_has_the_claims_sign(tmp_path, than):
     claim = Claim("c", ratio("accuracy", "toy", than="plain", **{than: 1.0}), "s")
     (found,) = judged(tmp_path, claim)["claims"]
     assert (found["effect"]["size"] > 0) == (found["verdict"] == "holds") == (than == "at_least")
-    assert found["effect"]["ahead"] == found["better"]["seeds"] == (5 if than == "at_least" else 0)
+    assert found["effect"]["ahead"] == found["reached"]["seeds"] == (5 if than == "at_least" else 0)
 
 
 # Seed by seed
@@ -223,7 +223,7 @@ def test_each_seeds_value_is_shown_and_how_many_reach_the_bound(tmp_path):
     values = [value for _, value in found["by_seed"]]
     assert found["value"] == pytest.approx(np.mean(values))
     assert by_seed(found).count(" · ") == 4
-    assert found["better"]["seeds"] == sum(value > 0.1 for value in values)
+    assert found["reached"]["seeds"] == sum(value > 0.1 for value in values)
     ((a, _), *_) = found["by_seed"]
     assert a == 0
 
@@ -233,7 +233,7 @@ def test_the_chance_of_another_seed_has_its_exact_interval(tmp_path):
     count = sum(value > 0.101 for _, value in found["by_seed"])
     oracle = binomtest(count, 5).proportion_ci(0.95, method="exact")
     assert 0 < count < 5
-    assert (found["better"]["low"], found["better"]["high"]) == pytest.approx((oracle.low, oracle.high))
+    assert (found["reached"]["low"], found["reached"]["high"]) == pytest.approx((oracle.low, oracle.high))
     assert f"with {count} of 5 seeds, P {count / 5:g} [" in strength(found)
 
 

@@ -129,6 +129,12 @@ def test_each_shared_metric_is_judged_as_a_claim_would_be(found, results):
     )
 
 
+def test_the_arrow_of_a_metric_is_its_direction(found):
+    text = shown(found)
+    assert "accuracy ↑" in text
+    assert "perplexity_8L ↓" in text
+
+
 def test_swapping_the_sides_mirrors_the_table(found, results):
     back = compare(select("toy/plain", results), select("toy/toy", results), PAPERS)
     for name, one in found["pairs"][0]["metrics"].items():
@@ -222,7 +228,11 @@ def trained(folder, gap: float, seconds: float):
 @pytest.mark.parametrize(
     ("gap", "margin", "says"),
     [
-        (-0.02, 0.05, "A is not worse by more than 0.05, at 40 % of the cost in seconds of training"),
+        (
+            -0.02,
+            0.05,
+            "There is no difference worth 0.05; A is not worse by more than 0.05, at 40 % of the cost",
+        ),
         (-0.02, 0.01, "That A is not worse by more than 0.01 is not shown, at 40 % of the cost"),
         (0.2, 0.05, "A is not worse by more than 0.05, at 40 %"),
     ],
@@ -231,6 +241,7 @@ def test_not_worse_by_more_than_the_margin_is_said_with_the_cost(tmp_path, gap, 
     found = compare(*trained(tmp_path, gap, 4.0), PAPERS, ["accuracy"], margin=margin)
     metric = found["pairs"][0]["metrics"]["accuracy"]
     assert metric["equivalence"]["within"] == (abs(gap) < margin)
+    assert metric["better"] == "higher"
     assert says in " ".join(shown(found | {"a": "", "b": ""}).split())
     assert says in " ".join(to_html(found | {"a": "", "b": ""}, []).split())
 
@@ -299,6 +310,10 @@ def test_the_command_compares_refuses_and_writes_a_page(harness):
     assert (results / "reports" / "compare.html").exists()
     found = json.loads((results / "reports" / "compare.json").read_text())
     assert found["pairs"][0]["metrics"][metric]["verdict"] == "a"
+    sides = "alibi/alibi", "alibi/rotary,task.length=64"
+    worth = harness("compare", *sides, "--metric", metric, "--margin", "0.5")
+    assert "A is not worse by more than 0.5, at 100 % of the cost" in " ".join(worth.stdout.split())
+    assert "of one metric" in harness("compare", *sides, "--margin", "0.5", code=2).stderr
     refused = harness("compare", "alibi/alibi", "alibi/rotary,task.length=128", code=1)
     assert "task.length: 64 and 128" in refused.stderr
     wrong = harness("compare", "alibi/alibi", "alibi/alibi", "--metric", "perplexitty", code=2)

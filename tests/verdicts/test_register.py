@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.papers.plugins import load
 from harness.papers.statement import Claim, difference
 from harness.reports.phrases import flags, notes
 from harness.reports.stored import read_cards
@@ -141,3 +142,19 @@ def test_the_tracked_register_knows_the_bound_of_every_published_claim():
     for card in cards:
         for claim in card["claims"]:
             assert claim["verdict"] == "not tested" or claim["registered"], claim["text"]
+
+
+def test_a_report_enters_what_it_judges_and_needs_no_folder_that_it_may_write(harness):
+    metrics, results = load("alibi").paper.metrics, harness.folder / "results"
+    for seed in range(3):
+        for turn, name in enumerate(("alibi", "rotary")):
+            values = {metric: 9.0 + place / 7 + seed / (9 + turn) for place, metric in enumerate(metrics)}
+            write_run(results, name, seed, values, paper="alibi")
+    harness("report", "alibi")
+    before = (results / NAME).read_text()
+    assert json.loads(before.splitlines()[0])["setting"][0] == "alibi"
+    (results / NAME).unlink()
+    (results / NAME).mkdir()  # not even root can write a line into a folder
+    assert "the paper" in harness("report", "alibi").stdout
+    (card,) = json.loads(harness("report", "alibi", "--json").stdout)
+    assert card["schema"] == 2
