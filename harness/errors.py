@@ -17,6 +17,7 @@ class HarnessError(Exception):
     """A run could not go on. Shown as its message alone, without a traceback; exit code 1."""
 
     exit_code = 1
+    kind = ""  # what a failed run's result calls it; "" is the name of the class
 
     def __str__(self) -> str:
         return printable(masked(super().__str__()))

@@ -119,10 +119,10 @@ def composes(plugin: Any) -> str:
     from omegaconf import OmegaConf
 
     from harness.sweeps import config
+    from harness.sweeps.choices import offer
     from harness.sweeps.compose import compose
 
-    config.offer([plugin])
-    config.find_experiments([plugin])
+    offer([plugin])
     known = [f"{plugin.name}/{method}" for method in plugin.paper.methods]
     folder = resources.files(plugin.module.__name__) / "conf" / "experiment"
     files = [f for f in folder.iterdir() if f.name.endswith(".yaml")] if folder.is_dir() else []
@@ -135,7 +135,7 @@ def composes(plugin: Any) -> str:
         words = [f"+experiment={file.name.removesuffix('.yaml')}", "budget=smoke", "seed=0"]
         try:
             jobs, _ = compose([*words, *(f"method={name}" for name in methods[:1] if name)], multirun=True)
-            config.to_spec(jobs[0], plugin, resolved=False)
+            config.to_spec(jobs[0].cfg, plugin, resolved=False)
         except HarnessError as error:
             return f"mend conf/experiment/{file.name}: {error}"
     return ""

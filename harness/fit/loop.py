@@ -46,6 +46,8 @@ class Stateful(Protocol):
 class NonFiniteLoss(HarnessError):
     """The loss or its gradient is no longer a number; the last checkpoint is from before."""
 
+    kind = "nan"
+
     def __init__(self, step: int, loss: float, learning_rate: float) -> None:
         super().__init__(
             f"the loss or its gradient stopped being finite at step {step} (loss {loss:g}, learning rate "

@@ -15,11 +15,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from harness.runs.leases import Lease
 from harness.runs.locks import held
 from harness.runs.processes import join, places
 from harness.runs.results import LOG, PROGRESS, Result, read_result, write_result
@@ -32,19 +33,21 @@ def isolated(
     spec: Spec,
     minutes: float | None = None,
     memory_gb: float | None = None,
-    environ: Mapping[str, str] | None = None,
+    lease: Lease | None = None,
 ) -> Result:
     """Bring the run to its end in its own process or processes; return its result, whatever happened to it.
 
-    `environ` is added to what the run finds in its environment.
+    What its `lease` asks for is added to what the run finds in its environment.
     """
-    multiprocessing.set_start_method("forkserver", force=True)  # joblib's own would reach the child
+    lease = lease or Lease()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    around = {**surroundings(), **(environ or {})}
+    around = {**surroundings(), **lease.environ}
     ranks = [{}] if spec.processes == 1 else places(spec.processes)
     processes = [
-        context.Process(target=_child, args=(spec, {**around, **rank}, memory_gb), name=spec.title)
+        context.Process(
+            target=_child, args=(spec, {**around, **rank}, memory_gb, lease.names), name=spec.title
+        )
         for rank in ranks
     ]
     try:
@@ -130,6 +133,11 @@ def surroundings() -> dict[str, str]:
     return dict(os.environ)
 
 
+def start_runs_from_a_fork_server() -> None:
+    """Make this process's own start method the fork server's: a run inherits it, and joblib's would fail there."""
+    multiprocessing.set_start_method("forkserver", force=True)
+
+
 def die_with(gone: Callable[[], bool]) -> None:
     """Kill this process as soon as `gone()` says that the one it works for is no more."""
 
@@ -167,7 +175,7 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
-def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None) -> None:
+def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None, leased: Sequence[str]) -> None:
     """Run in the forked process: set the surroundings first, then execute."""
     from multiprocessing import parent_process
 
@@ -198,7 +206,7 @@ def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None) -> None
     if rank:
         assist(spec, load(spec.paper), rank)
         return
-    result = execute(spec, load(spec.paper))
+    result = execute(spec, load(spec.paper), leased)
     if result.error is not None:
         log.flush()
         result.error["log"] = last_lines(spec.folder)

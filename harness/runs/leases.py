@@ -94,9 +94,9 @@ def leased(
         count = min(count, len(names))  # more processes than cores take all of them
     with _held(device, names, count, who) as taken:
         devices = [name.rpartition(".")[0] for name in taken]
-        environ = {"HARNESS_LEASED": ",".join(taken)}
+        environ = {}
         if device == "cuda":
-            environ |= {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+            environ = {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         yield Lease(tuple(taken), environ)
 
 

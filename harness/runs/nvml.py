@@ -65,11 +65,11 @@ class Meter:
 _meter: Meter | None = None  # this process's own, while its run goes on
 
 
-def start(leased: str) -> None:
-    """Begin to measure the devices of a lease, as HARNESS_LEASED names them; nothing where that cannot be."""
+def start(leased: Sequence[str]) -> None:
+    """Begin to measure the devices among the names of a lease; nothing where that cannot be."""
     global _meter
     _meter = None
-    uuids = [name.rpartition(".")[0] for name in leased.split(",") if name.startswith(("GPU-", "MIG-"))]
+    uuids = [name.rpartition(".")[0] for name in leased if name.startswith(("GPU-", "MIG-"))]
     with contextlib.suppress(Exception):  # no library, no driver, no right: the run matters more
         _meter = Meter(uuids) if uuids else None
 

@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +180,8 @@ def _processor() -> str:
     return platform.processor()
 
 
-def environment(device: str) -> dict[str, Any]:
-    """Say where a run ran: Python, packages, processor, cores, memory, threads, device, and what its GPUs took."""
+def environment(device: str, leased: Sequence[str] = ()) -> dict[str, Any]:
+    """Say where a run ran: Python, packages, processor, cores, memory, threads, devices, and what its GPUs took."""
     import psutil
     import torch
 
@@ -200,7 +200,7 @@ def environment(device: str) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "leased": [name for name in os.environ.get("HARNESS_LEASED", "").split(",") if name],
+        "leased": list(leased),
         "packages": versions,
     }
     if device == "cuda":

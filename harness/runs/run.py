@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from harness.errors import HarnessError, said
 from harness.papers.statement import Items
@@ -36,18 +35,24 @@ from harness.runs.results import (
     write_items,
     write_result,
 )
-from harness.runs.spec import Spec
+from harness.runs.spec import Spec, filled
 from harness.runs.stages import stage
+
+Task = TypeVar("Task")
+Method = TypeVar("Method")
 
 
 @dataclass
-class Run:
-    """What a hook sees of a run: its settings, its folders, and where to tell how it goes."""
+class Run(Generic[Task, Method]):
+    """What a hook sees of a run: its settings, its folders, and where to tell how it goes.
+
+    `Run[MyTask, MyMethod]` says what its `task` and `method` are; a plain `Run` leaves them open.
+    """
 
     paper: str
     name: str
-    method: Any
-    task: Any
+    method: Method
+    task: Task
     data: Mapping[str, Any]
     model: Any
     budget: str
@@ -158,25 +163,17 @@ def open_run(spec: Spec, plugin: Any) -> Run:
     """Return the `Run` of a spec, with nothing made or prepared yet."""
     paper = plugin.paper
     config = type(paper.methods[spec.name].config)
-    return Run(
-        paper=spec.paper,
-        name=spec.name,
+    return filled(
+        Run,
+        spec,
+        spec.fit,
         method=rebuild(config, spec.method),
         task=rebuild(paper.task, spec.task),
         data=spec.sources,
         model=spec.model_source,
-        budget=spec.budget,
-        seed=spec.seed,
-        device=spec.device,
-        precision=spec.precision,
         data_dir=spec.results / "stages",
         output_dir=spec.folder / "output",
         stages_dir=spec.results / "stages",
-        folder=spec.folder,
-        processes=spec.processes,
-        micro_batch=spec.micro_batch,
-        checkpoint_seconds=spec.checkpoint_seconds,
-        trust_remote_code=spec.trust_remote_code,
         about={
             "title": spec.title,
             "seed": spec.seed,
@@ -199,8 +196,8 @@ def prepared(spec: Spec, plugin: Any, run: Run) -> Path:
     return stage(run.stages_dir, f"{spec.paper}-data", inputs, make)
 
 
-def execute(spec: Spec, plugin: Any) -> Result:
-    """Bring a run to its end and write `result.json`; raises only what stops the process itself.
+def execute(spec: Spec, plugin: Any, leased: Sequence[str] = ()) -> Result:
+    """Bring a run to its end on what it `leased` and write `result.json`; raises only what stops the process.
 
     Finished runs are returned as they are. An interrupted one goes on from its checkpoint.
     """
@@ -217,7 +214,7 @@ def execute(spec: Spec, plugin: Any) -> Result:
             if spec.device == "cuda":
                 from harness.runs import nvml
 
-                nvml.start(os.environ.get("HARNESS_LEASED", ""))
+                nvml.start(leased)
             definitions(plugin, HOOKS, plugin.paper.metrics)  # reads the sources as they are now
             _go_through(spec, plugin, result)
             result.status = "finished"
@@ -225,7 +222,7 @@ def execute(spec: Spec, plugin: Any) -> Result:
             traceback.print_exc()
             result.error = describe(error)
         result.timings["total"] = time.time() - started
-        result.environment = environment(spec.device)
+        result.environment = environment(spec.device, leased)
         result.code = code(plugin, result.numbers)
         with contextlib.suppress(OSError):  # a full disk has been told already
             write_json(spec.folder / PACKAGES, packages())
@@ -312,18 +309,16 @@ def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[s
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Return a failure as `{"type", "message"}`: a name to sort by and one sentence to read."""
-    kind = type(error).__name__
+    kind = (error.kind if isinstance(error, HarnessError) else "") or type(error).__name__
     no_memory = ("DefaultCPUAllocator: can't allocate", "Cannot allocate memory")
     if (
         isinstance(error, MemoryError)
-        or kind == "OutOfMemoryError"
+        or kind == "OutOfMemoryError"  # torch's, which need not be imported to know it
         or any(s in str(error) for s in no_memory)
     ):
         kind = "oom"
     elif isinstance(error, OSError) and error.errno == 28:
         kind = "disk_full"
-    elif kind == "NonFiniteLoss":
-        kind = "nan"
     return {"type": kind, "message": said(error) or kind}
 
 

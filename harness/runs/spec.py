@@ -6,37 +6,45 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.runs.files import digest
 
 KEY_VERSION = 1
+T = TypeVar("T")
+
+
+@dataclass
+class Fit:
+    """What may differ without making another run: how a batch is cut, how often state is saved."""
+
+    micro_batch: int | None = None
+    checkpoint_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything that decides a run, as plain values, and the few that do not (below `results`)."""
+    """Everything that decides a run, as plain values, and the few that do not (from `results` on)."""
 
     paper: str
     name: str
     method: dict[str, Any]
+    declared: bool  # the method config equals the paper's declared instance
+    changes: dict[str, Any]  # fields in which it does not
     task: dict[str, Any]
     data: dict[str, str]
+    sources: dict[str, Any]  # field of Data -> resolved Source
     model: str
+    model_source: Any  # resolved Source or None
     budget: str
     seed: int
+    deterministic: bool
+    baseline: bool
     device: str
     precision: str
     processes: int
-    sources: dict[str, Any]  # field of Data -> resolved Source
-    model_source: Any  # resolved Source or None
-    declared: bool  # the method config equals the paper's declared instance
-    changes: dict[str, Any]  # fields in which it does not
-    deterministic: bool
-    baseline: bool
     results: Path
-    micro_batch: int | None = None
-    checkpoint_seconds: float = 30.0
+    fit: Fit = field(default_factory=Fit)
     keep: str = "weights"
     trust_remote_code: bool = False
     objective: str = ""
@@ -87,26 +95,30 @@ class Spec:
 
     def config(self) -> dict[str, Any]:
         """Return what `result.json` says of the run's settings."""
-        return {
-            "paper": self.paper,
-            "name": self.name,
-            "method": self.method,
-            "method_declared": self.declared,
-            "method_changes": self.changes,
-            "task": self.task,
-            "task_digest": self.task_digest,
-            "data": self.data,
-            "model": self.model,
-            "budget": self.budget,
-            "seed": self.seed,
-            "deterministic": self.deterministic,
-            "baseline": self.baseline,
-            "device": self.device,
-            "precision": self.precision,
-            "processes": self.processes,
-            "tuned": self.tuned,
-            "sweep": self.sweep,
+        told = {
+            TOLD_AS.get(f.name, f.name): getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in UNTOLD
         }
+        return {**told, "task_digest": self.task_digest}
+
+
+# What a result tells under another name, and what it tells elsewhere or not at all.
+TOLD_AS = {"declared": "method_declared", "changes": "method_changes"}
+UNTOLD = {
+    *("sources", "model_source", "results", "fit", "keep", "trust_remote_code", "objective", "tuning"),
+}
+
+
+def filled(cls: type[T], *froms: Any, **own: Any) -> T:
+    """Return a dataclass instance of its `own` values, and of those that one of `froms` has by the same name."""
+    given = {
+        f.name: getattr(source, f.name)
+        for source in reversed(froms)
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.init and hasattr(source, f.name)
+    }
+    return cls(**{**given, **own})
 
 
 def as_plain(value: Any) -> dict[str, Any]:

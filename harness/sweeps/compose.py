@@ -1,28 +1,37 @@
 """Compose what a command line asks for, and say in one sentence why it cannot be.
 
-Hydra launches later and composes again; composing here first means that a typo in the ninth method
-of a sweep is told before the first one runs.
+Hydra launches later; composing here first means that a typo in the ninth method of a sweep is told
+before the first one runs.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import HarnessError, UsageError, nearest
 from harness.papers.plugins import Plugin, load_all
 from harness.runs.spec import Spec
-from harness.sweeps import config
+from harness.sweeps import config, inside
+from harness.sweeps.choices import offer
 
 
-def compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], DictConfig]:
-    """Return the config of every job (none where another sweeper picks them), and the shared one.
+@dataclass(frozen=True)
+class Job:
+    """One job of a command: the overrides that it is launched with, and what they compose to."""
+
+    words: tuple[str, ...]
+    cfg: DictConfig
+
+
+def compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfig]:
+    """Return every job (none where another sweeper picks them), and the config that they share.
 
     Raises UsageError, in one sentence, for what Hydra cannot compose.
     """
@@ -37,18 +46,12 @@ def compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], Dic
             raise translated(error, overrides) from error
 
 
-def _compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], DictConfig]:
+def _compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfig]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.types import RunMode
 
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
-    mode = RunMode.MULTIRUN if multirun else RunMode.RUN
-    whole = hydra.compose_config(
-        "config", overrides, run_mode=mode, from_shell=True, with_log_configuration=False
-    )
-    _names_no_code(whole.hydra)
+    whole = inside.composed(overrides, multirun)
+    _names_no_code(OmegaConf.to_container(whole.hydra, resolve=False))
     sweeper = whole.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     if not multirun:
@@ -56,34 +59,27 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[DictConfig], Di
             raise UsageError(
                 "this experiment is a sweep: add -m (harness run -m " + " ".join(overrides) + ")"
             )
-        return [_own(whole)], _own(whole)
+        return [Job(tuple(overrides), _own(whole))], _own(whole)
     if not sweeper._target_.endswith("BasicSweeper"):
         return [], _own(whole)
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
     listed = [*(f"{key}={value}" for key, value in params.items()), *overrides]
-    parsed = OverridesParser.create(hydra.config_loader).parse_overrides(listed)
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(listed)
     given = {override.key_or_group for override in parsed[len(params) :]}
     parsed = [o for i, o in enumerate(parsed) if i >= len(params) or o.key_or_group not in given]
-    batches = BasicSweeper.split_arguments(parsed, None)
-    combinations = [job for batch in batches for job in batch]
+    combinations = inside.combinations(parsed)
     if not combinations:
         raise UsageError("this sweep has no jobs: a glob or choice in it matches nothing")
     composed: dict[tuple[str, ...], DictConfig] = {}
     jobs = []
-    for job in combinations:
-        rest, seed = _apart(job)
+    for words in combinations:
+        rest, seed = _apart(words)
         if rest not in composed:
-            words = [*rest, *([] if seed is None else [f"seed={seed}"])]
-            composed[rest] = _own(
-                hydra.compose_config(
-                    "config", words, run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
-                )
-            )
+            one = [*rest, *([] if seed is None else [f"seed={seed}"])]
+            composed[rest] = _own(inside.composed(one, multirun=False))
         cfg = copy.deepcopy(composed[rest])
         if seed is not None:
             cfg.seed = seed
-        jobs.append(cfg)
+        jobs.append(Job(tuple(words), cfg))
     return jobs, _own(whole)
 
 
@@ -98,20 +94,13 @@ def _apart(job: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
 OWN_CODE = ("hydra._internal.", "hydra_plugins.", "hydra.experimental.", "harness.", "optuna.samplers.")
 
 
-def _names_no_code(node: Any, where: str = "hydra") -> None:
+def _names_no_code(value: Any, where: str = "hydra") -> None:
     """Refuse a part of Hydra's own settings that would have it call code other than its launchers and sweepers."""
-    items: Any = (
-        node.items_ex(resolve=False) if isinstance(node, DictConfig) else enumerate(node._iter_ex(False))
-    )
-    for key, value in items:
-        if key in ("_target_", "()", "class") and not str(value).startswith(OWN_CODE):
-            raise UsageError(f"{where}.{key}={value} names code, which no setting may: take it out")
-        if (
-            isinstance(value, DictConfig | ListConfig)
-            and not value._is_none()
-            and not value._is_interpolation()
-        ):
-            _names_no_code(value, f"{where}.{key}")
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if key in ("_target_", "()", "class") and not str(inner).startswith(OWN_CODE):
+                raise UsageError(f"{where}.{key}={inner} names code, which no setting may: take it out")
+            _names_no_code(inner, f"{where}.{key}")
 
 
 def _own(cfg: DictConfig) -> DictConfig:
@@ -125,66 +114,58 @@ def _own(cfg: DictConfig) -> DictConfig:
 
 def compose_one(overrides: Sequence[str], plugins: list[Plugin], resolved: bool = True) -> Spec:
     """Return the spec of the one run that `overrides` describe; its data fetched if `resolved`."""
-    config.offer(plugins)
-    config.find_experiments(plugins)
-    ((cfg,), _) = compose(list(overrides), multirun=False)
-    return config.to_spec(cfg, resolved=resolved)[0]
+    offer(plugins)
+    ((job,), _) = compose(list(overrides), multirun=False)
+    return config.to_spec(job.cfg, resolved=resolved)[0]
 
 
 def translated(error: Exception, arguments: Sequence[str]) -> Exception:
-    """Return Hydra's complaint about a command line as one sentence with the mend."""
+    """Return Hydra's complaint about a command line as one sentence with the fix."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
     if isinstance(error, HarnessError):
         return error
-    if not type(error).__module__.startswith(("hydra", "omegaconf")):
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-        return UsageError(
-            f"{' '.join(arguments)} cannot be composed or launched: {type(error).__name__}: {said}"
-        )
-    text = " ".join(f"{error} {error.__cause__ or ''}".split())
-    missing = re.search(
-        r"Could not find '?([\w./-]+?)'? ?(?:Available options in '([^']*)': (.*?))?(?:Config search|$)", text
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _not_there(error.missing_cfg_file, error.options or ())
+    if isinstance(error, OverrideParseException):
+        return UsageError(f"{error.override} cannot be read: {_one_line(error).partition(' See ')[0]}")
+    reason = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(reason, ConfigAttributeError | ConfigKeyError):
+        return _unknown_key(reason)
+    if isinstance(reason, OmegaConfBaseException) and reason.full_key:
+        return UsageError(f"{reason.full_key}={reason.value}: {config.first_line(reason)}")  # type: ignore[attr-defined]
+    if type(error).__module__.startswith(("hydra", "omegaconf")):
+        return UsageError(_one_line(reason or error))
+    return UsageError(
+        f"{' '.join(arguments)} cannot be composed or launched: {type(error).__name__}: {config.first_line(error)}"
     )
-    if missing:
-        asked, group, options = missing.group(1), missing.group(2), missing.group(3)
-        what, _, name = asked.rpartition("/")
-        if what.startswith("method") or asked.startswith("method"):
-            known = [f"{p.name}/{m}" for p in load_all() if p.paper for m in p.paper.methods]
-            given = asked.removeprefix("method/")
-            return UsageError(
-                f"there is no method {given!r}: {nearest(given, known)} (`harness papers -v` lists them)"
-            )
-        known = (options or "").split() or _options(what or (group or ""))
-        return UsageError(f"there is no {what or 'config'} {name!r}: {nearest(name, known)}")
-    key = re.search(r"[Kk]ey '([^']+)'(?: is)? not in '([^']+)'", text)
-    override = re.search(r"Could not override '([^']+)'", text)
-    if override or key:
-        return _unknown_key(override.group(1) if override else key.group(1), key, text, arguments)  # type: ignore[union-attr]
-    if getattr(error, "override", None):
-        return UsageError(f"{error.override} cannot be read: {text.partition(' See ')[0]}")  # type: ignore[attr-defined]
-    wrong = re.search(r"Error merging override (\S+) (.*?)(?: full_key|$)", text)
-    return UsageError(f"{wrong.group(1)}: {wrong.group(2)}" if wrong else text)
 
 
-def _options(group: str) -> list[str]:
-    from hydra.core.global_hydra import GlobalHydra
+def _not_there(asked: str, options: Sequence[str]) -> UsageError:
+    """Name the nearest choice to one that a group does not have."""
+    group, _, name = asked.rpartition("/")
+    if asked.startswith("method/"):
+        known = [f"{p.name}/{m}" for p in load_all() if p.paper for m in p.paper.methods]
+        given = asked.removeprefix("method/")
+        return UsageError(
+            f"there is no method {given!r}: {nearest(given, known)} (`harness papers -v` lists them)"
+        )
+    return UsageError(f"there is no {group or 'config'} {name!r}: {nearest(name, options)}")
 
-    with contextlib.suppress(Exception):
-        return GlobalHydra.instance().config_loader().get_group_options(group)
-    return []
+
+def _unknown_key(reason: Any) -> UsageError:
+    """Name the nearest setting to one that does not exist, among those of the object that lacks it."""
+    owner, _, last = str(reason.full_key).rpartition(".")
+    settings = reason.object_type
+    if dataclasses.is_dataclass(settings):
+        known = {f.name for f in dataclasses.fields(settings)}
+    else:
+        known = {str(key) for key in reason.parent_node or ()}
+    return UsageError(
+        f"{f'{owner} has' if owner else 'there is'} no setting {last!r}: {nearest(last, known)}"
+    )
 
 
-def _unknown_key(name: str, key: Any, text: str, arguments: Sequence[str]) -> UsageError:
-    """Name the nearest setting to one that does not exist, among those of the papers that were asked for."""
-    owner, _, last = name.rpartition(".")
-    if key is None or ("ot in struct" not in text and "not in" not in text):
-        return UsageError(f"{name} cannot be set so: {text}")
-    papers = {plugin.name: plugin.paper for plugin in load_all() if plugin.paper}
-    asked = [paper for name, paper in papers.items() if any(f"={name}" in word for word in arguments)]
-    classes: list[Any] = [config.Settings]
-    if owner in ("task", "data"):
-        classes = [getattr(paper, owner) for paper in asked or papers.values()]
-    elif owner == "method":
-        classes = [type(m.config) for paper in asked or papers.values() for m in paper.methods.values()]
-    known = {f.name for cls in classes for f in dataclasses.fields(cls)}
-    where = f"{owner} has" if owner else "there is"
-    return UsageError(f"{where} no setting {last!r}: {nearest(last, known)}")
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

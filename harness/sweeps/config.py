@@ -1,7 +1,6 @@
-"""From a command line to a run's spec.
+"""From a job's config, as Hydra composed it, to a run's spec.
 
-Offers every installed method to Hydra as `method=<paper>/<method>`, and checks what comes back:
-only merging into the plugin's own dataclasses refuses keys that were slipped in with `+`.
+Everything is checked here: only merging into the plugin's own dataclasses refuses keys that were slipped in with `+`.
 """
 
 from __future__ import annotations
@@ -13,23 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import UsageError, nearest
 from harness.papers.plugins import Plugin, load
-from harness.runs.spec import Spec, as_plain
-
-CHOOSE = "choose"
-
-
-@dataclass
-class Fit:
-    """What may differ without making another run: how a batch is cut, how often state is saved."""
-
-    micro_batch: int | None = None
-    checkpoint_seconds: float = 30.0
+from harness.runs.spec import Fit, Spec, as_plain, filled
 
 
 @dataclass
@@ -94,71 +82,6 @@ CHOICES = {
 }
 
 
-def offer(plugins: list[Plugin]) -> None:
-    """Put every method of every working plugin, with its budgets, where Hydra finds it."""
-    store = ConfigStore.instance()
-    # Hydra copies its sources, and with them this whole store, for each group that --help lists and for each
-    # job: with eight papers a help page took a minute. What is loaded from the store is a copy in any case.
-    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
-    store.store(name="schema", node=Settings)
-    store.store(group="method", name=CHOOSE, node=_open(), package="_global_")
-    for plugin in plugins:
-        paper = plugin.paper
-        if paper is None:
-            continue
-        for name, method in paper.methods.items():
-            node = {
-                "paper": plugin.name,
-                "name": name,
-                "model": paper.model,
-                "method": method.config,
-                "task": paper.task,
-                "data": paper.data,
-            }
-            store.store(group=f"method/{plugin.name}", name=name, node=node, package="_global_")
-            for budget, overlay in paper.budgets.items():
-                group = f"overlay/{plugin.name}/{name}"
-                store.store(group=group, name=budget, node=dict(overlay), package="_global_")
-    if not OmegaConf.has_resolver("jobs"):
-        OmegaConf.register_new_resolver("jobs", jobs)
-
-
-def _open() -> DictConfig:
-    """Return a placeholder that takes any task, method and data setting until a method is chosen.
-
-    Hydra composes a sweep once without its methods, to learn how to launch it.
-    """
-    node = OmegaConf.create({"task": {}, "method": {}, "data": {}})
-    for name in node:
-        OmegaConf.set_struct(node[name], False)
-    return node
-
-
-def jobs() -> int:
-    """Return how many runs go on at once by default: one per GPU, else one per core."""
-    import os
-
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return gpus or cores or 1
-
-
-def find_experiments(plugins: list[Plugin]) -> None:
-    """Let `+experiment=` find the experiments that plugins ship in their `conf` package."""
-    from hydra.core.config_search_path import ConfigSearchPath
-    from hydra.core.plugins import Plugins
-    from hydra.plugins.search_path_plugin import SearchPathPlugin
-
-    modules = [plugin.module.__name__ for plugin in plugins if plugin.paper is not None]
-
-    class PluginExperiments(SearchPathPlugin):
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            for module in modules:
-                search_path.append("harness", f"pkg://{module}.conf")
-
-    Plugins.instance().register(PluginExperiments)
-
-
 def checked(cls: type, values: Any, what: str) -> Any:
     """Return an instance of the dataclass `cls` from a config node.
 
@@ -173,7 +96,7 @@ def checked(cls: type, values: Any, what: str) -> Any:
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), given))
     except OmegaConfBaseException as error:
-        raise UsageError(f"{what}: {_first_line(error)}") from error
+        raise UsageError(f"{what}: {first_line(error)}") from error
 
 
 def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True) -> tuple[Spec, Settings]:
@@ -198,41 +121,32 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
     results = Path(settings.results).expanduser().resolve()
     cache = results / "stages" / "sources"
     device, precision = where(settings.device, settings.precision)
-    spec = Spec(
+    sources: dict[str, Any] = {}
+    model_source = None
+    if resolved:
+        for f in dataclasses.fields(data):
+            if name := getattr(data, f.name):
+                columns = f.metadata.get("columns", ("text",))
+                sources[f.name] = resolve(name, cache=cache, columns=columns)
+        if settings.model:
+            model_source = resolve_model(settings.model, cache=cache, allow_pickle=settings.allow_pickle)
+    spec = filled(
+        Spec,
+        settings,
+        declared,
         paper=plugin.name,
-        name=settings.name,
         method=as_plain(method),
         task=as_plain(task),
         data=as_plain(data),
-        model=settings.model,
-        budget=settings.budget,
         seed=0 if declared.deterministic else settings.seed,
         device=device,
         precision=precision,
-        processes=settings.processes,
-        sources={
-            f.name: resolve(
-                getattr(data, f.name),
-                cache=cache,
-                columns=f.metadata.get("columns", ("text",)),
-            )
-            for f in dataclasses.fields(data)
-            if getattr(data, f.name) and resolved
-        },
-        model_source=resolve_model(settings.model, cache=cache, allow_pickle=settings.allow_pickle)
-        if settings.model and resolved
-        else None,
+        sources=sources,
+        model_source=model_source,
         declared=not changes,
         changes=changes,
-        deterministic=declared.deterministic,
-        baseline=declared.baseline,
+        tuned={},  # nothing chosen yet
         results=results,
-        micro_batch=settings.fit.micro_batch,
-        checkpoint_seconds=settings.fit.checkpoint_seconds,
-        keep=settings.keep,
-        trust_remote_code=settings.trust_remote_code,
-        objective=settings.objective,
-        sweep=settings.sweep,
     )
     if spec.objective and spec.objective not in paper.metrics:
         raise UsageError(
@@ -288,5 +202,6 @@ def worst(plugin: Plugin, objective: str) -> float:
     return -math.inf if metric is not None and metric.better == "higher" else math.inf
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,8 +1,8 @@
 """From a command line to finished runs: Hydra composes and launches, the folders tell how it went.
 
-The driver checks every job of a sweep before the first one starts, watches the run folders, and
-says at the end how it went. A job (in whatever process Hydra's launcher puts it) turns one config
-into one run; it never raises, since one failed run must not take the others with it.
+The driver decides and checks every job of a sweep before the first one starts, watches the run folders,
+and says at the end how it went. A job (in whatever process Hydra's launcher puts it) makes one run of what
+was decided; it never raises, since one failed run must not take the others with it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from harness.runs.provenance import stale
 from harness.runs.results import Newer, Result, local_store, read_record, whole, write_result
 from harness.runs.run import describe, execute
 from harness.runs.spec import Spec
-from harness.sweeps import config
+from harness.sweeps import config, inside
+from harness.sweeps.choices import offer
 from harness.sweeps.compose import compose, translated
+from harness.sweeps.planned import forget, leave, pick_up
 from harness.sweeps.tuning import tuned
 from harness.sweeps.watch import watched
 
@@ -42,20 +45,25 @@ def main(arguments: Sequence[str]) -> int:
 
     arguments = in_order([quoted(argument) for argument in arguments])
     plugins = load_all()
-    config.offer(plugins)
-    config.find_experiments(plugins)
+    offer(plugins)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         if any(argument.split("=")[0] in ASKS for argument in arguments):
-            return _hydra(hydra, list(arguments), job)
+            return _hydra(hydra, list(arguments), Launched(os.getpid()))
         sweep, jobs = plan_sweep(arguments, plugins)
-        had = all_had(jobs, plugins)
+        had = all_had([(spec, settings) for _, spec, settings in jobs], plugins)
         with watched(sweep, level=bool(had) and _level(sweep.uri, had)) as behind:
             if had:
                 for asked, spec, result in had:
                     note(sweep.journal, asked, spec, result, "skipped")
             else:
-                _hydra(hydra, [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)], job)
+                try:
+                    for words, spec, settings in jobs:
+                        leave(sweep, [*map(masked, words)], spec, settings)
+                    told = [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)]
+                    _hydra(hydra, told, Launched(os.getpid()))
+                finally:
+                    forget(sweep)
         return close(sweep, behind)
     except HarnessError as error:
         if full_error:
@@ -81,11 +89,9 @@ def quoted(argument: str) -> str:
 
 def in_order(arguments: list[str]) -> list[str]:
     """Put Hydra's flags before the overrides: its parser refuses overrides on both sides of one."""
-    from hydra._internal.utils import get_args_parser
-
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            overrides = get_args_parser().parse_intermixed_args(arguments).overrides
+            overrides = inside.argument_parser().parse_intermixed_args(arguments).overrides
     except SystemExit:  # said later, in one sentence
         return arguments
     flags = list(arguments)
@@ -118,17 +124,17 @@ def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:
 
 def plan_sweep(
     arguments: Sequence[str], plugins: Sequence[Plugin]
-) -> tuple[Sweep, list[tuple[Spec, config.Settings]]]:
-    """Compose and check every job a command line asks for, without running any; return them with the sweep.
+) -> tuple[Sweep, list[tuple[tuple[str, ...], Spec, config.Settings]]]:
+    """Compose and check every job a command line asks for, without running any.
+
+    Returns the sweep, and of each job its overrides, its run and its settings.
 
     Raises UsageError for what cannot run as typed, so that no sweep stops half-way over a typo.
     """
-    from hydra._internal.utils import get_args_parser
-
     complaint = io.StringIO()
     with contextlib.redirect_stderr(complaint):
         try:
-            args = get_args_parser().parse_args(list(arguments))
+            args = inside.argument_parser().parse_args(list(arguments))
         except SystemExit:
             reason = complaint.getvalue().strip().splitlines()[-1].partition("error: ")[2]
             raise UsageError(f"{reason}: see harness run --help") from None
@@ -136,13 +142,13 @@ def plan_sweep(
     results = Path(shared.results).expanduser().resolve()
     _writable(results)
     by_name = {plugin.name: plugin for plugin in plugins if not plugin.problem}
-    specs = [config.to_spec(cfg, by_name.get(cfg.get("paper"))) for cfg in jobs]
-    settings = specs[0][1] if specs else config.to_settings(shared)
+    planned = [(job.words, *config.to_spec(job.cfg, by_name.get(job.cfg.get("paper")))) for job in jobs]
+    settings = planned[0][2] if planned else config.to_settings(shared)
     uri = "" if settings.tracking.uri == "off" else settings.tracking.uri or local_store(results)
     identity = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(4)  # unlike any other machine's
     command = masked("harness run " + " ".join(arguments))
-    chosen = tuple({spec.run_key: spec for spec, _ in specs}.values())
-    return Sweep(identity, command, results, uri, chosen), specs
+    chosen = tuple({spec.run_key: spec for _, spec, _ in planned}.values())
+    return Sweep(identity, command, results, uri, chosen), planned
 
 
 def _no_password(uri: str) -> list[str]:
@@ -201,17 +207,28 @@ def _writable(results: Path) -> None:
         ) from error
 
 
-def job(cfg: DictConfig) -> float:
-    """Bring one job to its end, in whatever process it was launched; return its objective.
+@dataclass(frozen=True)
+class Launched:
+    """What Hydra calls for each job, in whatever process its launcher puts it; `driver` is the one that waits."""
 
-    Hydra calls this. It returns the worst infinity for a failed run and never raises.
-    """
-    from harness.runs.isolate import die_with_parent
+    driver: int
 
-    if os.environ.get("HARNESS_DRIVER") != str(os.getpid()):
-        die_with_parent()
-    spec, settings = config.to_spec(cfg)
-    journal = spec.results / "sweeps" / f"{spec.sweep}.jsonl"
+    def __call__(self, cfg: DictConfig) -> float:
+        """Make the run of one job; a process that was started for it goes when its parent does."""
+        from hydra.core.hydra_config import HydraConfig
+
+        from harness.runs.isolate import die_with_parent, start_runs_from_a_fork_server
+
+        if os.getpid() != self.driver:
+            die_with_parent()
+        start_runs_from_a_fork_server()
+        journal = Path(cfg.results).expanduser().resolve() / "sweeps" / f"{cfg.sweep}.jsonl"
+        planned = pick_up(journal, HydraConfig.get().overrides.task)
+        return job(*(planned or config.to_spec(cfg)), journal)
+
+
+def job(spec: Spec, settings: config.Settings, journal: Path) -> float:
+    """Bring one job to its end and note it; return its objective, the worst infinity for a failed run."""
     if settings.on_failure == "stop" and any(line["outcome"] == "failed" for line in read_journal(journal)):
         return config.worst(load(spec.paper), spec.objective)
     asked = spec.run_key
@@ -242,10 +259,10 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
         with leased(spec.device, spec.processes, cpus, per_gpu, spec.title) as lease:
             if settings.isolate:
                 limits = settings.limits
-                result = isolated(spec, limits.minutes, limits.memory_gb, lease.environ)
+                result = isolated(spec, limits.minutes, limits.memory_gb, lease)
             else:
                 os.environ.update(lease.environ)
-                result = execute(spec, load(spec.paper))
+                result = execute(spec, load(spec.paper), lease.names)
     except Exception as error:
         result = failure(spec, error)
     return result, result.status

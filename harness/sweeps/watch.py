@@ -6,16 +6,19 @@ Everything is read from run folders, so it works the same whatever launched the 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import said
 from harness.runs.journal import Sweep, read_journal
 from harness.runs.results import PROGRESS, read_progress
+
+if TYPE_CHECKING:
+    from harness.runs.mirror import Mirror
 
 
 @contextlib.contextmanager
@@ -27,24 +30,24 @@ def watched(sweep: Sweep, level: bool = False) -> Iterator[list[str]]:
     """
     import filelock
 
-    os.environ["HARNESS_DRIVER"] = str(os.getpid())
     over = threading.Event()
+    mirroring = Mirroring(sweep) if sweep.uri and not level else None
+    watchers = [threading.Thread(target=_show, args=(sweep, over), daemon=True)]
+    if mirroring:
+        watchers.append(threading.Thread(target=_mirror, args=(mirroring, over), daemon=True))
     behind: list[str] = []
-    mirror = threading.Thread(target=_mirror, args=(sweep, over, behind), daemon=True)
-    mirrored = bool(sweep.uri) and not level
-    if mirrored:
-        mirror.start()
-    bars = threading.Thread(target=_show, args=(sweep, over), daemon=True)
-    bars.start()
     sweep.lock.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(sweep.lock):  # held as long as this driver lives
+        for watcher in watchers:
+            watcher.start()
         try:
             yield behind
         finally:
             over.set()
-            bars.join()
-            if mirrored:
-                mirror.join()
+            for watcher in watchers:
+                watcher.join()
+            if mirroring and mirroring.behind:
+                behind.append(mirroring.behind)
     sweep.lock.unlink(missing_ok=True)
 
 
@@ -106,51 +109,69 @@ def _told(line: dict[str, Any]) -> str:
     return f"{marks[line['outcome']]} {line['title']} {tail}"
 
 
-def _mirror(sweep: Sweep, over: threading.Event, behind: list[str]) -> None:
-    """Keep the tracking store level with the run folders; an outage costs nothing but a warning."""
-    from harness.runs.mirror import Mirror
+class Mirroring:
+    """Keeps the tracking store up to date with a sweep's run folders; an outage costs nothing but a warning."""
 
-    done: set[str] = set()
-    store: Mirror | None = None
-    parents: dict[str, str] = {}
-    warned = False
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.behind = ""  # why the store lacks something, since the last look
+        self._store: Mirror | None = None
+        self._parents: dict[str, str] = {}  # paper -> the sweep's run in the store
+        self._done: set[str] = set()  # folders of ended runs that the store has
+        self._warned = False
 
-    def parent_of(paper: str) -> Callable[[], str]:
-        def opened() -> str:
-            if paper not in parents and store is not None:
-                parents[paper] = store.open_sweep(paper, sweep.id, sweep.command)
-            return parents[paper]
+    def once(self) -> None:
+        """Copy what is new; say so the first time that this cannot be."""
+        with self._told():
+            self._copy()
 
-        return opened
+    def close(self) -> None:
+        """Copy what is left, and end the sweep in the store; `behind` says why, where this cannot be."""
+        with self._told(last=True):
+            store, lines = self._copy()
+            for paper, parent in self._parents.items():
+                failed = any(line["outcome"] == "failed" for line in lines if line["paper"] == paper)
+                store.close_sweep(parent, failed, *_summary(self.sweep, paper))
+            store.end_killed({*self.sweep.papers, *self._parents}, self.sweep.results)
 
-    while True:
-        last = over.is_set()
+    def _copy(self) -> tuple[Mirror, list[dict[str, Any]]]:
+        """Bring running and ended runs to the store; return it, and the journal's lines."""
+        from harness.runs.mirror import Mirror
+
+        self._store = self._store or Mirror(self.sweep.uri)
+        lines = read_journal(self.sweep.journal)
+        for state in running(self.sweep):
+            self._store.copy(state["folder"], partial(self._parent, state["folder"].parts[-3]))
+        for line in lines:
+            if line["folder"] not in self._done:
+                self._store.copy(Path(line["folder"]), partial(self._parent, line["paper"]))
+                self._done.add(line["folder"])
+        return self._store, lines
+
+    def _parent(self, paper: str) -> str:
+        """Return the sweep's run in the store under which the runs of `paper` stand, opened when it is needed."""
+        assert self._store is not None
+        if paper not in self._parents:
+            self._parents[paper] = self._store.open_sweep(paper, self.sweep.id, self.sweep.command)
+        return self._parents[paper]
+
+    @contextlib.contextmanager
+    def _told(self, last: bool = False) -> Iterator[None]:
+        self.behind = ""
         try:
-            store = store or Mirror(sweep.uri)
-            lines = read_journal(sweep.journal)
-            states = running(sweep)
-            for state in states:
-                store.copy(state["folder"], parent_of(state["folder"].parts[-3]))
-            for line in lines:
-                if line["folder"] not in done:
-                    store.copy(Path(line["folder"]), parent_of(line["paper"]))
-                    done.add(line["folder"])
-            if last:
-                for paper, parent in parents.items():
-                    failed = any(x["outcome"] == "failed" for x in lines if x["paper"] == paper)
-                    files, about = _summary(sweep, paper)
-                    store.close_sweep(parent, failed, files, about)
-                store.end_killed({*sweep.papers, *parents}, sweep.results)
-                return
+            yield
         except Exception as error:
-            reason = said(error)[:400]
-            if last:
-                behind.append(reason)
-                return
-            if not warned:
-                print(f"harness: {reason}; the runs go on", file=sys.stderr)
-            warned = True
+            self.behind = said(error)[:400]
+            if not (last or self._warned):
+                print(f"harness: {self.behind}; the runs go on", file=sys.stderr)
+                self._warned = True
+
+
+def _mirror(mirroring: Mirroring, over: threading.Event) -> None:
+    while not over.is_set():
+        mirroring.once()
         over.wait(2.0)
+    mirroring.close()
 
 
 def _summary(sweep: Sweep, paper: str) -> tuple[list[Path], str]:

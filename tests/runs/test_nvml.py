@@ -51,7 +51,7 @@ def devices(monkeypatch) -> Devices:
 
 
 def test_peak_memory_and_energy_are_of_the_leased_device_alone(devices):
-    nvml.start("GPU-a.0")
+    nvml.start(["GPU-a.0"])
     devices.memory |= {"GPU-a": 70, "GPU-b": 900}  # bytes; another run's device is none of ours
     time.sleep(0.2)
     devices.memory["GPU-a"] = 30
@@ -61,17 +61,17 @@ def test_peak_memory_and_energy_are_of_the_leased_device_alone(devices):
 
 
 def test_several_leased_devices_are_added_up(devices):
-    nvml.start("GPU-a.0,GPU-b.1")
+    nvml.start(["GPU-a.0", "GPU-b.1"])
     devices.energy |= {"GPU-a": 2_000, "GPU-b": 51_000}
     assert nvml.used() == {"gpu_peak_memory": 30.0, "gpu_energy": 2.0}
 
 
 def test_an_instance_has_memory_and_no_energy_of_its_own(devices):
-    nvml.start("MIG-c.0")
+    nvml.start(["MIG-c.0"])
     assert nvml.used() == {"gpu_peak_memory": 5.0}
 
 
-@pytest.mark.parametrize("leased", ["", "core-0", "GPU-gone.0"])
+@pytest.mark.parametrize("leased", [[], ["core-0"], ["GPU-gone.0"]])
 def test_what_cannot_be_measured_is_not_told(devices, leased):
     nvml.start(leased)
     assert nvml.used() == {}
@@ -79,7 +79,7 @@ def test_what_cannot_be_measured_is_not_told(devices, leased):
 
 def test_without_the_library_nothing_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    nvml.start("GPU-a.0")
+    nvml.start(["GPU-a.0"])
     assert nvml.used() == {}
 
 

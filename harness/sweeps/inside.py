@@ -1,0 +1,41 @@
+"""What is taken from inside Hydra, one function each: no public name gives it. Checked with hydra-core 1.3.8."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser that `hydra.main` reads a command line with."""
+    from hydra._internal.utils import get_args_parser
+
+    parser: argparse.ArgumentParser = get_args_parser()
+    return parser
+
+
+def combinations(overrides: Sequence[Any]) -> list[list[str]]:
+    """Return the overrides of every job that Hydra's own sweeper makes of a sweep's parsed `overrides`."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    return [job for batch in BasicSweeper.split_arguments(list(overrides), None) for job in batch]
+
+
+def composed(overrides: list[str], multirun: bool) -> DictConfig:
+    """Return the config of `overrides` with Hydra's own part, as `hydra.main` composes it before it launches.
+
+    `hydra.compose` refuses the overrides of a sweep.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+    config: DictConfig = hydra.compose_config(
+        "config", overrides, run_mode=mode, from_shell=True, with_log_configuration=False
+    )
+    return config

@@ -1,0 +1,89 @@
+"""A job does what its driver decided: composed once, resolved once, carried as plain data."""
+
+import copy
+import dataclasses
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.papers.plugins import load_all
+from harness.runs.journal import Sweep
+from harness.sweeps import config, sweep
+from harness.sweeps.choices import Choices, offer
+from harness.sweeps.compose import compose
+from harness.sweeps.planned import forget, leave, pick_up
+
+WORDS = ("method=alibi/alibi", "budget=smoke", "device=cpu", "tracking=off")
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory):
+    """A sweep and its one job, decided as `harness run` decides it."""
+    folder = tmp_path_factory.mktemp("planned")
+    (folder / "own.txt").write_text("a line to learn from\n" * 300)
+    words = [*WORDS, f"results={folder / 'results'}", f"data.corpus={folder / 'own.txt'}"]
+    offer(load_all())
+    ((job,), _) = compose(words, multirun=False)
+    spec, settings = config.to_spec(job.cfg)
+    return Sweep("one", "harness run", spec.results, "", (spec,)), job.words, spec, settings
+
+
+def test_a_job_finds_what_was_decided_for_its_overrides_and_for_no_others(decided):
+    going, words, spec, settings = decided
+    leave(going, words, spec, settings)
+    found = pick_up(going.journal, [*reversed(words), "sweep=one", "hydra.launcher.n_jobs=1"])
+    assert found == (dataclasses.replace(spec, sweep="one"), settings)
+    assert found[0].run_key == spec.run_key
+    assert pick_up(going.journal, [*words, "seed=1"]) is None
+    forget(going)
+    assert pick_up(going.journal, words) is None
+
+
+@given(
+    st.dictionaries(
+        st.text() | st.integers(),
+        st.floats() | st.text() | st.none() | st.lists(st.integers()) | st.tuples(st.integers()),
+        max_size=2,
+    )
+)
+def test_what_plain_data_cannot_carry_is_decided_again_and_never_changed(decided, odd):
+    going, words, spec, settings = decided
+    odd_one = dataclasses.replace(spec, changes=odd)
+    forget(going)
+    leave(going, words, odd_one, settings)
+    found = pick_up(going.journal, words)
+    assert found is None or found[0] == dataclasses.replace(odd_one, sweep="one")
+
+
+def test_a_sweep_resolves_each_job_once_whatever_hydra_composes_again(decided, monkeypatch, tmp_path):
+    _, words, _, _ = decided
+    decisions, jobs = [], []
+    to_spec = config.to_spec
+
+    def counted(*given, **named):
+        decisions.append(given)
+        return to_spec(*given, **named)
+
+    def kept(spec, settings, journal):
+        jobs.append(spec)
+        return 0.0
+
+    monkeypatch.setattr(config, "to_spec", counted)
+    monkeypatch.setattr(sweep, "job", kept)
+    monkeypatch.chdir(tmp_path)
+    sweep.main(["-m", *words, "seed=0,1", "hydra/launcher=basic", f"results={tmp_path / 'results'}"])
+    assert [spec.seed for spec in jobs] == [0, 1]
+    assert {spec.sweep for spec in jobs} == {jobs[0].sweep}
+    assert jobs[0].sweep
+    assert len(decisions) == 2
+    assert not list((tmp_path / "results" / "sweeps").glob("*.jobs"))  # over, and forgotten
+
+
+def test_hydra_keeps_its_own_ways(decided):
+    """Nothing of Hydra's is replaced in this process, and what we offer is free to copy: the store holds none of it."""
+    assert "__deepcopy__" not in vars(ConfigStore)
+    assert not {"method", "overlay", "schema.yaml"} & set(ConfigStore.instance().repo)
+    source = Choices("harness", "papers://")
+    assert vars(copy.deepcopy(source)) == vars(source) == {"provider": "harness", "path": ""}
