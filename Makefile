@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test test-all lint docs scorecard bench bench-verdict clean
+.PHONY: demo install test test-all lint pages docs scorecard bench bench-verdict clean
 
 demo: $(STAMP)  ## a verdict on a published claim, on real text, in about four minutes
 	$(BIN)/harness run -m +experiment=quickstart
@@ -32,6 +32,9 @@ test: lint  ## lint, types and the quick tests
 test-all: lint  ## also slow, fault and fresh-install tests
 	$(BIN)/python -m pytest -m "(slow or install) and not fault" -n 2 --dist loadgroup
 	$(BIN)/python -m pytest -m fault -n 2 --dist loadfile
+
+pages: $(STAMP)  ## the parts of docs/*.md that come from the code: reference, hooks, the picture of the rooms
+	$(BIN)/python docs/written.py
 
 docs: $(STAMP)  ## the documentation site, into build/site; warnings are errors (make test-all builds it too)
 	$(BIN)/mkdocs build --strict

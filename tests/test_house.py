@@ -1,11 +1,16 @@
 """The house: who may import whom, and that light commands stay light."""
 
 import ast
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import harness
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "mlflow", "lm_eval", "pandas")
@@ -53,6 +58,37 @@ def test_no_plugin_imports_another():
         for path in plugin.rglob("*.py"):
             others = {n.split(".")[0] for n in imports(path) if n.startswith("harness_")} - own
             assert not others, path
+
+
+def test_plugins_import_only_what_the_api_page_names():
+    """A name counts by what it means: one that is promised may come from another promised module."""
+    written = runpy.run_path(str(ROOT / "docs" / "written.py"))
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    found, public = written["found"], written["public"]
+    modules = {"harness": harness}
+    promised = {"harness": harness}
+    for name in re.findall(r"^<!-- ::: (\S+) -->$", page, flags=re.M):
+        promised[name] = found(name)
+        if isinstance(promised[name], ModuleType):
+            modules[name] = promised[name]
+    for name, module in modules.items():
+        promised |= {f"{name}.{own}": getattr(module, own) for own in public(module)}
+    meant = {id(thing) for thing in promised.values()}
+    for path in [*ROOT.glob("plugins/*/harness_*/**/*.py"), *sources("tests/stranger")]:
+        for name in imported(path):
+            known = name in promised or (name.rpartition(".")[0] in modules and id(found(name)) in meant)
+            assert known, f"{path.relative_to(ROOT)} imports {name}, which docs/api.md does not name"
+
+
+def imported(path: Path) -> set[str]:
+    """Return what a file imports from the harness, name by name: `harness.fit.fit`, `harness.data.files`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.partition(".")[0] == "harness"}
 
 
 def room_of(path: Path) -> str:

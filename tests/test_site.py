@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.test_docs import commands
 pytestmark = pytest.mark.xdist_group("site")  # one site that all look at
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+WRITTEN = runpy.run_path(str(DOCS / "written.py"))
 HOOKS = {
     name: function
     for name, function in vars(hookspecs).items()
@@ -29,7 +31,7 @@ HOOKS = {
 
 def named(page: str, place: str) -> list[str]:
     """Return what a page documents from docstrings of `place`."""
-    found = re.findall(r"^::: (\S+)$", (DOCS / page).read_text(encoding="utf-8"), flags=re.M)
+    found = re.findall(r"^<!-- ::: (\S+) -->$", (DOCS / page).read_text(encoding="utf-8"), flags=re.M)
     return [name.removeprefix(f"{place}.") for name in found if name.rpartition(".")[0] == place]
 
 
@@ -56,7 +58,50 @@ def test_the_page_of_hooks_tells_their_version():
 
 
 def test_every_public_name_is_in_the_reference():
-    assert sorted([*named("api.md", "harness"), "hookimpl"]) == sorted(package.__all__)
+    rooms = {path.stem for path in Path(package.__file__).parent.iterdir()}
+    assert sorted({*named("api.md", "harness"), "hookimpl"} - rooms) == sorted(package.__all__)
+
+
+@pytest.mark.parametrize("page", ["api.md", "hooks.md", "architecture.md"])
+def test_what_a_page_takes_from_the_code_is_what_the_code_says(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert WRITTEN["written"](text) == text, "run `make pages`"
+    assert not re.findall(r"^::: ", text, flags=re.M)
+
+
+def test_a_reference_shows_the_signature_and_every_word_of_the_docstring():
+    said = WRITTEN["reference"]("harness.Run")
+    assert "    precision: str,\n" in said
+    assert "#### `Run.stage`" in said
+    assert "def stage(name: str, inputs: Any, make: Callable[[Path], None]) -> Path" in said
+    assert (inspect.getdoc(package.Run.stage) or "?") in said
+    assert "_shown" not in said
+
+
+def test_the_picture_shows_every_room_no_circle_and_no_arrow_that_goes_without_saying():
+    drawn = re.findall(r"^  (\w+) --> (\w+)$", WRITTEN["picture"](), flags=re.M)
+    graph = WRITTEN["arrows"]()
+    assert {room for arrow in drawn for room in arrow} == set(graph)
+    reached = {room: WRITTEN["_reached"](room, graph) for room in graph}
+    assert not [room for room in graph if room in reached[room]]
+    for room, target in drawn:
+        assert not [near for near in graph[room] - {target} if target in reached[near]], (room, target)
+    for room in graph:  # what the picture lets one reach is what the imports do
+        assert {near for near in graph if near in _walked(room, drawn)} == reached[room]
+
+
+def _walked(room: str, drawn: list[tuple[str, str]]) -> set[str]:
+    near = {target for source, target in drawn if source == room}
+    return near.union(*(_walked(target, drawn) for target in near))
+
+
+def test_every_form_of_the_journey_lives_where_the_page_says():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    places = re.findall(r"\| `(harness/[\w/.]+)(?:: (\w+))?` \|", text)
+    assert len(places) > 12
+    for file, name in places:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert not name or re.search(rf"^(?:class|def) {name}\b", source, flags=re.M), (file, name)
 
 
 def test_the_two_first_pages_show_the_same_commands():
