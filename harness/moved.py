@@ -43,6 +43,10 @@ RENAMED = {
     "pricing": "commands.plan",
 }
 MOVED = {name: f"{room}.{name}" for room, names in ROOMS.items() for name in names} | RENAMED
+PARTED = {
+    "results": "runs.files",
+    "stats": "papers.reduction",
+}  # where the rest of an old module's names went
 
 
 class OldPaths(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -59,11 +63,20 @@ class OldPaths(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         new = f"harness.{MOVED[spec.name.partition('.')[2]]}"
         warnings.warn(f"{spec.name} is {new} now: import it from there", DeprecationWarning, stacklevel=2)
-        return importlib.import_module(new)
+        module = importlib.import_module(new)
+        rest = PARTED.get(spec.name.partition(".")[2])
+        return _both(module, importlib.import_module(f"harness.{rest}")) if rest else module
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module, executed long ago under its own name, its own spec back."""
         module.__spec__ = importlib.machinery.PathFinder.find_spec(module.__name__, _around(module))
+
+
+def _both(module: ModuleType, rest: ModuleType) -> ModuleType:
+    """Return a module that has the names of two."""
+    both = ModuleType(module.__name__, module.__doc__)
+    both.__getattr__ = lambda name: getattr(module if hasattr(module, name) else rest, name)  # type: ignore[method-assign]
+    return both
 
 
 def _around(module: ModuleType) -> list[str]:

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -149,6 +150,15 @@ def test_each_room_says_what_it_is_for_and_what_it_may_import():
     for room in {path.parent for path in HARNESS.glob("*/__init__.py")} - {HARNESS / "conf"}:
         said = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
         assert "May import:" in said, room
+
+
+def test_every_room_is_found_by_what_builds_the_wheel():
+    from setuptools import find_packages
+
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = find_packages(str(ROOT), **told["tool"]["setuptools"]["packages"]["find"])
+    folders = {path.parent for path in HARNESS.rglob("*.py") if "template" not in path.parts}
+    assert {folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in folders} <= set(found)
 
 
 def test_no_folder_holds_more_files_than_one_can_see_at_once():

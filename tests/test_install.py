@@ -39,13 +39,15 @@ class Environment:
         (site,) = (home / "env").glob("lib/python*/site-packages")
         (site / "libraries.pth").write_text(f"{libraries}\n")
 
-    def __call__(self, *words: str, code: int = 0) -> str:
-        """Run a program of the environment from its folder; return what it printed."""
+    def __call__(self, *words: str, code: int = 0, both: bool = False) -> str:
+        """Run a program of the environment from its folder; return what it printed, `both` to the two streams."""
         environ = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         environ |= {"PATH": f"{self.bin}:{environ['PATH']}", "OMP_NUM_THREADS": "1"}
         command = [str(self.bin / words[0]), *words[1:]]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environ)
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if both:
+            return done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
 
     def build(self, project: Path) -> Path:
@@ -78,6 +80,12 @@ def test_the_wheel_holds_the_licence_and_no_tests(fresh):
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert "harness/conf/config.yaml" in names
     assert "harness/py.typed" in names
+    rooms = {path.parent.name for path in (ROOT / "harness").glob("*/__init__.py")}
+    assert rooms == {name.split("/")[1] for name in names if re.fullmatch(r"harness/\w+/__init__.py", name)}
+    assert len(rooms) >= 10
+    for path in (ROOT / "harness").rglob("*"):  # and every file of theirs
+        if path.suffix in (".py", ".yaml", ".jinja") and "__pycache__" not in path.parts:
+            assert path.relative_to(ROOT).as_posix() in names
     assert not [name for name in names if name.startswith("tests")]
     assert fresh("harness", "--version").split() == ["harness", wheel.name.split("-")[1]]
 
@@ -128,6 +136,35 @@ def test_a_strangers_paper_is_built_installed_checked_swept_reported_and_removed
     assert json.loads(fresh("harness", "papers", "-v", "--json")) == []
     assert "mixup" in fresh("harness", "run", "method=mixup/mixup", code=2)
     fresh("harness", "status")
+
+
+def test_a_paper_written_before_the_rooms_still_keeps_the_contract(fresh, tmp_path):
+    """The stranger's paper, importing what strangers used by the paths it had then."""
+    old = shutil.copytree(STRANGER, tmp_path / "stranger")
+    hooks = [
+        "from harness.hookspecs import hookimpl",
+        "from harness.lazy import lazy",
+        "from harness.paper import Claim, Figure, Items, Method, Metric, Paper, difference",
+        "from harness.run import Run",
+    ]
+    used = [
+        "from harness.evals import nll",
+        "from harness.isolate import quiet_libraries",
+        "from harness.results import digest, write_json",
+        "from harness.stages import stage",
+    ]
+    for name, lines in (("__init__.py", hooks), ("training.py", [*used, "from harness import Items, Run"])):
+        path = old / "harness_mixup" / name
+        text, count = re.subn(r"^from harness import .*$", "\n".join(lines), path.read_text(), flags=re.M)
+        assert count == 1
+        path.write_text(text)
+    wheel = fresh.build(old)
+    fresh("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel))
+    told = fresh("python", "-W", "always", "-c", "import harness_mixup.training", both=True)
+    assert "harness.results is harness.runs.results now" in told
+    said = fresh("harness", "check", "mixup")
+    assert re.search(r"(\d+) of \1 checks passed", said)
+    fresh("python", "-m", "pip", "uninstall", "--quiet", "--yes", "paper-harness-mixup")
 
 
 def test_a_paper_of_this_repository_is_whole_in_its_wheel(fresh):
