@@ -24,12 +24,13 @@ from harness.fit import (
     NonFiniteLoss,
     checkpoint_step,
     fit,
+    loop,
     pick_device,
     pick_precision,
     rate,
     seed_everything,
 )
-from harness.fit.checkpoint import save
+from harness.fit.checkpoint import save, trained_state
 
 TOKENS = np.random.default_rng(0).integers(0, 20, size=2_000).astype(np.uint16)
 OPTIONS = {"steps": 23, "learning_rate": 0.01, "warmup": 3, "device": "cpu", "log_every": 5}
@@ -429,10 +430,76 @@ def test_batches_whose_state_could_not_be_read_back_are_refused_at_the_first_che
     assert checkpoint_step(tmp_path) == 0
 
 
-def test_the_checkpoint_of_another_fit_is_refused(tmp_path):
+OTHER = {
+    "optimizer": {"optimizer": torch.optim.SGD},
+    "steps": {"steps": 24, "schedule_steps": 23},
+    "learning_rate": {"learning_rate": 0.02},
+    "weight_decay": {"weight_decay": 0.1},
+    "schedule": {"schedule": "linear"},
+    "schedule_steps": {"schedule_steps": 30},
+    "warmup": {"warmup": 4},
+    "clip": {"clip": None},
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_the_checkpoint_of_another_fit_is_refused(tmp_path, name):
     trained(checkpoint=tmp_path)
-    with pytest.raises(HarnessError, match=r"learning_rate was 0\.01, is 0\.02"):
-        trained(checkpoint=tmp_path, learning_rate=0.02)
+    with pytest.raises(HarnessError, match=rf"of another fit \({name} was .+, is .+\)"):
+        trained(checkpoint=tmp_path, **OTHER[name])
+
+
+def test_the_checkpoint_of_a_fit_that_trained_less_or_beside_others_is_refused(tmp_path):
+    made = model()
+    made[0].requires_grad_(False)
+    fit(made, batches(), step, checkpoint=tmp_path, **OPTIONS)
+    with pytest.raises(HarnessError, match=r"parameters was 340, is 660"):
+        trained(checkpoint=tmp_path)
+    kept = torch.load(tmp_path / "step-000000023/shared.pt", weights_only=True)
+    assert set(kept["recipe"]) == {*OTHER, "parameters", "processes"}
+    kept["recipe"] |= {"parameters": 660, "processes": 2}
+    torch.save(kept, tmp_path / "step-000000023/shared.pt")
+    with pytest.raises(HarnessError, match=r"processes was 2, is 1"):
+        trained(checkpoint=tmp_path)
+
+
+def test_of_two_checkpoints_that_a_kill_left_the_newer_counts(tmp_path):
+    straight, _, _ = trained()
+    with pytest.raises(KeyboardInterrupt):
+        trained(checkpoint=tmp_path, checkpoint_seconds=0, killed_at=15)
+    shutil.copytree(tmp_path / "step-000000010", tmp_path / "step-000000005")
+    assert checkpoint_step(tmp_path) == 10
+    resumed, _, late = trained(checkpoint=tmp_path, checkpoint_seconds=0)
+    assert sorted(late) == [15, 20, 23]
+    assert torch.equal(weights(resumed), weights(straight))
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000000023"]
+
+
+def test_weights_that_are_tied_and_frozen_are_kept_by_neither_name():
+    made = nn.ModuleDict({"into": nn.Embedding(20, 16), "out": nn.Linear(16, 20)})
+    made["out"].weight = made["into"].weight
+    assert sorted(trained_state(made)) == ["into.weight", "out.bias", "out.weight"]
+    made["into"].weight.requires_grad_(False)
+    assert sorted(trained_state(made)) == ["out.bias"]
+
+
+def test_the_time_of_checkpoints_does_not_count_as_training(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("harness.fit.loop.time.monotonic", lambda: now[0])
+    save = loop.save
+
+    def slow(*given):
+        now[0] += 1000.0
+        save(*given)
+
+    def second(m, batch):
+        now[0] += 1.0
+        return step(m, batch)
+
+    monkeypatch.setattr(loop, "save", slow)
+    fitted = fit(model(), batches(), second, checkpoint=tmp_path, checkpoint_seconds=0, **OPTIONS)
+    assert fitted.seconds == 23.0
+    assert fitted.tokens_per_second == 6 * 8
 
 
 def test_two_fits_can_train_one_model_one_after_the_other():

@@ -1,5 +1,7 @@
 """No device takes more runs than it may, whoever starts them; what a dead process held is free again."""
 
+import contextlib
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -7,11 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import filelock
 import pytest
 
 from harness.errors import UsageError
-from harness.runs.leases import cores, gpus, leased
+from harness.runs.leases import cores, gpus, leased, places
 
 TWO = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa-1)
 GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb-2)
@@ -54,6 +58,82 @@ def test_devices_that_are_hidden_are_not_leased(inventory, monkeypatch, visible,
     inventory(TWO)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpus() == found
+
+
+def test_the_beginning_of_a_uuid_names_one_device(inventory, monkeypatch):
+    inventory("GPU 0: X (UUID: GPU-aaaa-1)\nGPU 1: X (UUID: GPU-aabb-2)\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa")
+    assert gpus() == ["GPU-aaaa-1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aab,GPU-aa")
+    assert gpus() == ["GPU-aabb-2", "GPU-aaaa-1"]
+
+
+def test_with_two_runs_and_two_gpus_each_has_its_own(inventory):
+    inventory(TWO)
+    with leased("cuda", per_gpu=2) as one, leased("cuda", per_gpu=2) as two:
+        assert {lease.environ["CUDA_VISIBLE_DEVICES"] for lease in (one, two)} == set(gpus())
+
+
+def test_a_run_finds_its_devices_in_the_order_in_which_they_are_named(inventory):
+    inventory(TWO)
+    with leased("cuda", 2) as lease:
+        assert lease.environ == {
+            "CUDA_VISIBLE_DEVICES": "GPU-aaaa-1,GPU-bbbb-2",
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        }
+
+
+def test_no_run_has_one_device_twice(inventory):
+    inventory(TWO)
+    with contextlib.ExitStack() as first:
+        first.enter_context(leased("cuda", per_gpu=2))
+        with leased("cuda", per_gpu=2) as second:
+            assert second.names == ("GPU-bbbb-2.0",)
+            first.close()
+            with leased("cuda", 2, per_gpu=2) as both:  # free: both places on one, the second on the other
+                assert both.names == ("GPU-aaaa-1.0", "GPU-bbbb-2.1")
+
+
+def test_two_that_want_two_of_three_never_wait_for_each_other(inventory, monkeypatch):
+    """Whoever waits first gets what becomes free, however seldom it looks; the other holds nothing meanwhile."""
+    sleep = time.sleep
+    patient = {"first": 0.5}
+    monkeypatch.setattr(time, "sleep", lambda s: sleep(patient.get(threading.current_thread().name, 0.01)))
+    got = {name: threading.Event() for name in ("first", "second")}
+
+    def run() -> None:
+        with leased("cpu", 2, cpus=3):
+            got[threading.current_thread().name].set()
+
+    threads = {name: threading.Thread(target=run, name=name) for name in got}
+    folder = places()
+    folder.mkdir(parents=True)
+    taken = [filelock.FileLock(folder / f"slot-{i}.lock") for i in (0, 1)]
+    for lock in taken:
+        lock.acquire()
+    threads["first"].start()
+    while not _locked(folder / "slot-2.lock"):
+        sleep(0.01)
+    threads["second"].start()
+    sleep(0.1)
+    taken[0].release()
+    assert got["first"].wait(5)  # though the third is still held
+    taken[1].release()
+    for thread in threads.values():
+        thread.join(10)
+    assert got["second"].is_set()
+
+
+def _locked(path: Path) -> bool:
+    """Say whether a lock is held, without ever holding it."""
+    if not path.exists():
+        return False
+    with path.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("per_gpu", [1, 2])
