@@ -126,7 +126,7 @@ def _parameters(signature: inspect.Signature) -> Iterator[str]:
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             yield "*"
         starred |= parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(parameter.kind.name, "")
         kind = "" if parameter.annotation is parameter.empty else f": {_type(parameter.annotation)}"
         default = "" if parameter.default is parameter.empty else f" = {_value(parameter.default)}"
         yield f"{stars}{parameter.name}{kind}{default}"

@@ -33,10 +33,12 @@ def part() -> None:
     What follows, evaluation, is then the same in a run of one process and of many.
     """
     import torch
-    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.state import PartialState
+
+    from harness.fit.loop import forget_processes
 
     PartialState().wait_for_everyone()
     torch.distributed.destroy_process_group()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget_processes()
     for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         os.environ.pop(name, None)
