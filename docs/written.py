@@ -60,11 +60,12 @@ def reference(name: str) -> str:
 
 def found(name: str) -> Any:
     """Return the module, class, function or value that a dotted name means."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        module, _, last = name.rpartition(".")
-        return getattr(found(module), last)
+    package, *parts = name.split(".")
+    thing, path = importlib.import_module(package), package
+    for part in parts:
+        path = f"{path}.{part}"
+        thing = getattr(thing, part) if hasattr(thing, part) else importlib.import_module(path)
+    return thing
 
 
 def public(module: ModuleType) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 ROOMS = {
-    "papers": ("hookspecs", "plugins", "lazy"),
+    "papers": ("hookspecs", "plugins"),
     "fit": ("checkpoint",),
     "nn": ("generate", "evals"),
     "runs": (
@@ -85,5 +85,7 @@ def _around(module: ModuleType) -> list[str]:
 
 def follow() -> None:
     """Let old paths be found from now on, after everything else."""
+    # A function of the package has this name too: importing the old path anew would hide it.
+    sys.modules.setdefault("harness.lazy", importlib.import_module("harness.papers.lazy"))
     if not any(isinstance(finder, OldPaths) for finder in sys.meta_path):
         sys.meta_path.append(OldPaths())

@@ -45,6 +45,14 @@ def test_what_left_an_old_module_for_another_room_is_found_there_too(afresh, old
         _ = module.never_there
 
 
+def test_no_old_path_hides_what_the_package_gives():
+    import harness
+
+    assert not set(MOVED) & set(harness.__all__)
+    old = importlib.import_module("harness.lazy")
+    assert old.lazy is harness.lazy
+
+
 def test_a_name_that_never_was_is_no_old_path():
     with pytest.raises(ModuleNotFoundError, match=r"harness\.nowhere"):
         importlib.import_module("harness.nowhere")
