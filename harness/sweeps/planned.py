@@ -19,9 +19,9 @@ from harness.data.sources import Source
 from harness.runs.files import digest
 from harness.runs.journal import Sweep
 from harness.runs.spec import Fit, Spec
-from harness.sweeps.config import Settings, checked
+from harness.sweeps.config import Settings, Tracking, checked
 
-NOT_OF_A_RUN = ("hydra.", "hydra/", "sweep=")  # what the driver adds, and Hydra keeps apart
+NOT_OF_A_JOB = ("hydra.", "hydra/", "sweep=", "tracking")  # what Hydra keeps apart, and the driver to itself
 
 
 def folder_of(journal: Path) -> Path:
@@ -32,6 +32,7 @@ def folder_of(journal: Path) -> Path:
 def leave(sweep: Sweep, words: Sequence[str], spec: Spec, settings: Settings) -> None:
     """Write down what the job that is launched with the overrides `words` is to do."""
     spec = dataclasses.replace(spec, sweep=sweep.id)
+    settings = dataclasses.replace(settings, tracking=Tracking())  # the driver's, and so is a password in it
     told = {"spec": dataclasses.asdict(spec), "settings": dataclasses.asdict(settings)}
     text = json.dumps(told, ensure_ascii=False, default=str)
     if _read(text) == (spec, settings):  # JSON cannot say all that a setting may hold
@@ -54,7 +55,7 @@ def forget(sweep: Sweep) -> None:
 
 
 def _path(journal: Path, words: Sequence[str]) -> Path:
-    own = sorted(word for word in words if not word.lstrip("+~").startswith(NOT_OF_A_RUN))
+    own = sorted(word for word in words if not word.lstrip("+~").startswith(NOT_OF_A_JOB))
     return folder_of(journal) / f"{digest(own)[:16]}.json"
 
 

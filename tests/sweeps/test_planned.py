@@ -34,11 +34,32 @@ def test_a_job_finds_what_was_decided_for_its_overrides_and_for_no_others(decide
     going, words, spec, settings = decided
     leave(going, words, spec, settings)
     found = pick_up(going.journal, [*reversed(words), "sweep=one", "hydra.launcher.n_jobs=1"])
-    assert found == (dataclasses.replace(spec, sweep="one"), settings)
+    assert found == (
+        dataclasses.replace(spec, sweep="one"),
+        dataclasses.replace(settings, tracking=config.Tracking()),
+    )
     assert found[0].run_key == spec.run_key
     assert pick_up(going.journal, [*words, "seed=1"]) is None
     forget(going)
     assert pick_up(going.journal, words) is None
+
+
+def test_a_password_of_the_tracking_store_is_in_no_plan(decided):
+    going, words, spec, settings = decided
+    uri = "postgresql+psycopg2://me:secret@db/mlflow"
+    leave(
+        going,
+        [*words, f"tracking.uri={uri}"],
+        spec,
+        dataclasses.replace(settings, tracking=config.Tracking(uri)),
+    )
+    (plan,) = going.journal.with_suffix(".jobs").iterdir()
+    assert "secret" not in plan.read_text()
+    assert (
+        pick_up(going.journal, [*words, "tracking.uri=postgresql+psycopg2://me:***@db/mlflow"])[0].sweep
+        == "one"
+    )
+    forget(going)
 
 
 @given(
