@@ -6,6 +6,7 @@ sweeper thought of it) decides for itself.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -16,7 +17,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from harness.data.sources import Source
-from harness.runs.files import digest
+from harness.runs.files import digest, write_text
 from harness.runs.journal import Sweep
 from harness.runs.spec import Fit, Spec
 from harness.sweeps.config import Settings, Tracking, checked
@@ -36,9 +37,8 @@ def leave(sweep: Sweep, words: Sequence[str], spec: Spec, settings: Settings) ->
     told = {"spec": dataclasses.asdict(spec), "settings": dataclasses.asdict(settings)}
     text = json.dumps(told, ensure_ascii=False, default=str)
     if _read(text) == (spec, settings):  # JSON cannot say all that a setting may hold
-        path = _path(sweep.journal, words)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with contextlib.suppress(OSError):  # a full disk: the job decides, and says so
+            write_text(_path(sweep.journal, words), text)
 
 
 def pick_up(journal: Path, words: Sequence[str]) -> tuple[Spec, Settings] | None:

@@ -199,7 +199,7 @@ def _writable(results: Path) -> None:
     try:
         results.mkdir(parents=True, exist_ok=True)
         probe = results / f".write-{os.getpid()}"
-        probe.write_text("x" * 4096)
+        probe.write_text("x" * 2**16)  # what a run writes at least
         probe.unlink()
     except OSError as error:
         raise HarnessError(
