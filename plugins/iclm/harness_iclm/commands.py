@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.data.jsonl import read_json
 from harness.errors import UsageError, nearest
 from harness.tools import device_of, file_digest
 from harness.tools.bars import Bars
@@ -90,7 +91,7 @@ def show(
 
     if not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds no order: make one with `harness iclm order --out {folder}`")
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report = read_json(folder / "report.json")
     source = resolve(documents, cache=results / "stages" / "sources", columns=())
     if source.digest != report["digest"]:
         raise UsageError(
@@ -126,18 +127,15 @@ def _show(report: dict[str, Any], out: Path) -> None:
     for name, value in report["in_context"].items():
         table.add_row(name.replace("_", " "), f"{value:.3f}", f"{report['random'][name]:.3f}")
     console = Console()
+    unit = "bytes" if report["counted_in"] == "bytes" else "tokens"
     console.print(
         f"{report['documents']:,} documents: {report['empty']:,} empty, {report['duplicates']:,} near duplicates, "
-        f"{report['kept']:,} kept; {report['tokens']:,} {_unit(report)} in {report['windows']:,} windows"
+        f"{report['kept']:,} kept; {report['tokens']:,} {unit} in {report['windows']:,} windows"
     )
     console.print(table)
     took = ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items())
     console.print(f"[dim]{took}; path weight {report['path_weight']:.1f}, {report['jumps']:,} jumps[/]")
     console.print(f"order.parquet, windows.parquet and report.json are in {out}", soft_wrap=True)
-
-
-def _unit(report: dict[str, Any]) -> str:
-    return "bytes" if report["counted_in"] == "bytes" else "tokens"
 
 
 def tools(app: typer.Typer) -> None:

@@ -7,13 +7,13 @@ position effect or "any text helps" cancels. It is asked without a mask of every
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import torch
 
 from harness import Items, Run
+from harness.data.jsonl import read_json
 from harness.data.tokens import starts
 from harness.nn.generate import generate, inference
 from harness_iclm.few_shot import scores
@@ -52,7 +52,7 @@ def evaluate(run: Run, split: str) -> dict[str, float | Items]:
     found["loss_own_packing"] = _items(measured[own], topic)
     found |= contexts(run, model, tokens, begins, split, topic)
     found["repetition"] = repetition(run, model, tokens, begins)
-    found |= json.loads((run.output_dir / "order.json").read_text(encoding="utf-8"))
+    found |= read_json(run.output_dir / "order.json")
     return found | scores(run, model)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from harness.data.sources import Document, resolve_model
 from harness.data.tokens import END, PAD, encode, starts
 from harness.errors import UsageError
 from harness.nn.bases import folder_of
-from harness.tools import device_of, stage
+from harness.tools import device_of, stage, write_json
 from harness_iclm.documents import read
 from harness_iclm.duplicates import deduplicate
 from harness_iclm.embedding import encode as embed
@@ -75,7 +74,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         "duplicates": len(documents) - len(kept),
     }
     counts |= {name: len(numbers) for name, numbers in parts.items()}
-    (data_dir / "counts.json").write_text(json.dumps(counts, indent=1), encoding="utf-8")
+    write_json(data_dir / "counts.json", counts)
 
 
 def part_of(name: str, given: str, own_test: bool) -> str:

@@ -6,7 +6,6 @@ Each pass over the corpus has the same windows in a new order. The last window, 
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from harness.data.tokens import starts
 from harness.errors import HarnessError, UsageError
 from harness.fit import recipe, seed_everything, trial_step
 from harness.nn.decoder import Decoder
+from harness.tools import write_json
 from harness_iclm import intrinsic, orders
 from harness_iclm.packing import Windows, windows
 from harness_iclm.search import neighbours
@@ -36,7 +36,7 @@ def train(run: Run) -> None:
     order = ordered(run, embeddings)
     packed = windows(order, np.diff(begins), run.task.length, seed=run.seed, shuffled=run.method.shuffled)
     found = intrinsic.measure(embeddings, order, packed)
-    (run.output_dir / "order.json").write_text(json.dumps(found), encoding="utf-8")
+    write_json(run.output_dir / "order.json", found)
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
     seed_everything(run.seed)
     model = new_model(run, len(tokenizer))

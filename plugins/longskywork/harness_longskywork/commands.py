@@ -11,7 +11,7 @@ import typer
 
 from harness.data.jsonl import write_jsonl
 from harness.errors import UsageError
-from harness.tools import quiet_libraries, read_result, run_folder
+from harness.tools import finished, quiet_libraries, run_folder
 from harness.tools.options import Results
 
 
@@ -117,9 +117,6 @@ def heatmap_(
     """Draw a run's needle grid: harness longskywork heatmap cip_synl"""
     from harness_longskywork.heatmap import draw, grid
 
-    folder = run_folder("longskywork", run, results)
-    found = read_result(folder)
-    if found is None or found.status != "finished":
-        raise UsageError(f"{folder} holds no finished run: run it again")
+    found = finished(run_folder("longskywork", run, results), "longskywork")
     draw(grid(found.metrics), f"{found.config['name']}, seed {found.config['seed']}", out)
     print(f"{out}: exact match by length and depth")

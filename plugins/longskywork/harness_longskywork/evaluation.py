@@ -7,13 +7,13 @@ accuracy stands beside it.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import torch
 
 from harness import Items
+from harness.data.jsonl import read_json
 from harness.nn.bases import load_model
 from harness.nn.generate import inference
 from harness_longskywork.metrics import DEPTHS, LENGTHS, REACHES
@@ -34,7 +34,7 @@ def evaluate(run: Any, split: str) -> dict[str, float | Items]:
     found |= _tables(model, symbols, task, seed)
     needle_model = load_model(run.output_dir / "needles", run.device)
     found |= _needles(needle_model, symbols, prose, task, seed)
-    learned = json.loads((run.output_dir / "needles" / "steps.json").read_text(encoding="utf-8"))
+    learned = read_json(run.output_dir / "needles" / "steps.json")
     found["needle_start"] = float(learned["by_step"]["0"])
     # Never reached counts as one look more than there were: a lower bound.
     found["needle_steps"] = float(task.needle_steps + 10 if learned["steps"] is None else learned["steps"])

@@ -9,7 +9,6 @@ what it brings along.
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from harness import Run
 from harness.data.batches import Counted
+from harness.data.jsonl import read_json
 from harness.fit import fit, seed_everything, trial_step
 from harness.nn.bases import load_model
 from harness.tools import write_json
@@ -278,7 +278,7 @@ def needle_stage(run: Run, before: Path) -> Path:
     def make(before: Path, to: Path) -> None:
         model = load_model(before, run.device)
         so_far = run.folder / "needles.json"  # of a run that was killed: only later looks come again
-        found = json.loads(so_far.read_text(encoding="utf-8")) if so_far.exists() else {}
+        found = read_json(so_far) if so_far.exists() else {}
         seen = {int(step): float(exact) for step, exact in found.items()}
         seen[0] = float(scored(model, looked)["exact"].mean())
 

@@ -14,6 +14,7 @@ import torch
 from transformers import AutoTokenizer
 
 from harness import Items
+from harness.data.jsonl import read_jsonl
 from harness.nn.evals import lm_eval_accuracy
 from harness.nn.generate import pad_left
 from harness_score.corrections import edit_ratio, mcnemar
@@ -21,7 +22,7 @@ from harness_score.credit import kl
 from harness_score.episodes import sample, scores
 from harness_score.judging import Judged, judge, pieces
 from harness_score.metrics import EDITS
-from harness_score.policies import Policy, problems_of
+from harness_score.policies import Policy
 from harness_score.preparation import read_turns
 from harness_score.verifiers import Verify, verifier
 
@@ -31,7 +32,7 @@ def evaluate(run: Any, split: str, verify: Verify | None = None) -> dict[str, fl
     verify = verify or verifier(run.task)
     policy = Policy.trained(run)
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
-    problems, turns = problems_of(run, split), read_turns(run.data_dir)
+    problems, turns = read_jsonl(run.data_dir / f"{split}.jsonl"), read_turns(run.data_dir)
     shared = (problems, turns, tokenizer, verify, run.task)
     run.progress(0, 3, note="answering")
     greedy = judge(policy.model, *shared, blank=run.method.blank)

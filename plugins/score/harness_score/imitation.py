@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from harness.data.batches import Counted
+from harness.data.jsonl import read_jsonl
 from harness.errors import HarnessError
 from harness.nn.generate import pad_left
 from harness_score.episodes import Episodes, answer_log_probs, sample, scores
 from harness_score.judging import pieces
 from harness_score.looks import Looks
-from harness_score.policies import Policy, problems_of
+from harness_score.policies import Policy
 from harness_score.settings import Trains
 from harness_score.verifiers import Verify
 
@@ -38,7 +39,7 @@ class Imitate(Looks):
 
     def __init__(self, run: Any, policy: Policy, verify: Verify) -> None:
         super().__init__(run, verify)
-        self.policy, self.problems = policy, problems_of(run, "train")
+        self.policy, self.problems = policy, read_jsonl(run.data_dir / "train.jsonl")
         self.each = -(-run.task.sft_steps // ROUNDS[run.method.trains])
         self.round, self.traces = -1, (torch.empty(0), torch.empty(0), torch.empty(0))
         self.start = max(len(row["ids"]) for row in self.problems)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.data.jsonl import read_jsonl
 from harness_score.episodes import Episodes
 from harness_score.judging import decode, judge
-from harness_score.policies import Keeper, problems_of
+from harness_score.policies import Keeper
 from harness_score.preparation import read_turns
 from harness_score.settings import Score
 from harness_score.verifiers import Verify, rewards
@@ -24,7 +25,7 @@ class Looks:
         self.method: Score = run.method
         self.tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
         self.turns = read_turns(run.data_dir)
-        self.held = problems_of(run, "validation")
+        self.held = read_jsonl(run.data_dir / "validation.jsonl")
         self.keeper = Keeper(run)
         self.looked = -1
         self.told: dict[str, float] = {}

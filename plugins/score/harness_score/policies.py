@@ -6,15 +6,13 @@ folder of transformers (or of peft, for an adapter), with the tokenizer beside i
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from harness import Run
-from harness.data.jsonl import read_jsonl
-from harness.errors import HarnessError
+from harness.data.jsonl import read_json
 from harness.nn.bases import load_model
 from harness.tools import write_json
 from harness_score import addition
@@ -60,7 +58,7 @@ class Policy:
     def trained(cls, run: Any) -> Policy:
         """Return the policy that `train` chose, with its base."""
         policy = cls.of(run)
-        found = json.loads((run.output_dir / CHOSEN).read_text(encoding="utf-8"))
+        found = read_json(run.output_dir / CHOSEN)
         if not found["folder"]:
             return policy
         folder = run.output_dir / found["folder"]
@@ -88,7 +86,7 @@ class Keeper:
     def __init__(self, run: Any) -> None:
         self.folder, self.data_dir = run.output_dir, run.data_dir
         path = self.folder / CHOSEN
-        self.best = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"value": -1.0}
+        self.best = read_json(path) if path.exists() else {"value": -1.0}
 
     def offer(self, model: Any, step: int, value: float, **more: float) -> None:
         """Write the weights of `step` if `value` is the best so far."""
@@ -106,11 +104,3 @@ class Keeper:
         for old in self.folder.glob("policy-*"):
             if old.name != name:
                 shutil.rmtree(old)
-
-
-def problems_of(run: Any, split: str) -> list[dict[str, Any]]:
-    """Return a split's problems: `problem`, `answer`, `ids`. Raises HarnessError for none."""
-    rows = read_jsonl(run.data_dir / f"{split}.jsonl")
-    if not rows:
-        raise HarnessError(f"there are no problems for {split}: raise task.{split}_problems")
-    return rows

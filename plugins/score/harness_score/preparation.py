@@ -6,16 +6,16 @@ Problems come from tables with `problem` (or `question`) and `answer`; of GSM8K'
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.data.documents import part_of
-from harness.data.jsonl import write_jsonl
+from harness.data.jsonl import read_json, write_jsonl
 from harness.errors import UsageError
 from harness.nn.bases import config_of, tokenizer_of
+from harness.tools import write_json
 from harness_score import addition
 from harness_score.episodes import Turns
 from harness_score.prompts import check_length, first_prompt, text_turns
@@ -44,7 +44,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         tokenizer, turns = own_model(task, model)
         found = divided(data)
     tokenizer.save_pretrained(data_dir / "tokenizer")
-    (data_dir / "turns.json").write_text(json.dumps(asdict(turns)), encoding="utf-8")
+    write_json(data_dir / "turns.json", asdict(turns))
     for part, rows in found.items():
         asked = [
             {**row, "ids": first_prompt(row["problem"], task, tokenizer)} for row in rows[: wanted[part]]
@@ -118,5 +118,5 @@ def problem_rows(source: Any) -> list[dict[str, str]]:
 
 def read_turns(data_dir: Path) -> Turns:
     """Return what `prepare` wrote of the turns."""
-    found = json.loads((data_dir / "turns.json").read_text(encoding="utf-8"))
+    found = read_json(data_dir / "turns.json")
     return Turns(tuple(found["correction"]), tuple(found["ends"]), found["first"], found["second"])

@@ -35,11 +35,11 @@ def plan(run: Any) -> Plan:
     flops = forward * (made + read) + 3 * forward * trained + forward * trained
     updated = lora_parameters(model, task.lora_rank) if task.lora_rank else total
     memory = 4 * total + 12 * updated + (0 if task.lora_rank else 4 * total)
-    rows, columns = (run.micro_batch or task.prompts) * task.samples, episode(task)
+    prompt, answer, between = lengths(task)
+    rows, columns = (run.micro_batch or task.prompts) * task.samples, prompt + 2 * answer + between
     cache = 8 * config.num_hidden_layers * key_width(config) * rows * columns
-    each = 34 * config.num_hidden_layers * config.hidden_size + 8 * config.vocab_size * (
-        3 if method.kl is Estimator.exact else 2
-    )
+    models = 3 if method.kl is Estimator.exact else 2  # whose logits are kept
+    each = 34 * config.num_hidden_layers * config.hidden_size + 8 * models * config.vocab_size
     most = max(cache, each * rows * columns)
     return Plan(
         parameters=total,
@@ -66,12 +66,6 @@ def lengths(task: Task) -> tuple[int, int, int]:
     return PROMPT[name], task.answer_tokens, CORRECTION[name]
 
 
-def episode(task: Task) -> int:
-    """Return the tokens of a whole episode."""
-    prompt, answer, between = lengths(task)
-    return prompt + 2 * answer + between
-
-
 def tokens(task: Task, method: Score) -> tuple[int, int, int]:
     """Return the tokens sampled, read as prompts, and trained on, in the whole training."""
     prompt, answer, between = lengths(task)
@@ -89,7 +83,7 @@ def tokens(task: Task, method: Score) -> tuple[int, int, int]:
     episodes = rounds * task.train_problems * task.sft_samples
     made = episodes * answer * turns + looks * 2 * answer
     read = rounds * task.train_problems * prompt + looks * prompt
-    return made, read, task.sft_steps * task.sft_batch * episode(task)
+    return made, read, task.sft_steps * task.sft_batch * (prompt + 2 * answer + between)
 
 
 def key_width(config: Any) -> int:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.data.batches import Counted, Shuffled
+from harness.data.jsonl import read_jsonl
 from harness.errors import UsageError
 from harness.fit import VOCABULARY, recipe, seed_everything, trial_step
 from harness.nn.generate import pad_left
@@ -22,7 +23,7 @@ from harness_score.credit import Credit, credit, kl, kl_loss, policy_loss
 from harness_score.episodes import Episodes, answer_log_probs, sample, scores
 from harness_score.guards import Guard
 from harness_score.looks import Looks
-from harness_score.policies import CHOSEN, Policy, problems_of
+from harness_score.policies import CHOSEN, Policy
 from harness_score.settings import Baseline, Per, Score, Trains
 from harness_score.verifiers import Verify, verifier
 
@@ -55,7 +56,7 @@ def train(run: Any, verify: Verify | None = None) -> None:
 
 def reinforcement(run: Any, policy: Policy, verify: Verify) -> tuple[Reinforce, Prompts, int]:
     """Return the step, the batches and the number of steps of SCoRe and of the other policy-gradient arms."""
-    problems = problems_of(run, "train")
+    problems = read_jsonl(run.data_dir / "train.jsonl")
     if run.task.samples < 2:
         raise UsageError("task.samples=1 leaves nothing to compare a sample with: use 2 or more")
     guard = Guard(run.task)
