@@ -24,6 +24,7 @@ FLOORS = (
         ("papers",),
         ("nn", "data", "fit"),
         ("runs",),
+        ("tools",),
         ("verdicts",),
         ("reports",),
     ),
@@ -90,6 +91,12 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return {name for name in found if name.partition(".")[0] == "harness"}
+
+
+def test_what_a_paper_claims_is_read_by_its_abstract_alone():
+    for path in sources("plugins"):
+        if path.parent.name.startswith("harness_") and path.name != "__init__.py":
+            assert f"{path.parent.name}.claims" not in imports(path), path
 
 
 def room_of(path: Path) -> str:

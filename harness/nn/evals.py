@@ -105,8 +105,9 @@ def retrieval(
     Key and value are drawn from the token frequencies of `tokens`, so nothing but the first showing tells
     the second value. The control shows another item's key and value first; all else is equal. Returns for
     each distance, per item, (items,): `gain`, the nats per value token saved by the showing (0 = no memory),
-    and `accuracy`, the share of value tokens ranked first. A model too small to copy still gains a little
-    from near showings, so the decay with distance can be read long before accuracy leaves the floor.
+    `accuracy`, the share of value tokens ranked first, and `end`, where the text between ends. A model too
+    small to copy still gains a little from near showings, so the decay with distance can be read long before
+    accuracy leaves the floor.
     Items are the same for every model, and at every distance end on the same text. Raises `UsageError`.
     """
     span = key + value
@@ -128,7 +129,7 @@ def retrieval(
             _recall(model, np.concatenate([first, between, pairs], axis=1), value, batch_size, device)
             for first in (pairs, np.roll(pairs, 1, axis=0))
         )
-        found[distance] = {"gain": control[0] - shown[0], "accuracy": shown[1]}
+        found[distance] = {"gain": control[0] - shown[0], "accuracy": shown[1], "end": ends}
     return found
 
 
@@ -240,6 +241,34 @@ def _reader() -> type:
                 self.cut.add((asked.task_name, asked.doc_id))
 
     return Reader
+
+
+def lm_eval_accuracy(
+    model: Any,
+    tokenizer: Any,
+    tasks: Sequence[str | Mapping[str, Any]],
+    *,
+    limit: int | None = None,
+    max_length: int | None = None,
+    task_folder: str | Path | None = None,
+) -> Items:
+    """Return whether the model is right on each document of lm-eval's `tasks`, pooled: 1 or 0 an item.
+
+    The arguments are those of `lm_eval_scores`. Raises `UsageError` for a task without accuracy.
+    """
+    _, found = lm_eval_scores(
+        model, tokenizer, tasks, limit=limit, max_length=max_length, task_folder=task_folder
+    )
+    right: list[float] = []
+    ids: list[str] = []
+    for name, items in found.items():
+        if "acc" not in items.columns:
+            raise UsageError(
+                f"the lm-eval task {name} has no accuracy, only {', '.join(items.columns)}: leave it out"
+            )
+        right += list(items.columns["acc"])
+        ids += [f"{name}-{document}" for document in items.ids]
+    return Items({"acc": right}, ids)
 
 
 def _task_manager(names: Sequence[str], folder: str | Path | None) -> Any:

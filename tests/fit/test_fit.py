@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ from harness.fit import (
     pick_device,
     pick_precision,
     rate,
+    recipe,
     seed_everything,
+    trial_step,
 )
 from harness.fit.checkpoint import save, trained_state
 
@@ -563,3 +566,23 @@ def test_two_processes_train_what_one_trains(tmp_path):
     assert unseen == []  # process 0 speaks for all
     whole = tmp_path / "two/c/step-000000023"
     assert sorted(p.name for p in whole.iterdir()) == ["process-0.pt", "process-1.pt", "shared.pt"]
+
+
+def test_a_trial_step_needs_no_memory_and_meets_what_stays_on_another_device():
+    def loss(model, batch):
+        return F.cross_entropy(model(batch["input_ids"]).flatten(0, 1), batch["labels"].flatten())
+
+    def build(vocabulary):
+        return nn.Sequential(nn.Embedding(vocabulary, 4), nn.Linear(4, vocabulary))
+
+    trial_step(build, loss, (2, 3), "meta")
+    with pytest.raises(RuntimeError, match="meta"):
+        trial_step(build, lambda model, batch: loss(model, batch) + torch.zeros(1), (2, 3), "meta")
+    trial_step(
+        lambda n: build(n).requires_grad_(False), None, (2, 3), "meta"
+    )  # nothing to train, nothing asked
+
+
+def test_a_recipe_is_what_the_task_says_of_it_and_no_more():
+    task = SimpleNamespace(steps=7, warmup=2, width=64, schedule_steps=9)
+    assert recipe(task) == {"steps": 7, "schedule_steps": 9, "warmup": 2}

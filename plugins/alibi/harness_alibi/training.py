@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,37 +10,17 @@ import torch
 
 from harness import Run
 from harness.data.batches import Batches
-from harness.fit import seed_everything
-from harness.nn.decoder import Decoder, DecoderConfig
+from harness.fit import recipe, seed_everything, trial_step
+from harness.nn.decoder import Decoder
 from harness_alibi import positions  # noqa: F401  (makes position="alibi" known to the decoder)
 from harness_alibi.settings import Alibi, Optimizer, Task
 
 
 def decoder(method: Alibi, task: Task, vocabulary: int) -> Decoder:
     """Return an untrained decoder with this method's positions."""
-    options: dict[str, Any] = {}
-    if method.position == "alibi":
-        options = {
-            "learned_slopes": method.learned_slopes,
-            "half_heads": method.half_heads,
-            "interpolated": method.interpolated,
-        }
-    return Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary,
-            width=task.width,
-            layers=task.layers,
-            heads=task.heads,
-            feedforward=task.feedforward,
-            activation=task.activation,
-            dropout=task.dropout,
-            attention_dropout=task.attention_dropout,
-            activation_dropout=task.activation_dropout,
-            length=task.length,
-            position=method.position,
-            position_options=options,
-        )
-    )
+    options = vars(method) if method.position == "alibi" else {}
+    options = {name: value for name, value in options.items() if name != "position"}
+    return Decoder.of(task, vocabulary, position=method.position, position_options=options)
 
 
 def train(run: Run) -> None:
@@ -53,7 +32,10 @@ def train(run: Run) -> None:
     seed_everything(run.seed)
     model = decoder(run.method, run.task, len(tokenizer))
     batches = Batches(tokens, length=run.task.length, batch_size=run.task.batch_size, seed=run.seed)
-    run.fit(model, batches, step, **recipe(run.task))
+    options = recipe(run.task)
+    if run.task.optimizer is Optimizer.nag:  # fairseq's default momentum
+        options["optimizer"] = functools.partial(torch.optim.SGD, momentum=0.99, nesterov=True)
+    run.fit(model, batches, step, **options)
     model.save_pretrained(run.output_dir)
     tokenizer.save_pretrained(run.output_dir)
 
@@ -64,35 +46,7 @@ def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten())
 
 
-def recipe(task: Task) -> dict[str, Any]:
-    """Return how `fit` is to train for this task."""
-    options: dict[str, Any] = {
-        "steps": task.steps,
-        "schedule_steps": task.schedule_steps,
-        "warmup": task.warmup,
-        "learning_rate": task.learning_rate,
-        "weight_decay": task.weight_decay,
-        "clip": task.clip,
-    }
-    if task.optimizer is Optimizer.nag:  # fairseq's default momentum
-        options["optimizer"] = functools.partial(torch.optim.SGD, momentum=0.99, nesterov=True)
-    return options
-
-
 def training_step(run: Run, device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
-    vocabulary = 128
-    with torch.device(device):
-        model = decoder(run.method, run.task, vocabulary)
-    shape = (2, run.task.length)
-    batch = {name: torch.randint(vocabulary, shape, device=device) for name in ("input_ids", "labels")}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=run.task.learning_rate)
-    step(model, batch).backward()
-    optimizer.step()
-
-
-def load(folder: Path, device: str) -> Decoder:
-    """Load the decoder that `train` left in `folder`, ready to be scored."""
-    model: Decoder = Decoder.from_pretrained(folder)
-    model.to(device)  # type: ignore[arg-type]
-    return model.eval()
+    build = functools.partial(decoder, run.method, run.task)
+    trial_step(build, step, (2, run.task.length), device)

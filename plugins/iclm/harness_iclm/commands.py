@@ -8,10 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.data.jsonl import read_json
+from harness.errors import UsageError, nearest
+from harness.tools import device_of, file_digest
+from harness.tools.bars import Bars
+from harness.tools.options import Json, Results
+
 Corpus = Annotated[
     str, typer.Option(help="jsonl, parquet, csv, text or a folder of them; hub: and pypi: work too.")
 ]
-Results = Annotated[Path, typer.Option(help="Where stages and fetched models are kept.")]
 
 
 def order(
@@ -33,18 +38,14 @@ def order(
     probes: Annotated[int, typer.Option(help="Lists searched, where the index has lists; 0: by size.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides ties and the windows' order.")] = 0,
     device: Annotated[str, typer.Option(help="Where the encoder runs: auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """Order a corpus so that a window holds related documents; writes numbers, never text.
 
     Example: harness iclm order --documents corpus.jsonl --out order --window 2048
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from harness.data.sources import resolve, resolve_model
-    from harness.errors import UsageError, nearest
     from harness_iclm.ordering import Recipe, order_corpus
     from harness_iclm.walk import RESTARTS
 
@@ -59,20 +60,13 @@ def order(
         seed=seed,
         index=index,
         probes=probes,
-        device=_device(device) if model else "cpu",
+        device=device_of(device) if model else "cpu",
         tokenizer=_tokenizer(tokenizer, cache) if tokenizer else None,
         model=resolve_model(model, cache=cache) if model else None,
     )
     source = resolve(documents, cache=cache, columns=())
-    bars: dict[str, Any] = {}
-    with Progress(console=Console(stderr=True)) as shown:
-
-        def progress(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = shown.add_task(name, total=None)
-            shown.update(bars[name], completed=done, total=total or None)
-
-        report = order_corpus(source, recipe, out, results / "stages", progress)
+    with Bars() as bars:
+        report = order_corpus(source, recipe, out, results / "stages", bars)
     if as_json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
         return
@@ -93,12 +87,11 @@ def show(
     import pyarrow.parquet as pq
 
     from harness.data.sources import resolve
-    from harness.errors import UsageError
     from harness_iclm.documents import read
 
     if not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds no order: make one with `harness iclm order --out {folder}`")
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report = read_json(folder / "report.json")
     source = resolve(documents, cache=results / "stages" / "sources", columns=())
     if source.digest != report["digest"]:
         raise UsageError(
@@ -118,21 +111,12 @@ def show(
 
 def _tokenizer(name: str, cache: Path) -> Any:
     """Return where a tokenizer lies: a folder as it is, else as a model of the hub."""
-    import hashlib
-
     from harness.data.sources import Source, resolve_model
 
     folder = Path(name).expanduser()
     if (folder / "tokenizer.json").is_file():
-        digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
-        return Source(name, "file", folder, digest)
+        return Source(name, "file", folder, file_digest(folder / "tokenizer.json"))
     return resolve_model(name, cache=cache)
-
-
-def _device(name: str) -> str:
-    from harness.fit import pick_device
-
-    return str(pick_device(name))
 
 
 def _show(report: dict[str, Any], out: Path) -> None:
@@ -143,9 +127,10 @@ def _show(report: dict[str, Any], out: Path) -> None:
     for name, value in report["in_context"].items():
         table.add_row(name.replace("_", " "), f"{value:.3f}", f"{report['random'][name]:.3f}")
     console = Console()
+    unit = "bytes" if report["counted_in"] == "bytes" else "tokens"
     console.print(
         f"{report['documents']:,} documents: {report['empty']:,} empty, {report['duplicates']:,} near duplicates, "
-        f"{report['kept']:,} kept; {report['tokens']:,} {_unit(report)} in {report['windows']:,} windows"
+        f"{report['kept']:,} kept; {report['tokens']:,} {unit} in {report['windows']:,} windows"
     )
     console.print(table)
     took = ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items())
@@ -153,11 +138,7 @@ def _show(report: dict[str, Any], out: Path) -> None:
     console.print(f"order.parquet, windows.parquet and report.json are in {out}", soft_wrap=True)
 
 
-def _unit(report: dict[str, Any]) -> str:
-    return "bytes" if report["counted_in"] == "bytes" else "tokens"
-
-
-def add(app: typer.Typer) -> None:
+def tools(app: typer.Typer) -> None:
     """Add the commands to `harness iclm`."""
     app.command()(order)
     app.command()(show)

@@ -7,8 +7,8 @@ on these same items; none sees a held-out document in training, nor a near dupli
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import numpy as np
 from harness.data.sources import Document, resolve_model
 from harness.data.tokens import END, PAD, encode, starts
 from harness.errors import UsageError
+from harness.nn.bases import folder_of
+from harness.tools import device_of, stage, write_json
 from harness_iclm.documents import read
 from harness_iclm.duplicates import deduplicate
 from harness_iclm.embedding import encode as embed
@@ -50,7 +52,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
             data_dir / "vectors.npy",
             max_length=task.encoder_length,
             batch_size=task.encoder_batch,
-            device=_device(),
+            device=device_of("auto"),
         )
     kept = deduplicate(vectors, task.threshold, task.index, task.probes)
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
@@ -72,7 +74,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         "duplicates": len(documents) - len(kept),
     }
     counts |= {name: len(numbers) for name, numbers in parts.items()}
-    (data_dir / "counts.json").write_text(json.dumps(counts, indent=1), encoding="utf-8")
+    write_json(data_dir / "counts.json", counts)
 
 
 def part_of(name: str, given: str, own_test: bool) -> str:
@@ -94,20 +96,16 @@ def _demand(parts: Mapping[str, Sequence[int]]) -> None:
             )
 
 
-def _device() -> str:
-    from harness.fit import pick_device
-
-    return str(pick_device("auto"))
-
-
 def tokenizer_for(task: Task, documents: Sequence[Document], data_dir: Path) -> Any:
     """Return the base model's tokenizer, or a byte-level BPE learned from the training documents."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if task.base:
-        base = resolve_model(task.base, cache=data_dir.parent / "sources")
-        (data_dir / "base.txt").write_text(str(base.path), encoding="utf-8")
-        return AutoTokenizer.from_pretrained(base.path)
+        stages = data_dir.parent
+        source = resolve_model(task.base, cache=stages / "sources")
+        base = folder_of(source, functools.partial(stage, stages))
+        (data_dir / "base.txt").write_text(str(base), encoding="utf-8")
+        return AutoTokenizer.from_pretrained(base)
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

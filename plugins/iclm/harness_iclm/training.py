@@ -6,7 +6,6 @@ Each pass over the corpus has the same windows in a new order. The last window, 
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,12 @@ import numpy as np
 import torch
 
 from harness import Run
+from harness.data.batches import Counted
 from harness.data.tokens import starts
 from harness.errors import HarnessError, UsageError
-from harness.fit import seed_everything
-from harness.nn.decoder import Decoder, DecoderConfig
+from harness.fit import recipe, seed_everything, trial_step
+from harness.nn.decoder import Decoder
+from harness.tools import write_json
 from harness_iclm import intrinsic, orders
 from harness_iclm.packing import Windows, windows
 from harness_iclm.search import neighbours
@@ -35,14 +36,15 @@ def train(run: Run) -> None:
     order = ordered(run, embeddings)
     packed = windows(order, np.diff(begins), run.task.length, seed=run.seed, shuffled=run.method.shuffled)
     found = intrinsic.measure(embeddings, order, packed)
-    (run.output_dir / "order.json").write_text(json.dumps(found), encoding="utf-8")
+    write_json(run.output_dir / "order.json", found)
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
     seed_everything(run.seed)
     model = new_model(run, len(tokenizer))
     batches = WindowBatches(
         tokens, begins, packed, run.task.length, run.task.batch_size, run.seed, run.method.masked
     )
-    run.fit(model, batches, step, **recipe(run.task))
+    adamw = functools.partial(torch.optim.AdamW, betas=(0.9, run.task.beta2))
+    run.fit(model, batches, step, optimizer=adamw, **recipe(run.task))
     model.save_pretrained(run.output_dir)
     tokenizer.save_pretrained(run.output_dir)
 
@@ -67,7 +69,7 @@ def ordered(run: Run, embeddings: np.ndarray) -> np.ndarray:
     return path(ids, cosines, restart=method.restart.name, seed=run.seed)
 
 
-class WindowBatches:
+class WindowBatches(Counted):
     """An endless iterator of `{"input_ids"}`, and `"position_ids"` where `masked`, each (batch, length) int64.
 
     Only full windows are taken; pass p over them in an order that the seed and p decide.
@@ -90,11 +92,7 @@ class WindowBatches:
             raise HarnessError(
                 f"the documents fill no window of {length} tokens: give more text or lower task.length="
             )
-        self.drawn = 0
-        self._pass, self._order = -1, self.full
-
-    def __iter__(self) -> WindowBatches:
-        return self
+        self._pass, self._order = 0, self.full
 
     def __next__(self) -> dict[str, torch.Tensor]:
         first = self.drawn * self.batch_size
@@ -109,14 +107,6 @@ class WindowBatches:
             if turn:  # the first pass keeps the packing's own order: it is shuffled, or meant not to be
                 self._order = np.random.default_rng([self.seed, turn]).permutation(self.full)
         return int(self._order[place])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator is."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another iterator of the same seed was."""
-        self.drawn = state["drawn"]
 
 
 def rows_of(
@@ -160,31 +150,9 @@ def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["input_ids"][:, 1:].flatten())
 
 
-def recipe(task: Task) -> dict[str, Any]:
-    """Return how `fit` is to train for this task."""
-    return {
-        "steps": task.steps,
-        "warmup": task.warmup,
-        "learning_rate": task.learning_rate,
-        "weight_decay": task.weight_decay,
-        "clip": task.clip,
-        "optimizer": functools.partial(torch.optim.AdamW, betas=(0.9, task.beta2)),
-    }
-
-
 def decoder(task: Task, vocabulary: int) -> Decoder:
     """Return an untrained decoder with rotary positions, as LLaMA's."""
-    return Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary,
-            width=task.width,
-            layers=task.layers,
-            heads=task.heads,
-            feedforward=task.feedforward,
-            length=task.length,
-            position="rotary",
-        )
-    )
+    return Decoder.of(task, vocabulary, position="rotary")
 
 
 def new_model(run: Run, vocabulary: int) -> Any:
@@ -201,15 +169,10 @@ def new_model(run: Run, vocabulary: int) -> Any:
 
 def training_step(run: Run, device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
-    vocabulary = 128
-    with torch.device(device):
-        model = decoder(run.task, vocabulary)
-        batch = {"input_ids": torch.randint(vocabulary, (2, run.task.length))}
-        if run.method.masked:
-            batch["position_ids"] = torch.arange(run.task.length).expand(2, -1) % (run.task.length // 2)
-    optimizer = recipe(run.task)["optimizer"](model.parameters(), lr=run.task.learning_rate)
-    step(model, batch).backward()
-    optimizer.step()
+    length, more = run.task.length, {}
+    if run.method.masked:
+        more = {"position_ids": torch.arange(length, device=device).expand(2, -1) % (length // 2)}
+    trial_step(functools.partial(decoder, run.task), step, (2, length), device, **more)
 
 
 def load(folder: Path, device: str) -> Any:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from harness.data.jsonl import write_jsonl
 from harness.errors import UsageError
+from harness.tools import finished, quiet_libraries, run_folder
+from harness.tools.options import Results
 
 
-def add(app: typer.Typer) -> None:
+def tools(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("interleave")(interleave_)
     app.command("tables")(tables_)
@@ -27,15 +30,12 @@ def interleave_(
     tokenizer: Annotated[str, typer.Option(help="A hub id or folder; empty: single characters.")] = "",
     lines: Annotated[bool, typer.Option("--lines", help="Each line of a text file is a document.")] = False,
     seed: Annotated[int, typer.Option(help="Of the cut points.")] = 0,
-    results: Annotated[Path, typer.Option(help="The results folder, where sources are kept.")] = Path(
-        "results"
-    ),
+    results: Results = Path("results"),
 ) -> None:
     """Fill windows with interleaved chunks: harness longskywork interleave --documents mine/ --out cip.jsonl
 
     A line has `input_ids`, `position_ids` (which run over the window) and `documents` (for a mask by document).
     """
-    from harness.runs.isolate import quiet_libraries
     from harness_longskywork.streams import TokenStream, write_windows
 
     quiet_libraries()
@@ -78,15 +78,16 @@ def tables_(
         words = AutoTokenizer.from_pretrained(tokenizer)
         length = lambda text: len(words(text, add_special_tokens=False, verbose=False)["input_ids"])  # noqa: E731
     kinds: Counter[str] = Counter()
-    temporary = out.with_name(f".{out.name}.unfinished")
-    with temporary.open("w", encoding="utf-8") as file:
+
+    def conversations() -> Iterator[dict[str, Any]]:
         for start in range(count):  # one at a time, so that a large set needs no memory
             (row,) = tables(1, (int(least), int(most or least)), seed * 1_000_003 + start, split, length)
             for error in errors([row]):
                 raise RuntimeError(error)
             kinds.update(row["kind"])
-            file.write(json.dumps(conversation(row), ensure_ascii=False) + "\n")
-    temporary.replace(out)
+            yield conversation(row)
+
+    write_jsonl(out, conversations())
     told = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
     print(
         f"{out}: {count} tables, {sum(kinds.values())} questions ({told}), every answer confirmed by DuckDB"
@@ -111,25 +112,11 @@ def conversation(row: dict[str, Any]) -> dict[str, Any]:
 def heatmap_(
     run: Annotated[str, typer.Argument(help="A run's folder, or a method: its latest run.")],
     out: Annotated[Path, typer.Option(help="The picture to write (svg, png, pdf).")] = Path("needles.svg"),
-    results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
+    results: Results = Path("results"),
 ) -> None:
     """Draw a run's needle grid: harness longskywork heatmap cip_synl"""
-    from harness.runs.results import read_result
     from harness_longskywork.heatmap import draw, grid
 
-    folder = Path(run)
-    if not (folder / "result.json").exists():
-        ended = sorted(
-            (results / "runs" / "longskywork" / run).glob("*/result.json"),
-            key=lambda path: path.stat().st_mtime,
-        )
-        if not ended:
-            raise UsageError(
-                f"{run} is no run's folder, and no method with a run under {results}: run it first"
-            )
-        folder = ended[-1].parent
-    found = read_result(folder)
-    if found is None or found.status != "finished":
-        raise UsageError(f"{folder} holds no finished run: run it again")
+    found = finished(run_folder("longskywork", run, results), "longskywork")
     draw(grid(found.metrics), f"{found.config['name']}, seed {found.config['seed']}", out)
     print(f"{out}: exact match by length and depth")

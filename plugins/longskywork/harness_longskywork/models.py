@@ -16,28 +16,8 @@ from harness_longskywork.settings import LongSkywork, Scaling, Task
 
 def small(task: Task, vocabulary: int) -> Decoder:
     """Return the untrained small decoder, its base not scaled yet, with an output layer of its own."""
-    return Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary,
-            width=task.width,
-            layers=task.layers,
-            heads=task.heads,
-            feedforward=task.feedforward,
-            length=task.document,
-            position="rotary",
-            position_options={"base": task.rope_base},
-            tie_word_embeddings=False,
-        )
-    )
-
-
-def load(folder: Path, device: str = "cpu") -> Any:
-    """Load a stage's model in eval mode."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.to(device).eval()
+    options: dict[str, Any] = {"position": "rotary", "position_options": {"base": task.rope_base}}
+    return Decoder.of(task, vocabulary, length=task.document, tie_word_embeddings=False, **options)
 
 
 def scaled(folder: Path, method: LongSkywork, factor: float) -> Any:

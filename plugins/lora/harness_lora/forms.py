@@ -10,6 +10,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from harness_lora.injection import inject, layers, merge, unload
 
 FORMS = ("adapter", "merged", "checkpoint")
 MODEL = "model.safetensors"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
 def form_in(folder: Path) -> str:
@@ -107,7 +110,7 @@ def inspect(folder: Path) -> dict[str, Any]:
     """
     form = form_in(folder)
     found: dict[str, Any] = {"form": form, "path": str(folder)}
-    sizes = {name: _product(shape) for name, shape in shapes(folder).items()}
+    sizes = {name: math.prod(shape) for name, shape in shapes(folder).items()}
     if form != "merged":
         said = read_config(folder)
         config = from_peft(said)
@@ -230,21 +233,6 @@ def _loaded(name: str, revision: str | None = None) -> Any:
 
 
 def _copy_tokenizer(source: Path, out: Path) -> None:
-    import shutil
-
-    for name in (
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "vocab.json",
-        "merges.txt",
-    ):
+    for name in TOKENIZER:
         if (source / name).is_file():
             shutil.copy(source / name, out / name)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,22 +42,25 @@ def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
     return rows
 
 
-def as_rows(pairs: Sequence[Encoded], room: int) -> dict[str, Tensor]:
+def as_rows(pairs: Sequence[Encoded], room: int | None) -> dict[str, Tensor]:
     """Return `input_ids`, `labels`, `position_ids` (rows, width) and `share` (rows,) of packed pairs.
+
+    Without `room` each pair has a row of its own.
 
     `labels[:, t]` is the token after `input_ids[:, t]` where it is an answer's, else -100. `share` makes the
     mean over rows of (a row's loss summed, times its share) the mean over all answer tokens, so a batch may
     be cut into pieces.
     """
-    rows = pack([len(pair.ids) - 1 for pair in pairs], room)
-    width = max(sum(len(pairs[i].ids) - 1 for i in row) for row in rows)
+    lengths = [len(pair.ids) - 1 for pair in pairs]
+    rows = pack(lengths, room) if room else [[i] for i in range(len(pairs))]
+    width = max(sum(lengths[i] for i in row) for row in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     labels = torch.full_like(ids, -100)
     positions = torch.zeros_like(ids)
     for r, row in enumerate(rows):
         at = 0
         for i in row:
-            pair, length = pairs[i], len(pairs[i].ids) - 1
+            pair, length = pairs[i], lengths[i]
             ids[r, at : at + length] = torch.tensor(pair.ids[:-1])
             labels[r, at + pair.given - 1 : at + length] = torch.tensor(pair.ids[pair.given :])
             positions[r, at : at + length] = torch.arange(length)
@@ -92,31 +94,3 @@ def own_mask(position_ids: Tensor) -> Tensor:
 def answer_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """Return the mean loss of the batch's answer tokens."""
     return (token_losses(model, batch).sum(dim=1) * batch["share"]).mean()
-
-
-class PairBatches:
-    """Endless batches of packed pairs, each pass in an order of its own; batch n follows from seed and n."""
-
-    def __init__(self, pairs: Sequence[Encoded], batch_size: int, room: int, seed: int) -> None:
-        self.pairs, self.batch_size, self.room, self.seed = list(pairs), batch_size, room, seed
-        self.drawn = 0
-
-    def __iter__(self) -> PairBatches:
-        return self
-
-    def __next__(self) -> dict[str, Tensor]:
-        places = range(self.drawn * self.batch_size, (self.drawn + 1) * self.batch_size)
-        self.drawn += 1
-        return as_rows([self.pairs[self._at(place)] for place in places], self.room)
-
-    def _at(self, place: int) -> int:
-        passed, within = divmod(place, len(self.pairs))
-        return int(np.random.default_rng([self.seed, passed]).permutation(len(self.pairs))[within])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator is."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another iterator of the same seed was."""
-        self.drawn = state["drawn"]

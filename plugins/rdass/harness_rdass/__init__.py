@@ -6,12 +6,11 @@ vectors, summary with reference and summary with document. It credits summaries 
 included, and it hardly sees a swapped name. Against a ROUGE over syllables much of its lead on edits is gone.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness import Items, Method, Paper, Run, hookimpl, lazy
-from harness_rdass.claims import CLAIMS, FIGURES, METRICS
+from harness import Method, Paper, hookimpl, lazy
+from harness_rdass.claims import CLAIMS, FIGURES
+from harness_rdass.metrics import METRICS
 from harness_rdass.settings import Data, Score, Scorer, Task, Tokens
 
 __getattr__ = lazy(
@@ -19,26 +18,23 @@ __getattr__ = lazy(
     {"rdass": "judging", "rouge": "overlap", "semantic_scores": "semantic", "CharacterTfidf": "encoders"},
 )
 
+FIXED: dict[str, Any] = {"deterministic": True}  # nothing is drawn
+BASELINE: dict[str, Any] = {**FIXED, "baseline": True}
+
 METHODS = {
-    "rdass": Method(Scorer(), "mean cosine with reference and document (the paper's)", deterministic=True),
-    "reference_only": Method(Scorer(Score.reference), "s(p, r): the reference alone", deterministic=True),
-    "document_only": Method(Scorer(Score.document), "s(p, d): the document alone", deterministic=True),
+    "rdass": Method(Scorer(), "mean cosine with reference and document (the paper's)", **FIXED),
+    "reference_only": Method(Scorer(Score.reference), "s(p, r): the reference alone", **FIXED),
+    "document_only": Method(Scorer(Score.document), "s(p, d): the document alone", **FIXED),
     **{
         f"{score.name}_{tokens.name}": Method(
-            Scorer(score, tokens),
-            f"{score.name.upper().replace('_', '-')} by {tokens.name}",
-            baseline=True,
-            deterministic=True,
+            Scorer(score, tokens), f"{score.name.upper().replace('_', '-')} by {tokens.name}", **BASELINE
         )
         for score in (Score.rouge_1, Score.rouge_2, Score.rouge_l)
         for tokens in Tokens
     },
-    "length": Method(Scorer(Score.length), "a control: longer is better", baseline=True, deterministic=True),
+    "length": Method(Scorer(Score.length), "a control: longer is better", **BASELINE),
     "lead_overlap": Method(
-        Scorer(Score.lead_overlap),
-        "a control: ROUGE-1 with the document's beginning",
-        baseline=True,
-        deterministic=True,
+        Scorer(Score.lead_overlap), "a control: ROUGE-1 with the document's beginning", **BASELINE
     ),
     "p_sbert": Method(Scorer(trained=True), "RDASS with the encoder trained on NLI, then on STS"),
     "p_sbert_scratch": Method(
@@ -57,6 +53,8 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "full": {"model": "hub:jhgan/ko-sroberta-multitask", "task": {"articles_vectors": "model"}},
 }
 
+HOOKS = {"prepare": "preparation", "train": "training", "evaluate": "evaluation", "tools": "command"}
+
 
 @hookimpl
 def paper() -> Paper:
@@ -74,32 +72,5 @@ def paper() -> Paper:
         claims=CLAIMS,
         figures=FIGURES,
         budgets=BUDGETS,
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    from harness_rdass.preparation import prepare
-
-    prepare(task, data, model, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_rdass.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_rdass.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def tools(app: Any) -> None:
-    from harness_rdass.command import score
-
-    app.command()(score)

@@ -6,29 +6,23 @@ folder of transformers (or of peft, for an adapter), with the tokenizer beside i
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from harness.errors import HarnessError
-from harness.nn import decoder  # noqa: F401  (makes our own kind of model known to transformers)
-from harness.runs.files import write_json
+from harness import Run
+from harness.data.jsonl import read_json
+from harness.nn.bases import load_model
+from harness.tools import write_json
 from harness_score import addition
-from harness_score.preparation import read
 
 CHOSEN = "chosen.json"
 BASE_FIELDS = ("digits", "draw", "validation_problems", "base_", "chat_")
 
 
-def base_folder(run: Any) -> Path:
+def base_folder(run: Run) -> Path:
     """Return the folder of this run's base; the small one is made once for a seed, and its methods share it."""
-    if run.model is not None:
-        folder: Path = run.model.path
-        return folder
     task = run.task
     settings = {name: value for name, value in vars(task).items() if name.startswith(BASE_FIELDS)}
 
@@ -38,15 +32,7 @@ def base_folder(run: Any) -> Path:
 
         addition.train_base(task, folder, run.seed, run.device, run.precision, progress)
 
-    inputs = {"settings": settings, "seed": run.seed, "precision": run.precision}
-    return run.stage("base", inputs, make)  # type: ignore[no-any-return]
-
-
-def load_model(folder: Path) -> Any:
-    """Load a causal language model in float32, without dropout."""
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return run.base(make, {"settings": settings, "seed": run.seed, "precision": run.precision})
 
 
 class Policy:
@@ -72,7 +58,7 @@ class Policy:
     def trained(cls, run: Any) -> Policy:
         """Return the policy that `train` chose, with its base."""
         policy = cls.of(run)
-        found = json.loads((run.output_dir / CHOSEN).read_text(encoding="utf-8"))
+        found = read_json(run.output_dir / CHOSEN)
         if not found["folder"]:
             return policy
         folder = run.output_dir / found["folder"]
@@ -100,7 +86,7 @@ class Keeper:
     def __init__(self, run: Any) -> None:
         self.folder, self.data_dir = run.output_dir, run.data_dir
         path = self.folder / CHOSEN
-        self.best = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"value": -1.0}
+        self.best = read_json(path) if path.exists() else {"value": -1.0}
 
     def offer(self, model: Any, step: int, value: float, **more: float) -> None:
         """Write the weights of `step` if `value` is the best so far."""
@@ -118,11 +104,3 @@ class Keeper:
         for old in self.folder.glob("policy-*"):
             if old.name != name:
                 shutil.rmtree(old)
-
-
-def problems_of(run: Any, split: str) -> list[dict[str, Any]]:
-    """Return a split's problems. Raises HarnessError for none."""
-    rows = read(run.data_dir, split)
-    if not rows:
-        raise HarnessError(f"there are no problems for {split}: raise task.{split}_problems")
-    return rows

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from harness import Plan
+from harness.nn.pricing import shaped
 from harness_score.addition import small
 from harness_score.settings import Estimator, Score, Task, Trains
 
@@ -17,15 +18,15 @@ FORMULA = (
     "memory = weights, gradients and Adam's two (16 bytes a trained weight) + the base (4, none with LoRA) + the "
     "larger of the rollouts' cache and the step's logits and activations"
 )
-PROMPT = {"addition": 0, "math": 200, "number": 150}  # tokens of a prompt, about
-CORRECTION = {"addition": 1, "math": 80, "number": 60}
+PROMPT = {"math": 200, "number": 150}  # tokens of a prompt, about
+CORRECTION = {"math": 80, "number": 60}
 
 
 def plan(run: Any) -> Plan:
     """Price a run: of Qwen2.5-1.5B's shape at budget=full, else of the small base."""
     task, method = run.task, run.method
     with torch.device("meta"):
-        model: Any = qwen() if run.budget == "full" else small(task, 16)
+        model: Any = shaped("Qwen/Qwen2.5-1.5B") if run.budget == "full" else small(task, 16)
     total = sum(p.numel() for p in model.parameters())
     config = model.config
     embeddings = model.get_input_embeddings().weight.numel()
@@ -34,11 +35,11 @@ def plan(run: Any) -> Plan:
     flops = forward * (made + read) + 3 * forward * trained + forward * trained
     updated = lora_parameters(model, task.lora_rank) if task.lora_rank else total
     memory = 4 * total + 12 * updated + (0 if task.lora_rank else 4 * total)
-    rows, columns = (run.micro_batch or task.prompts) * task.samples, episode(task)
+    prompt, answer, between = lengths(task)
+    rows, columns = (run.micro_batch or task.prompts) * task.samples, prompt + 2 * answer + between
     cache = 8 * config.num_hidden_layers * key_width(config) * rows * columns
-    each = 34 * config.num_hidden_layers * config.hidden_size + 8 * config.vocab_size * (
-        3 if method.kl is Estimator.exact else 2
-    )
+    models = 3 if method.kl is Estimator.exact else 2  # whose logits are kept
+    each = 34 * config.num_hidden_layers * config.hidden_size + 8 * models * config.vocab_size
     most = max(cache, each * rows * columns)
     return Plan(
         parameters=total,
@@ -57,17 +58,17 @@ def plan(run: Any) -> Plan:
     )
 
 
-def episode(task: Task) -> int:
-    """Return the tokens of a whole episode."""
-    answer = task.digits + 1 if task.prompt.name == "addition" else task.answer_tokens
-    prompt = PROMPT[task.prompt.name] or 2 * task.digits + 2
-    return prompt + 2 * answer + CORRECTION[task.prompt.name]
+def lengths(task: Task) -> tuple[int, int, int]:
+    """Return the tokens of a prompt, of an answer, and of what stands between the answers."""
+    name = task.prompt.name
+    if name == "addition":
+        return 2 * task.digits + 2, task.digits + 1, 1
+    return PROMPT[name], task.answer_tokens, CORRECTION[name]
 
 
 def tokens(task: Task, method: Score) -> tuple[int, int, int]:
     """Return the tokens sampled, read as prompts, and trained on, in the whole training."""
-    answer = task.digits + 1 if task.prompt.name == "addition" else task.answer_tokens
-    prompt, between = PROMPT[task.prompt.name] or 2 * task.digits + 2, CORRECTION[task.prompt.name]
+    prompt, answer, between = lengths(task)
     if method.trains is Trains.nothing:
         return 0, 0, 0
     looks = math.ceil(task.steps / task.validate_every) * task.validation_problems
@@ -82,7 +83,7 @@ def tokens(task: Task, method: Score) -> tuple[int, int, int]:
     episodes = rounds * task.train_problems * task.sft_samples
     made = episodes * answer * turns + looks * 2 * answer
     read = rounds * task.train_problems * prompt + looks * prompt
-    return made, read, task.sft_steps * task.sft_batch * episode(task)
+    return made, read, task.sft_steps * task.sft_batch * (prompt + 2 * answer + between)
 
 
 def key_width(config: Any) -> int:
@@ -98,15 +99,3 @@ def lora_parameters(model: nn.Module, rank: int) -> int:
         for name, m in model.named_modules()
         if isinstance(m, nn.Linear) and "lm_head" not in name
     )
-
-
-def qwen() -> nn.Module:
-    """Return a model of Qwen2.5-1.5B's shape, on whatever device is current."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    shape: dict[str, Any] = {
-        "vocab_size": 151_936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
-        "num_attention_heads": 12, "num_key_value_heads": 2, "tie_word_embeddings": True,
-    }  # fmt: skip
-    model: nn.Module = Qwen2ForCausalLM(Qwen2Config(**shape))
-    return model

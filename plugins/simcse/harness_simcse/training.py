@@ -7,10 +7,8 @@ embedded again, with the same dropout masks, when its gradient is due. Memory is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from harness.data.jsonl import read_json
 from harness.errors import UsageError
-from harness.fit import seed_everything
+from harness.fit import seed_everything, trial_step
 from harness.nn.encoder import Encoder, dense
+from harness.tools import write_json
 from harness_simcse.contrast import supervised_loss, unsupervised_loss
 from harness_simcse.gathering import gathered
 from harness_simcse.patient import fitted, model_folder, new_head, patient, save, width
@@ -139,9 +139,9 @@ def training_rows(run: Any) -> list[list[str]]:
     """Return what a batch is drawn from: a text for every view."""
     method = run.method
     if method.objective is not Objective.supervised:
-        sentences = _read(run.data_dir / "sentences.json")
+        sentences = read_json(run.data_dir / "sentences.json")
         return [[text] for text in sentences] if method.same_mask else [[text, text] for text in sentences]
-    rows: list[list[str]] = _read(run.data_dir / "triplets.json")
+    rows: list[list[str]] = read_json(run.data_dir / "triplets.json")
     if not rows:
         raise UsageError(
             "data.triplets is empty: give a table of sent0, sent1, hard_neg, data.triplets=nli_for_simcse.csv "
@@ -166,17 +166,17 @@ class Looks:
     def __call__(self, step: int, last: bool = False) -> None:
         # A step may be seen twice: pieces of a batch, or again after a stop, with the same score.
         due = step > 0 and (step % self.run.task.look_every == 0 or last)
-        if self.pairs is None or not due or step <= self.done or _rank() > 0:
+        if self.pairs is None or not due or step <= self.done or self.run.rank > 0:
             return
         self.done = step
         with torch.autocast(self.encoder.device.type, enabled=False):
             known = vectors(self.encoder.encode, [self.pairs])
         score = correlation(self.pairs, cosines(known, {"": self.pairs})[""])
         self.run.log(step, validation=score)
-        best = _read(self.path) if self.path.exists() else {"score": -2.0}
+        best = read_json(self.path) if self.path.exists() else {"score": -2.0}
         if score > best["score"]:
             save(self.encoder, self.run.output_dir / "best.safetensors")
-            self.path.write_text(json.dumps({"step": step, "score": score}) + "\n", encoding="utf-8")
+            write_json(self.path, {"step": step, "score": score})
 
 
 def whitening_layer(x: np.ndarray) -> nn.Sequential:
@@ -193,7 +193,7 @@ def whitening_layer(x: np.ndarray) -> nn.Sequential:
 def fitted_on(run: Any) -> list[str]:
     """Return the sentences whose mean and covariance whitening takes."""
     if run.method.whiten_on is WhitenOn.sentences:
-        return list(_read(run.data_dir / "sentences.json")[:FITTED_ON])
+        return list(read_json(run.data_dir / "sentences.json")[:FITTED_ON])
     pairs = test_set(load_sets(run.data_dir))
     return [*pairs.first, *pairs.second]
 
@@ -203,23 +203,17 @@ def training_step(run: Any, device: str) -> None:
     from transformers import AutoConfig, AutoModel
 
     method, task = run.method, run.task
-    config = AutoConfig.from_pretrained(run.model.path) if run.model else tiny_config()
-    with torch.device(device):
-        encoder = fitted(
-            Encoder(_Unpadded(AutoModel.from_config(config)), _NoText(), task.pooling),
-            method,
-            task,
-        )
-        model = views(encoder, method, task, None).train()
-        for parameter in model.parameters():  # methods that train nothing do a step all the same
-            parameter.requires_grad_(True)
-        number = 3 if method.objective is Objective.supervised and method.hard_negatives else 2
-        shape = (4, 1 if method.same_mask else number, 8)
-        ids = torch.randint(config.vocab_size, shape)
-        loss = loss_of(method)(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-        optimizer = torch.optim.AdamW(model.parameters(), lr=task.learning_rate)
-    loss.backward()
-    optimizer.step()
+    number = 3 if method.objective is Objective.supervised and method.hard_negatives else 2
+    shape = (4, 1 if method.same_mask else number, 8)
+
+    def build(vocabulary: int) -> nn.Module:
+        config = AutoConfig.from_pretrained(run.model.path) if run.model else tiny_config()
+        encoder = Encoder(_Unpadded(AutoModel.from_config(config)), _NoText(), task.pooling)
+        model = views(fitted(encoder, method, task), method, task, None).train()
+        return model.requires_grad_(True)  # methods that train nothing do a step all the same
+
+    mask = torch.ones(shape, dtype=torch.long, device=device)
+    trial_step(build, loss_of(method), shape, device, attention_mask=mask)
 
 
 class _Unpadded(nn.Module):
@@ -238,11 +232,3 @@ class _NoText:
 
     pad_token = ""
     padding_side = "right"
-
-
-def _rank() -> int:
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
