@@ -68,16 +68,17 @@ def ours(task: Any, data: Path, base: Path, room: Path) -> float:
 def theirs(task: Any, data: Path, base: Path, room: Path) -> float:
     """Do as many steps by TRL's trainer; return the seconds of its loop."""
     from datasets import Dataset, disable_progress_bars
-    from harness_score.preparation import read
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import RLOOConfig, RLOOTrainer
+
+    from harness.data.jsonl import read_jsonl
 
     disable_progress_bars()
 
     def right(completions: list[str], answer: list[str], **_: Any) -> list[float | None]:
         return [float(a.strip() == b.strip()) for a, b in zip(completions, answer, strict=True)]
 
-    rows = read(data, "train")
+    rows = read_jsonl(data / "train.jsonl")
     problems = Dataset.from_dict(
         {"prompt": [r["problem"] for r in rows], "answer": [r["answer"] for r in rows]}
     )

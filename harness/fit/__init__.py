@@ -15,6 +15,7 @@ from harness.fit.loop import (
     rate,
     seed_everything,
 )
+from harness.fit.trial import trial_step
 
 __all__ = [
     "Fitted",
@@ -27,4 +28,5 @@ __all__ = [
     "pick_precision",
     "rate",
     "seed_everything",
+    "trial_step",
 ]

@@ -28,6 +28,11 @@ from harness.errors import HarnessError
 from harness.nn.config import DecoderConfig
 from harness.nn.positions import Position, position_of, rotate
 
+SIZES = (  # what `Decoder.of` takes from a task
+    *("width", "layers", "heads", "feedforward", "length"),
+    *("activation", "dropout", "attention_dropout", "activation_dropout"),
+)
+
 
 class LastLinear(nn.Linear):
     """A linear layer that ends a residual branch, told apart for its initialisation."""
@@ -148,6 +153,19 @@ class Decoder(PreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
         self.scale = math.sqrt(config.width) if config.scale_embeddings else 1.0
         self.post_init()
+
+    @classmethod
+    def of(cls, size: Any, vocabulary: int, prefix: str = "", **config: Any) -> Decoder:
+        """Return an untrained decoder of a task's size: its fields that a `DecoderConfig` has too.
+
+        With a `prefix` those that begin with it (`base_width`). `config` says the rest, and wins; the
+        feed-forward layer is four times the width where neither speaks of it.
+        """
+        sizes = {
+            name.removeprefix(prefix): value for name, value in vars(size).items() if name.startswith(prefix)
+        }
+        own = {name: value for name, value in sizes.items() if name in SIZES}
+        return cls(DecoderConfig(vocab_size=vocabulary, **{"feedforward": 4 * own["width"], **own, **config}))
 
     def _init_weights(self, module: nn.Module) -> None:
         # Asked of leaves only: transformers passes over modules without own parameters in code not its own.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, said
+from harness.errors import HarnessError, UsageError, said
 from harness.papers.statement import Items
 from harness.runs.files import append_line, digest, write_json, write_text
 from harness.runs.locks import alone, note_start
@@ -90,6 +90,23 @@ class Run:
             return stage_together(self.stages_dir, name, inputs, make, self.rank)
         finally:  # a stage within a stage counts once
             self.staged = before + time.perf_counter() - begun
+
+    def base(self, make: Callable[[Path], None] | None = None, inputs: Any = None) -> Path:
+        """Return the folder of the model that this run starts from, as transformers reads it.
+
+        That is the one of `model=` (a folder, a hub id, `pypi:`; a GGUF file is unpacked once). Without one
+        `make(folder)` trains a small one as a stage: all runs of the same `inputs` share it, so intervals
+        are conditional on it. Raises UsageError where there is neither.
+        """
+        from harness.nn.bases import folder_of
+
+        if self.model is not None:
+            return folder_of(self.model, self.stage)
+        if make is None:
+            raise UsageError(
+                f"{self.paper} has no small model of its own: add model=<hub id, folder or pypi:...>"
+            )
+        return self.stage("base", inputs, make)
 
     def log(self, step: int, **values: float) -> None:
         """Append one point of the run's curves."""

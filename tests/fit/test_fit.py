@@ -28,6 +28,7 @@ from harness.fit import (
     pick_precision,
     rate,
     seed_everything,
+    trial_step,
 )
 from harness.fit.checkpoint import save
 
@@ -496,3 +497,18 @@ def test_two_processes_train_what_one_trains(tmp_path):
     assert unseen == []  # process 0 speaks for all
     whole = tmp_path / "two/c/step-000000023"
     assert sorted(p.name for p in whole.iterdir()) == ["process-0.pt", "process-1.pt", "shared.pt"]
+
+
+def test_a_trial_step_needs_no_memory_and_meets_what_stays_on_another_device():
+    def loss(model, batch):
+        return F.cross_entropy(model(batch["input_ids"]).flatten(0, 1), batch["labels"].flatten())
+
+    def build(vocabulary):
+        return nn.Sequential(nn.Embedding(vocabulary, 4), nn.Linear(4, vocabulary))
+
+    trial_step(build, loss, (2, 3), "meta")
+    with pytest.raises(RuntimeError, match="meta"):
+        trial_step(build, lambda model, batch: loss(model, batch) + torch.zeros(1), (2, 3), "meta")
+    trial_step(
+        lambda n: build(n).requires_grad_(False), None, (2, 3), "meta"
+    )  # nothing to train, nothing asked

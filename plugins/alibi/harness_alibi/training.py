@@ -11,37 +11,17 @@ import torch
 
 from harness import Run
 from harness.data.batches import Batches
-from harness.fit import seed_everything
-from harness.nn.decoder import Decoder, DecoderConfig
+from harness.fit import seed_everything, trial_step
+from harness.nn.decoder import Decoder
 from harness_alibi import positions  # noqa: F401  (makes position="alibi" known to the decoder)
 from harness_alibi.settings import Alibi, Optimizer, Task
 
 
 def decoder(method: Alibi, task: Task, vocabulary: int) -> Decoder:
     """Return an untrained decoder with this method's positions."""
-    options: dict[str, Any] = {}
-    if method.position == "alibi":
-        options = {
-            "learned_slopes": method.learned_slopes,
-            "half_heads": method.half_heads,
-            "interpolated": method.interpolated,
-        }
-    return Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary,
-            width=task.width,
-            layers=task.layers,
-            heads=task.heads,
-            feedforward=task.feedforward,
-            activation=task.activation,
-            dropout=task.dropout,
-            attention_dropout=task.attention_dropout,
-            activation_dropout=task.activation_dropout,
-            length=task.length,
-            position=method.position,
-            position_options=options,
-        )
-    )
+    options = vars(method) if method.position == "alibi" else {}
+    options = {name: value for name, value in options.items() if name != "position"}
+    return Decoder.of(task, vocabulary, position=method.position, position_options=options)
 
 
 def train(run: Run) -> None:
@@ -81,14 +61,8 @@ def recipe(task: Task) -> dict[str, Any]:
 
 def training_step(run: Run, device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
-    vocabulary = 128
-    with torch.device(device):
-        model = decoder(run.method, run.task, vocabulary)
-    shape = (2, run.task.length)
-    batch = {name: torch.randint(vocabulary, shape, device=device) for name in ("input_ids", "labels")}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=run.task.learning_rate)
-    step(model, batch).backward()
-    optimizer.step()
+    build = functools.partial(decoder, run.method, run.task)
+    trial_step(build, step, (2, run.task.length), device)
 
 
 def load(folder: Path, device: str) -> Decoder:

@@ -7,6 +7,7 @@ on these same items; none sees a held-out document in training, nor a near dupli
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ import numpy as np
 from harness.data.sources import Document, resolve_model
 from harness.data.tokens import END, PAD, encode, starts
 from harness.errors import UsageError
+from harness.nn.bases import folder_of
+from harness.runs.stages import stage
 from harness_iclm.documents import read
 from harness_iclm.duplicates import deduplicate
 from harness_iclm.embedding import encode as embed
@@ -105,9 +108,11 @@ def tokenizer_for(task: Task, documents: Sequence[Document], data_dir: Path) -> 
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if task.base:
-        base = resolve_model(task.base, cache=data_dir.parent / "sources")
-        (data_dir / "base.txt").write_text(str(base.path), encoding="utf-8")
-        return AutoTokenizer.from_pretrained(base.path)
+        stages = data_dir.parent
+        source = resolve_model(task.base, cache=stages / "sources")
+        base = folder_of(source, functools.partial(stage, stages))
+        (data_dir / "base.txt").write_text(str(base), encoding="utf-8")
+        return AutoTokenizer.from_pretrained(base)
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

@@ -9,38 +9,22 @@ from __future__ import annotations
 import torch
 
 from harness import Plan, Run
+from harness.nn.pricing import plan_of
 from harness_iclm.training import decoder
 
 PAPER = 235_266_464  # documents, its section 3.1
 # Documents a second, k = 10, residual degree, 200,000 documents with random neighbours (2026-11-26).
 WALKED, SYMMETRISED = 1_500_000, 1_100_000
-FORMULA = (
-    "FLOPs = 6 x parameters x tokens + 12 x layers x width x length x tokens (no credit for a document mask); "
-    "memory = 16 bytes a parameter + 34 x layers x width bytes a token + logits of 8 x vocabulary bytes a token"
-)
 
 
 def plan(run: Run) -> Plan:
-    """Price a run of this task: exact parameter counts, FLOPs and memory by `FORMULA`, the order in the notes."""
+    """Price a run of this task; a document mask gets no credit. The order's price is in the notes."""
     task = run.task
     with torch.device("meta"):
         model = decoder(task, task.vocabulary)
-    total = sum(p.numel() for p in model.parameters())
-    tokens = task.steps * task.batch_size * task.length
-    attention = 12 * task.layers * task.width * task.length
-    per_token = 34 * task.layers * task.width + 8 * task.vocabulary
-    notes = [*order_notes(PAPER, run.method.neighbours)]
-    if task.base:
-        notes.insert(0, f"parameters are of the task's own decoder, not of {task.base}")
-    return Plan(
-        parameters=total,
-        parameters_without_embeddings=total - task.vocabulary * task.width,
-        tokens=tokens,
-        flops=float((6 * total + attention) * tokens),
-        memory_bytes=total * 16 + per_token * task.batch_size * task.length,
-        formula=FORMULA,
-        notes=notes,
-    )
+    notes = [f"parameters are of the task's own decoder, not of {task.base}"] if task.base else []
+    notes += order_notes(PAPER, run.method.neighbours)
+    return plan_of(model, [(task.steps, task.batch_size, task.length)], notes=notes)
 
 
 def order_notes(documents: int, k: int, width: int = 768, code: int = 256) -> list[str]:

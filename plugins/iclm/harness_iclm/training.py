@@ -16,8 +16,8 @@ import torch
 from harness import Run
 from harness.data.tokens import starts
 from harness.errors import HarnessError, UsageError
-from harness.fit import seed_everything
-from harness.nn.decoder import Decoder, DecoderConfig
+from harness.fit import seed_everything, trial_step
+from harness.nn.decoder import Decoder
 from harness_iclm import intrinsic, orders
 from harness_iclm.packing import Windows, windows
 from harness_iclm.search import neighbours
@@ -174,17 +174,7 @@ def recipe(task: Task) -> dict[str, Any]:
 
 def decoder(task: Task, vocabulary: int) -> Decoder:
     """Return an untrained decoder with rotary positions, as LLaMA's."""
-    return Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary,
-            width=task.width,
-            layers=task.layers,
-            heads=task.heads,
-            feedforward=task.feedforward,
-            length=task.length,
-            position="rotary",
-        )
-    )
+    return Decoder.of(task, vocabulary, position="rotary")
 
 
 def new_model(run: Run, vocabulary: int) -> Any:
@@ -201,15 +191,10 @@ def new_model(run: Run, vocabulary: int) -> Any:
 
 def training_step(run: Run, device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
-    vocabulary = 128
-    with torch.device(device):
-        model = decoder(run.task, vocabulary)
-        batch = {"input_ids": torch.randint(vocabulary, (2, run.task.length))}
-        if run.method.masked:
-            batch["position_ids"] = torch.arange(run.task.length).expand(2, -1) % (run.task.length // 2)
-    optimizer = recipe(run.task)["optimizer"](model.parameters(), lr=run.task.learning_rate)
-    step(model, batch).backward()
-    optimizer.step()
+    length, more = run.task.length, {}
+    if run.method.masked:
+        more = {"position_ids": torch.arange(length, device=device).expand(2, -1) % (length // 2)}
+    trial_step(functools.partial(decoder, run.task), step, (2, length), device, **more)
 
 
 def load(folder: Path, device: str) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from harness.data.jsonl import write_jsonl
 from harness.errors import UsageError
 
 
@@ -78,15 +79,16 @@ def tables_(
         words = AutoTokenizer.from_pretrained(tokenizer)
         length = lambda text: len(words(text, add_special_tokens=False, verbose=False)["input_ids"])  # noqa: E731
     kinds: Counter[str] = Counter()
-    temporary = out.with_name(f".{out.name}.unfinished")
-    with temporary.open("w", encoding="utf-8") as file:
+
+    def conversations() -> Iterator[dict[str, Any]]:
         for start in range(count):  # one at a time, so that a large set needs no memory
             (row,) = tables(1, (int(least), int(most or least)), seed * 1_000_003 + start, split, length)
             for error in errors([row]):
                 raise RuntimeError(error)
             kinds.update(row["kind"])
-            file.write(json.dumps(conversation(row), ensure_ascii=False) + "\n")
-    temporary.replace(out)
+            yield conversation(row)
+
+    write_jsonl(out, conversations())
     told = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
     print(
         f"{out}: {count} tables, {sum(kinds.values())} questions ({told}), every answer confirmed by DuckDB"

@@ -16,19 +16,8 @@ from harness_longskywork.settings import LongSkywork, Scaling, Task
 
 def small(task: Task, vocabulary: int) -> Decoder:
     """Return the untrained small decoder, its base not scaled yet, with an output layer of its own."""
-    return Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary,
-            width=task.width,
-            layers=task.layers,
-            heads=task.heads,
-            feedforward=task.feedforward,
-            length=task.document,
-            position="rotary",
-            position_options={"base": task.rope_base},
-            tie_word_embeddings=False,
-        )
-    )
+    options: dict[str, Any] = {"position": "rotary", "position_options": {"base": task.rope_base}}
+    return Decoder.of(task, vocabulary, length=task.document, tie_word_embeddings=False, **options)
 
 
 def load(folder: Path, device: str = "cpu") -> Any:

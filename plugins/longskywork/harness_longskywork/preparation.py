@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.data.documents import split
 from harness.errors import UsageError
+from harness.nn.bases import config_of, tokenizer_of
 from harness_longskywork.settings import Task
 from harness_longskywork.symbols import Symbols, save_symbols
 
@@ -39,7 +40,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         prose, names, numbers, headers = (np.arange(low, high) for low, high in pairwise(edges))
         symbols = Symbols(prose, names, numbers, headers, ask=edges[-1], size=edges[-1] + 1)
     else:
-        words, symbols = of_model(model.path, ranked, task.vocabulary)
+        words, symbols = of_model(model, ranked, task.vocabulary)
     save_symbols(symbols, data_dir / "symbols.npz")
     for name, documents in texts.items():
         found = [words.get(word, int(symbols.prose[-1])) for document in documents for word in document]
@@ -73,15 +74,13 @@ def check(task: Task) -> None:
         )
 
 
-def of_model(folder: Path, ranked: list[str], vocabulary: int) -> tuple[dict[str, int], Symbols]:
+def of_model(model: Any, ranked: list[str], vocabulary: int) -> tuple[dict[str, int], Symbols]:
     """Choose symbols among a model's tokens: those of frequent words, and for the rest other whole words.
 
     The last of the prose's symbols stands for every word that is not among the frequent ones.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    config = AutoConfig.from_pretrained(folder).get_text_config()
+    tokenizer: Any = tokenizer_of(model)
+    config = config_of(model).get_text_config()
     single = {
         text.strip(): number
         for number in range(len(tokenizer))

@@ -5,13 +5,13 @@ A window's documents are in memory, and no others.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.data.jsonl import write_jsonl
 from harness.data.sources import resolve
 from harness.errors import UsageError
 from harness_longskywork.interleaving import distances, interleave
@@ -68,14 +68,13 @@ class Told:
 def write_windows(stream: TokenStream, out: Path, window: int, chunks: int, seed: int) -> Told:
     """Write each window as a line of `input_ids`, `position_ids` and `documents`, all of its length."""
     told = Told()
-    temporary = out.with_name(f".{out.name}.unfinished")
-    with temporary.open("w", encoding="utf-8") as file:
+
+    def rows() -> Iterator[dict[str, Any]]:
         for pieces in interleave(stream, window, chunks, seed):
             places = pieces.tolist()
             ids = [token for number, start, stop in places for token in stream.held[number][start:stop]]
             owners = [number for number, start, stop in places for _ in range(start, stop)]
-            row = {"input_ids": ids, "position_ids": list(range(len(ids))), "documents": owners}
-            file.write(json.dumps(row) + "\n")
+            yield {"input_ids": ids, "position_ids": list(range(len(ids))), "documents": owners}
             told.distances.update(1 << d.bit_length() - 1 if d else 0 for d in distances(pieces))
             if len(ids) == window:
                 told.windows += 1
@@ -84,8 +83,10 @@ def write_windows(stream: TokenStream, out: Path, window: int, chunks: int, seed
             newest = max(owners)
             for number in [number for number in stream.held if number < newest]:
                 del stream.held[number]
-    if not told.windows and not told.remainder:
-        temporary.unlink()
-        raise UsageError(f"{stream.source.name} has no document of {chunks} tokens or more: give more text")
-    temporary.replace(out)
+        if not told.windows and not told.remainder:
+            raise UsageError(
+                f"{stream.source.name} has no document of {chunks} tokens or more: give more text"
+            )
+
+    write_jsonl(out, rows())
     return told

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.fit import fit, seed_everything
+from harness.fit import fit, seed_everything, trial_step
 from harness.runs.files import write_json
 from harness_longskywork.interleaving import gather, interleave
 from harness_longskywork.models import load, scaled, small
@@ -104,7 +104,7 @@ def copy_stage(run: Any) -> Path:
 
     def make(to: Path) -> None:
         seed_everything(run.seed)
-        model: Any = small(task, symbols.size) if run.model is None else load(run.model.path)
+        model: Any = small(task, symbols.size) if run.model is None else load(run.base())
         if task.copy_steps:
             draw = Drawn(run.seed, lambda random: repeats(random, symbols, task.batch_size, task.copy_length))
             learn(run, "copy", model, draw, task.copy_steps, task.copy_rate, "constant")
@@ -335,12 +335,7 @@ def _plain(value: Any) -> Any:
 
 def training_step(run: Any, device: str) -> None:
     """Do one whole step of long pretraining on random tokens of the task's shape (for the contract kit)."""
-    vocabulary, shape = 128, (2, run.task.window)
-    with torch.device(device):
-        model = small(run.task, vocabulary)
-    batch = {name: torch.randint(vocabulary, shape, device=device) for name in ("input_ids", "labels")}
+    shape = (2, run.task.window)
     # One document where none is masked: without a mask transformers looks at the positions, which meta tensors lack.
-    batch["segments"] = torch.randint(4 if run.method.masked else 1, shape, device=device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=run.task.long_rate)
-    loss(model, batch).backward()
-    optimizer.step()
+    segments = torch.randint(4 if run.method.masked else 1, shape, device=device)
+    trial_step(functools.partial(small, run.task), loss, shape, device, segments=segments)

@@ -25,7 +25,7 @@ from harness.data.sources import Document
 from harness.data.tokens import character_tokenizer
 from harness.errors import HarnessError
 from harness.fit import fit, seed_everything
-from harness.nn.decoder import Decoder, DecoderConfig
+from harness.nn.decoder import Decoder
 from harness_score.episodes import Turns, sample, scores
 from harness_score.settings import Task
 
@@ -85,20 +85,10 @@ def turns(task: Task, numbers: Any) -> Turns:
 
 def small(task: Task, vocabulary: int) -> Decoder:
     """Return the untrained small base: layers of about torch's own weights, GPT-2's small vectors before them."""
-    model = Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary,
-            width=task.base_width,
-            layers=task.base_layers,
-            heads=task.base_heads,
-            feedforward=4 * task.base_width,
-            length=3 * task.digits + 4 + task.digits + 1,
-            position="learned",
-            scale_embeddings=False,
-            tie_word_embeddings=False,
-            initializer_range=0.08,
-        )
-    )
+    model = Decoder.of(
+        task, vocabulary, "base_", length=3 * task.digits + 4 + task.digits + 1, position="learned",
+        scale_embeddings=False, tie_word_embeddings=False, initializer_range=0.08,
+    )  # fmt: skip
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if name.startswith(("embedding", "position")):

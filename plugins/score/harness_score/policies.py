@@ -14,21 +14,19 @@ from typing import Any
 
 import torch
 
+from harness import Run
+from harness.data.jsonl import read_jsonl
 from harness.errors import HarnessError
 from harness.nn import decoder  # noqa: F401  (makes our own kind of model known to transformers)
 from harness.runs.files import write_json
 from harness_score import addition
-from harness_score.preparation import read
 
 CHOSEN = "chosen.json"
 BASE_FIELDS = ("digits", "draw", "validation_problems", "base_", "chat_")
 
 
-def base_folder(run: Any) -> Path:
+def base_folder(run: Run) -> Path:
     """Return the folder of this run's base; the small one is made once for a seed, and its methods share it."""
-    if run.model is not None:
-        folder: Path = run.model.path
-        return folder
     task = run.task
     settings = {name: value for name, value in vars(task).items() if name.startswith(BASE_FIELDS)}
 
@@ -38,8 +36,7 @@ def base_folder(run: Any) -> Path:
 
         addition.train_base(task, folder, run.seed, run.device, run.precision, progress)
 
-    inputs = {"settings": settings, "seed": run.seed, "precision": run.precision}
-    return run.stage("base", inputs, make)  # type: ignore[no-any-return]
+    return run.base(make, {"settings": settings, "seed": run.seed, "precision": run.precision})
 
 
 def load_model(folder: Path) -> Any:
@@ -121,8 +118,8 @@ class Keeper:
 
 
 def problems_of(run: Any, split: str) -> list[dict[str, Any]]:
-    """Return a split's problems. Raises HarnessError for none."""
-    rows = read(run.data_dir, split)
+    """Return a split's problems: `problem`, `answer`, `ids`. Raises HarnessError for none."""
+    rows = read_jsonl(run.data_dir / f"{split}.jsonl")
     if not rows:
         raise HarnessError(f"there are no problems for {split}: raise task.{split}_problems")
     return rows

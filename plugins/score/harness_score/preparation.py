@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.documents import part_of
+from harness.data.jsonl import write_jsonl
 from harness.errors import UsageError
+from harness.nn.bases import config_of, tokenizer_of
 from harness_score import addition
 from harness_score.episodes import Turns
 from harness_score.prompts import check_length, first_prompt, text_turns
@@ -44,31 +46,27 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     tokenizer.save_pretrained(data_dir / "tokenizer")
     (data_dir / "turns.json").write_text(json.dumps(asdict(turns)), encoding="utf-8")
     for part, rows in found.items():
-        with (data_dir / f"{part}.jsonl").open("w", encoding="utf-8") as file:
-            for row in rows[: wanted[part]]:
-                ids = first_prompt(row["problem"], task, tokenizer)
-                check_length(len(ids), turns, task.length, "task.length")
-                file.write(json.dumps({**row, "ids": ids}, ensure_ascii=False) + "\n")
+        asked = [
+            {**row, "ids": first_prompt(row["problem"], task, tokenizer)} for row in rows[: wanted[part]]
+        ]
+        for row in asked:
+            check_length(len(row["ids"]), turns, task.length, "task.length")
+        write_jsonl(data_dir / f"{part}.jsonl", asked)
 
 
 def own_model(task: Task, model: Any) -> tuple[Any, Turns]:
     """Return the tokenizer of a model that was given, and the turns in its words."""
-    from transformers import AutoConfig, AutoTokenizer
-
     if model is None:
         raise UsageError("problems of your own need a language model: add model=<hub id or folder>")
-    if Path(model.path).is_file():
+    if model.path.is_file() and model.path.suffix != ".gguf":
         raise UsageError(
-            f"model={model.path} is a file: give the folder or hub id of a causal language model"
+            f"model={model.path} is a file: give the folder, hub id or GGUF file of a causal language model"
         )
     if task.prompt is Prompt.addition and task.verifier.name != "exact":
         raise UsageError("say how problems are put: task.prompt=math or task.prompt=number")
-    tokenizer = AutoTokenizer.from_pretrained(model.path)
+    tokenizer = tokenizer_of(model)
     turns = text_turns(task, tokenizer)
-    from harness.nn import decoder  # noqa: F401  (makes our own kind of model known to transformers)
-
-    config = AutoConfig.from_pretrained(model.path)
-    reach = getattr(config, "max_position_embeddings", None)
+    reach = getattr(config_of(model), "max_position_embeddings", None)
     if reach and reach < task.length:
         raise UsageError(f"task.length={task.length} is beyond the model's {reach} tokens: lower it")
     return tokenizer, turns
@@ -116,12 +114,6 @@ def problem_rows(source: Any) -> list[dict[str, str]]:
             )
         rows.setdefault(str(problem), {"problem": str(problem), "answer": answer})
     return list(rows.values())
-
-
-def read(data_dir: Path, split: str) -> list[dict[str, Any]]:
-    """Return the problems that `prepare` wrote for a split: `problem`, `answer`, `ids`."""
-    with (data_dir / f"{split}.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 def read_turns(data_dir: Path) -> Turns:

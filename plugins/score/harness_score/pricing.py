@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from harness import Plan
+from harness.nn.pricing import shaped
 from harness_score.addition import small
 from harness_score.settings import Estimator, Score, Task, Trains
 
@@ -25,7 +26,7 @@ def plan(run: Any) -> Plan:
     """Price a run: of Qwen2.5-1.5B's shape at budget=full, else of the small base."""
     task, method = run.task, run.method
     with torch.device("meta"):
-        model: Any = qwen() if run.budget == "full" else small(task, 16)
+        model: Any = shaped("Qwen/Qwen2.5-1.5B") if run.budget == "full" else small(task, 16)
     total = sum(p.numel() for p in model.parameters())
     config = model.config
     embeddings = model.get_input_embeddings().weight.numel()
@@ -98,15 +99,3 @@ def lora_parameters(model: nn.Module, rank: int) -> int:
         for name, m in model.named_modules()
         if isinstance(m, nn.Linear) and "lm_head" not in name
     )
-
-
-def qwen() -> nn.Module:
-    """Return a model of Qwen2.5-1.5B's shape, on whatever device is current."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    shape: dict[str, Any] = {
-        "vocab_size": 151_936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
-        "num_attention_heads": 12, "num_key_value_heads": 2, "tie_word_embeddings": True,
-    }  # fmt: skip
-    model: nn.Module = Qwen2ForCausalLM(Qwen2Config(**shape))
-    return model

@@ -264,9 +264,9 @@ def test_no_problems_at_all_and_a_negative_rank_are_named(opened, part):
 
 
 def test_problems_of_ones_own_need_a_model(opened, own, tmp_path):
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    with pytest.raises(UsageError, match=r"model\.gguf is a file: give the folder"):
-        opened(**(own | {"model": tmp_path / "model.gguf"}))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"model\.safetensors is a file: give the folder"):
+        opened(**(own | {"model": tmp_path / "model.safetensors"}))
     own.pop("model")
     with pytest.raises(UsageError, match="add model="):
         opened(**own)
