@@ -18,6 +18,7 @@ FLOORS = (
         ("papers",),
         ("nn", "data", "fit"),
         ("runs",),
+        ("tools",),
         ("verdicts",),
         ("reports",),
     ),

@@ -242,6 +242,34 @@ def _reader() -> type:
     return Reader
 
 
+def lm_eval_accuracy(
+    model: Any,
+    tokenizer: Any,
+    tasks: Sequence[str | Mapping[str, Any]],
+    *,
+    limit: int | None = None,
+    max_length: int | None = None,
+    task_folder: str | Path | None = None,
+) -> Items:
+    """Return whether the model is right on each document of lm-eval's `tasks`, pooled: 1 or 0 an item.
+
+    The arguments are those of `lm_eval_scores`. Raises `UsageError` for a task without accuracy.
+    """
+    _, found = lm_eval_scores(
+        model, tokenizer, tasks, limit=limit, max_length=max_length, task_folder=task_folder
+    )
+    right: list[float] = []
+    ids: list[str] = []
+    for name, items in found.items():
+        if "acc" not in items.columns:
+            raise UsageError(
+                f"the lm-eval task {name} has no accuracy, only {', '.join(items.columns)}: leave it out"
+            )
+        right += list(items.columns["acc"])
+        ids += [f"{name}-{document}" for document in items.ids]
+    return Items({"acc": right}, ids)
+
+
 def _task_manager(names: Sequence[str], folder: str | Path | None) -> Any:
     """Return lm-eval's task index: of the folder alone where that is enough, since all takes 10 s to read."""
     from lm_eval.tasks import TaskManager

@@ -129,15 +129,28 @@ class Run:
         """Say why a declared metric does not exist for this method; reports show the reason."""
         self.absences[metric] = reason
 
-    def fit(self, model: Any, batches: Any, step: Callable[..., Any], **options: Any) -> Any:
+    def fit(
+        self, model: Any, batches: Any, step: Callable[..., Any], *, name: str = "", **options: Any
+    ) -> Any:
         """Train with `harness.fit.fit` on this run's device, precision, checkpoint and curves.
 
         `options` are `fit`'s own (steps, learning_rate, schedule ...). The rate and peak memory it
-        measured become the run's `train_tokens_per_second` and `train_peak_memory` measurements.
+        measured become the run's `train_tokens_per_second` and `train_peak_memory` measurements. A run
+        that trains more than once gives each fit a `name`: its checkpoint is a folder of its own, its curves
+        are `<name>/loss` and so on, and its measurements `train_tokens_per_second@<name>` and so on.
         """
         from harness.fit import checkpoint_step, fit
 
-        forget_after(self.folder / CURVES, checkpoint_step(self.checkpoint))
+        checkpoint = self.checkpoint / name
+        curves, suffix = (f"{name}/", f"@{name}") if name else ("", "")
+        forget_after(self.folder / CURVES, checkpoint_step(checkpoint), curves)
+
+        def log(at: int, **values: float) -> None:
+            self.log(at, **{f"{curves}{key}": value for key, value in values.items()})
+
+        def progress(done: int, total: int, **values: Any) -> None:
+            self.progress(done, total, **({"note": f"training on {name}"} if name else {}), **values)
+
         fitted = fit(
             model,
             batches,
@@ -145,23 +158,30 @@ class Run:
             device=self.device,
             precision=self.precision,
             micro_batch=self.micro_batch,
-            checkpoint=self.checkpoint,
+            checkpoint=checkpoint,
             checkpoint_seconds=self.checkpoint_seconds,
-            log=self.log,
-            progress=self.progress,
+            log=log,
+            progress=progress,
             **options,
         )
-        self.measure("train_tokens_per_second", fitted.tokens_per_second)
-        self.measure("train_peak_memory", fitted.peak_memory_bytes)
+        self.measure(f"train_tokens_per_second{suffix}", fitted.tokens_per_second)
+        self.measure(f"train_peak_memory{suffix}", fitted.peak_memory_bytes)
         return fitted
 
 
-def forget_after(curves: Path, step: int) -> None:
-    """Drop the points of a curve beyond `step`: the resumed training logs them again."""
+def forget_after(curves: Path, step: int, name: str = "") -> None:
+    """Drop the points of the curves that begin with `name` beyond `step`: the resumed training logs them again.
+
+    Without a name all curves are meant.
+    """
     if not curves.exists():
         return
-    rows = read_curves(curves.parent)
-    write_text(curves, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
+    kept = [
+        row
+        for row in read_curves(curves.parent)
+        if row["step"] <= step or not any(key.startswith(name) for key in row if key != "step")
+    ]
+    write_text(curves, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def rebuild(cls: type, values: Mapping[str, Any]) -> Any:

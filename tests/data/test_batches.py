@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.batches import Batches
+from harness.data.batches import Batches, Shuffled
 from harness.errors import HarnessError
 
 sizes = st.tuples(st.integers(2, 200), st.integers(1, 40), st.integers(1, 8), st.integers(0, 2**40)).filter(
@@ -69,3 +69,25 @@ def test_tokens_may_be_read_lazily_from_disk(tmp_path):
     np.save(tmp_path / "t.npy", np.arange(100, dtype=np.uint16))
     lazy = Batches(np.load(tmp_path / "t.npy", mmap_mode="r"), 8, 4, 0)
     assert torch.equal(next(lazy)["labels"], next(Batches(np.arange(100), 8, 4, 0))["labels"])
+
+
+@given(st.integers(2, 9), st.integers(1, 4), st.booleans())
+def test_a_pass_over_rows_has_each_of_them_once_in_an_order_of_its_own(rows, size, whole):
+    if whole and size > rows:
+        return
+    batches = Shuffled(range(rows), size, 3, whole=whole)
+    a_pass = rows // size * size if whole else rows
+    drawn = [row for batch, _ in zip(batches, range(2 * rows), strict=False) for row in batch]
+    for first in range(0, len(drawn) - a_pass, a_pass):
+        assert len(set(drawn[first : first + a_pass])) == a_pass
+    orders = {tuple(drawn[first : first + rows]) for first in range(0, 6 * rows, rows)}
+    assert whole or rows < 5 or len(orders) > 1
+
+
+def test_rows_go_on_from_a_state_and_follow_from_the_seed_alone():
+    batches, again = Shuffled(range(7), 3, (1, 0)), Shuffled(range(7), 3, (1, 0))
+    for _ in range(4):
+        next(batches)
+    again.load_state_dict(batches.state_dict())
+    assert [next(again) for _ in range(5)] == [next(batches) for _ in range(5)]
+    assert batches.places(2) == Shuffled(range(7), 3, (1, 0)).places(2) != Shuffled(range(7), 3, 2).places(2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.nn.decoder import Decoder, DecoderConfig
-from harness.nn.evals import by_position, lm_eval_scores, nll, retrieval
+from harness.nn.evals import by_position, lm_eval_accuracy, lm_eval_scores, nll, retrieval
 
 TEXT = np.random.default_rng(0).integers(0, 5, size=400)
 
@@ -229,6 +229,18 @@ def test_a_limit_takes_the_first_documents_with_the_same_ids(decoder, tokenizer)
     _, whole = lm_eval_scores(decoder, tokenizer, [task])
     _, some = lm_eval_scores(decoder, tokenizer, [task], limit=2)
     assert list(some["colours"].ids) == list(whole["colours"].ids)[:2]
+
+
+def test_accuracy_pools_the_documents_of_all_tasks_and_names_a_task_without_one(decoder, tokenizer):
+    tasks = [
+        {"task": name, "custom_dataset": in_memory(QUESTIONS), **CHOICE} for name in ("colours", "shades")
+    ]
+    items = lm_eval_accuracy(decoder, tokenizer, tasks)
+    assert items.columns["acc"] == 2 * right_answers(decoder, tokenizer)
+    assert len(set(items.ids)) == 8
+    bare = {**tasks[0], "metric_list": [{"metric": "acc_norm"}]}
+    with pytest.raises(UsageError, match="colours has no accuracy, only acc_norm: leave it out"):
+        lm_eval_accuracy(decoder, tokenizer, [bare])
 
 
 def test_a_generation_task_in_memory_reads_what_the_model_writes(decoder, tokenizer):

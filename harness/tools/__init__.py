@@ -1,0 +1,30 @@
+"""What plugins use of the house beyond `from harness import ...`: files, stages, runs and models by name.
+
+A plugin's hooks and its own commands (`harness <paper> ...`) import from here and from the toolbox alone; the
+options that such commands share are in `harness.tools.options`, the progress bar in `harness.tools.bars`.
+
+May import: `errors`, `papers`, `nn`, `data`, `fit`, `runs`.
+"""
+
+from harness.runs.files import digest, write_json, write_text
+from harness.runs.isolate import quiet_libraries
+from harness.runs.provenance import file_digest
+from harness.runs.results import Result, read_result
+from harness.runs.run import rebuild
+from harness.runs.stages import stage
+from harness.tools.names import device_of, fetched, run_folder
+
+__all__ = [
+    "Result",
+    "device_of",
+    "digest",
+    "fetched",
+    "file_digest",
+    "quiet_libraries",
+    "read_result",
+    "rebuild",
+    "run_folder",
+    "stage",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,51 @@
+"""What a word on the command line of a paper's own command means: a run, a model, a device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+from harness.runs.stages import stage
+
+if TYPE_CHECKING:
+    from harness.data.sources import Source
+
+
+def run_folder(paper: str, name: str, results: Path) -> Path:
+    """Return the folder that `name` means: itself, a method's latest run, or the run whose key begins so.
+
+    Raises UsageError where no run or several are meant.
+    """
+    folder = Path(name).expanduser()
+    if folder.exists():
+        return folder
+    ended = sorted((results / "runs" / paper).glob("*/*/result.json"), key=lambda path: path.stat().st_mtime)
+    runs = [path.parent for path in ended if name == path.parent.parent.name][-1:]
+    runs = runs or [path.parent for path in ended if path.parent.name.startswith(name)]
+    if len(runs) != 1:
+        hint = f"{len(runs)} runs begin so: give more digits" if runs else "check the spelling"
+        raise UsageError(f"{name} is no folder, and no run under {results}: {hint}")
+    return runs[0]
+
+
+def fetched(model: str, results: Path) -> Source:
+    """Return the model of this name, fetched into `results` and a GGUF file unpacked to a folder, each once."""
+    from harness.data.sources import resolve_model
+
+    stages = results / "stages"
+    source = resolve_model(model, cache=stages / "sources")
+    if source.path.suffix != ".gguf":
+        return source
+    from harness.nn.gguf import unpack
+
+    folder = stage(stages, "unpacked", {"gguf": source.digest}, lambda to: unpack(source.path, to))
+    return replace(source, path=folder)
+
+
+def device_of(word: str) -> str:
+    """Return the device that "auto" or another word means on this machine."""
+    from harness.fit import pick_device
+
+    return str(pick_device(word))

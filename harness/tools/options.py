@@ -1,0 +1,13 @@
+"""Options that the papers' own commands share: `def show(results: Results = Path("results")) -> None`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Results = Annotated[Path, typer.Option(help="The results folder: runs, stages and fetched models.")]
+Model = Annotated[str, typer.Option(help="A hub id, a folder, or pypi:. Default: the paper's small one.")]
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
+Precision = Annotated[str, typer.Option(help="bfloat16 or float32.")]
+Batch = Annotated[int, typer.Option(help="Rows at once.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
