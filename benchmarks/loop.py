@@ -53,10 +53,10 @@ def tracked(task: Any, data_dir: Path, folder: Path) -> tuple[float, float]:
     """Train in a run folder through `run.fit`; return the seconds of the loop, with its checkpoint, and the loss."""
     import numpy as np
     from harness_alibi.settings import Alibi
-    from harness_alibi.training import decoder, recipe, step
+    from harness_alibi.training import decoder, step
 
     from harness.data.batches import Batches
-    from harness.fit import seed_everything
+    from harness.fit import recipe, seed_everything
     from harness.runs.files import write_json
     from harness.runs.results import CONFIG
     from harness.runs.run import Run

@@ -112,6 +112,18 @@ def starts(path: Path) -> np.ndarray:
     return found
 
 
+def together(begins: np.ndarray, places: Any) -> dict[str, Any]:
+    """Return how items that begin at these rising `places` hang together, as `Items` takes it.
+
+    `begins` is what `starts` gives. Items of several documents are grouped by them; those of one document
+    are contiguous pieces of it.
+    """
+    document = np.searchsorted(begins, places, side="right") - 1
+    if len(np.unique(document)) > 1:
+        return {"groups": {"document": document.tolist()}}
+    return {"contiguous": True}
+
+
 def _starts_path(path: Path) -> Path:
     return path.with_suffix(".starts.npy")
 

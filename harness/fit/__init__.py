@@ -13,11 +13,13 @@ from harness.fit.loop import (
     pick_device,
     pick_precision,
     rate,
+    recipe,
     seed_everything,
 )
-from harness.fit.trial import trial_step
+from harness.fit.trial import VOCABULARY, trial_step
 
 __all__ = [
+    "VOCABULARY",
     "Fitted",
     "NonFiniteLoss",
     "Stateful",
@@ -27,6 +29,7 @@ __all__ = [
     "pick_device",
     "pick_precision",
     "rate",
+    "recipe",
     "seed_everything",
     "trial_step",
 ]

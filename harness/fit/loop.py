@@ -65,6 +65,12 @@ class Fitted:
     last_loss: float
 
 
+def recipe(task: Any) -> dict[str, Any]:
+    """Return the options of `fit` that a task has as fields of its own: steps, rate, warm-up and so on."""
+    names = ("steps", "schedule_steps", "learning_rate", "weight_decay", "warmup", "clip")
+    return {name: getattr(task, name) for name in names if hasattr(task, name)}
+
+
 def fit(
     model: nn.Module,
     batches: Stateful,

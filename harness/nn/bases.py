@@ -37,6 +37,15 @@ def config_of(source: Any) -> Any:
     return AutoConfig.from_pretrained(**_place(source.path))
 
 
+def load_model(folder: Path, device: str = "cpu") -> Any:
+    """Load the causal language model of a folder in float32, ready to be scored."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.to(device).eval()
+
+
 def _place(path: Path) -> dict[str, Any]:
     gguf = path.suffix == ".gguf"
     return {

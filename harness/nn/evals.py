@@ -105,8 +105,9 @@ def retrieval(
     Key and value are drawn from the token frequencies of `tokens`, so nothing but the first showing tells
     the second value. The control shows another item's key and value first; all else is equal. Returns for
     each distance, per item, (items,): `gain`, the nats per value token saved by the showing (0 = no memory),
-    and `accuracy`, the share of value tokens ranked first. A model too small to copy still gains a little
-    from near showings, so the decay with distance can be read long before accuracy leaves the floor.
+    `accuracy`, the share of value tokens ranked first, and `end`, where the text between ends. A model too
+    small to copy still gains a little from near showings, so the decay with distance can be read long before
+    accuracy leaves the floor.
     Items are the same for every model, and at every distance end on the same text. Raises `UsageError`.
     """
     span = key + value
@@ -128,7 +129,7 @@ def retrieval(
             _recall(model, np.concatenate([first, between, pairs], axis=1), value, batch_size, device)
             for first in (pairs, np.roll(pairs, 1, axis=0))
         )
-        found[distance] = {"gain": control[0] - shown[0], "accuracy": shown[1]}
+        found[distance] = {"gain": control[0] - shown[0], "accuracy": shown[1], "end": ends}
     return found
 
 

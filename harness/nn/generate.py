@@ -89,14 +89,12 @@ def _continue(
     eos_ids: set[int],
 ) -> list[list[int]]:
     """Continue one left-padded batch by one token for each column of `draws` (rows, steps)."""
-    width = max(map(len, prompts))
-    padded = [[-1] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-    ids = torch.tensor(padded, device=model.device)  # (rows, width)
+    ids = pad_left(prompts).to(model.device)  # (rows, width)
     mask = (ids >= 0).long()
     inputs = {"input_ids": ids.clamp(min=0), "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
     ends = torch.tensor(sorted(eos_ids), device=model.device)
     ended = torch.zeros(len(prompts), dtype=torch.bool, device=model.device)
-    takes = _takes(model)
+    takes = accepted(model)
     cache, made = None, []
     for draw in torch.from_numpy(draws.T).to(model.device, torch.float32):
         out = model(
@@ -118,7 +116,13 @@ def _continue(
     return [list(itertools.takewhile(lambda t: t not in eos_ids, row)) for row in rows]
 
 
-def _takes(model: Any) -> Collection[str]:
+def pad_left(prompts: Sequence[Sequence[int]]) -> Tensor:
+    """Return prompts as one tensor, (rows, longest), -1 where there is nothing."""
+    width = max(map(len, prompts))
+    return torch.tensor([[-1] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+
+
+def accepted(model: Any) -> Collection[str]:
     """Return what the model's forward accepts; not every family counts positions from outside."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside peft's wrapper
     return inspect.signature(inner.forward).parameters

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.data import tokens
 from harness.data.sources import Document
-from harness.data.tokens import character_tokenizer, encode, starts, word_tokenizer
+from harness.data.tokens import character_tokenizer, encode, starts, together, word_tokenizer
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 slow_folder = settings(
@@ -107,3 +107,9 @@ def test_the_array_is_an_ordinary_numpy_file_that_need_not_fit_in_memory(tmp_pat
 
 def test_no_documents_are_no_tokens(tmp_path):
     assert encode([], character_tokenizer(docs("a")), tmp_path / "t.npy").shape == (0,)
+
+
+def test_pieces_of_several_documents_are_grouped_by_them_and_those_of_one_are_contiguous():
+    begins = np.array([0, 10, 10, 30])  # the second one is empty
+    assert together(begins, [0, 9, 10, 29]) == {"groups": {"document": [0, 0, 2, 2]}}
+    assert together(begins, np.arange(10, 30, 5)) == {"contiguous": True}

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from harness.fit import (
     pick_device,
     pick_precision,
     rate,
+    recipe,
     seed_everything,
     trial_step,
 )
@@ -512,3 +514,8 @@ def test_a_trial_step_needs_no_memory_and_meets_what_stays_on_another_device():
     trial_step(
         lambda n: build(n).requires_grad_(False), None, (2, 3), "meta"
     )  # nothing to train, nothing asked
+
+
+def test_a_recipe_is_what_the_task_says_of_it_and_no_more():
+    task = SimpleNamespace(steps=7, warmup=2, width=64, schedule_steps=9)
+    assert recipe(task) == {"steps": 7, "schedule_steps": 9, "warmup": 2}

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import Method, Paper, hookimpl, lazy
-from harness_alibi.claims import CLAIMS, FIGURES, METRICS
+from harness_alibi.claims import CLAIMS, FIGURES
+from harness_alibi.metrics import METRICS
 from harness_alibi.settings import Alibi, Data, Task
 
 __getattr__ = lazy(__name__, {"slopes": "bias", "alibi_bias": "bias"})

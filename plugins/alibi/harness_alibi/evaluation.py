@@ -12,18 +12,21 @@ import time
 import numpy as np
 
 from harness import Items, Run
+from harness.data.tokens import starts, together
 from harness.fit import peak_memory
+from harness.nn.bases import load_model
 from harness.nn.evals import by_position, nll, retrieval
-from harness_alibi.claims import EDGES, MULTIPLES, PROBES
+from harness_alibi import positions  # noqa: F401  (makes position="alibi" known to the decoder)
+from harness_alibi.metrics import EDGES, MULTIPLES, PROBES
 from harness_alibi.settings import Task
-from harness_alibi.training import load
 
 
 def evaluate(run: Run, split: str) -> dict[str, float | Items]:
     """Return perplexity at every length with both protocols, by position, and the probe's gains."""
     task = run.task
-    model = load(run.output_dir, run.device)
+    model = load_model(run.output_dir, run.device)
     tokens = np.load(run.data_dir / f"{split}.npy", mmap_mode="r")
+    begins = starts(run.data_dir / f"{split}.npy")
     found: dict[str, float | Items] = {}
     reach = within_reach(run, task)
     for done, multiple in enumerate(reach):
@@ -33,10 +36,10 @@ def evaluate(run: Run, split: str) -> dict[str, float | Items]:
         whole = nll(model, tokens, length, targets=task.targets, device=run.device)
         seconds = time.perf_counter() - begun
         slid = nll(model, tokens, length, targets=task.sliding_targets, stride=task.stride, device=run.device)
-        found[f"perplexity_{multiple}L"] = blocks(whole, task.length)
-        found[f"sliding_perplexity_{multiple}L"] = blocks(slid, task.stride)
+        found[f"perplexity_{multiple}L"] = blocks(whole, task.length, begins)
+        found[f"sliding_perplexity_{multiple}L"] = blocks(slid, task.stride, begins)
         run.measure("evaluation_tokens_per_second", task.targets / seconds)
-    found |= by_edge(whole, reach[-1] * task.length, task.length)
+    found |= by_edge(whole, reach[-1] * task.length, task.length, begins)
     run.measure("evaluation_peak_memory", peak_memory(run.device))
     distances = {name: int(float(name[:-1]) * task.length) for name in PROBES}
     if run.method.position == "learned":
@@ -55,7 +58,10 @@ def evaluate(run: Run, split: str) -> dict[str, float | Items]:
     )
     for name, distance in distances.items():
         gain = probed[distance]["gain"]
-        found[f"retrieval_gain_{name}"] = Items({"gain": gain}, [f"probe-{i}" for i in range(len(gain))])
+        # Probes that end nearby show the same text between: one stretch.
+        stretch = probed[distance]["end"] // int(float(PROBES[-1][:-1]) * task.length)
+        ids = [f"probe-{i}" for i in range(len(gain))]
+        found[f"retrieval_gain_{name}"] = Items({"gain": gain}, ids, {"stretch": stretch.tolist()})
     return found
 
 
@@ -73,19 +79,20 @@ def within_reach(run: Run, task: Task) -> tuple[int, ...]:
     return MULTIPLES[:1]
 
 
-def blocks(losses: np.ndarray, size: int) -> Items:
+def blocks(losses: np.ndarray, size: int, begins: np.ndarray) -> Items:
     """Return the mean loss of each run of `size` tokens: items that are equal at every length."""
     count = len(losses) // size
     means = losses[: count * size].reshape(count, size).mean(axis=1)
-    return Items({"nll": means}, [f"tokens-{i * size}" for i in range(count)])
+    places = np.arange(count) * size
+    return Items({"nll": means}, [f"tokens-{place}" for place in places], **together(begins, places))
 
 
-def by_edge(losses: np.ndarray, length: int, unit: int) -> dict[str, Items]:
+def by_edge(losses: np.ndarray, length: int, unit: int, begins: np.ndarray) -> dict[str, Items]:
     """Return the losses at positions up to each edge in a window of `length`, one item a window."""
     highs = {int(float(edge[:-1]) * unit): edge for edge in EDGES}
+    places = np.arange(len(losses) // length) * length
+    ids, whose = [f"window-{i}" for i in range(len(places))], together(begins, places)
     return {
-        f"position_perplexity_{highs[high]}": Items(
-            {"nll": means}, [f"window-{i}" for i in range(len(means))]
-        )
+        f"position_perplexity_{highs[high]}": Items({"nll": means}, ids, **whose)
         for (_, high), means in by_position(losses, length, [0, *highs]).items()
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from harness import Run
 from harness.data.batches import Batches
-from harness.fit import seed_everything, trial_step
+from harness.fit import recipe, seed_everything, trial_step
 from harness.nn.decoder import Decoder
 from harness_alibi import positions  # noqa: F401  (makes position="alibi" known to the decoder)
 from harness_alibi.settings import Alibi, Optimizer, Task
@@ -33,7 +32,10 @@ def train(run: Run) -> None:
     seed_everything(run.seed)
     model = decoder(run.method, run.task, len(tokenizer))
     batches = Batches(tokens, length=run.task.length, batch_size=run.task.batch_size, seed=run.seed)
-    run.fit(model, batches, step, **recipe(run.task))
+    options = recipe(run.task)
+    if run.task.optimizer is Optimizer.nag:  # fairseq's default momentum
+        options["optimizer"] = functools.partial(torch.optim.SGD, momentum=0.99, nesterov=True)
+    run.fit(model, batches, step, **options)
     model.save_pretrained(run.output_dir)
     tokenizer.save_pretrained(run.output_dir)
 
@@ -44,29 +46,7 @@ def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten())
 
 
-def recipe(task: Task) -> dict[str, Any]:
-    """Return how `fit` is to train for this task."""
-    options: dict[str, Any] = {
-        "steps": task.steps,
-        "schedule_steps": task.schedule_steps,
-        "warmup": task.warmup,
-        "learning_rate": task.learning_rate,
-        "weight_decay": task.weight_decay,
-        "clip": task.clip,
-    }
-    if task.optimizer is Optimizer.nag:  # fairseq's default momentum
-        options["optimizer"] = functools.partial(torch.optim.SGD, momentum=0.99, nesterov=True)
-    return options
-
-
 def training_step(run: Run, device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
     build = functools.partial(decoder, run.method, run.task)
     trial_step(build, step, (2, run.task.length), device)
-
-
-def load(folder: Path, device: str) -> Decoder:
-    """Load the decoder that `train` left in `folder`, ready to be scored."""
-    model: Decoder = Decoder.from_pretrained(folder)
-    model.to(device)  # type: ignore[arg-type]
-    return model.eval()

@@ -7,15 +7,12 @@ reproduction found little, and masking documents from each other is the modern c
 """
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
-from harness_iclm.claims import CLAIMS, FIGURES, METRICS
+from harness import Method, Paper, hookimpl, lazy
+from harness_iclm.claims import CLAIMS, FIGURES
+from harness_iclm.metrics import METRICS
 from harness_iclm.settings import Data, Order, Packing, Task
-
-if TYPE_CHECKING:
-    import typer
 
 __getattr__ = lazy(
     __name__,
@@ -69,6 +66,16 @@ BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }  # fmt: skip
 
 
+HOOKS = {
+    "prepare": "preparation",
+    "train": "training",
+    "evaluate": "evaluation",
+    "plan": "pricing",
+    "training_step": "training",
+    "tools": "commands",
+}
+
+
 @hookimpl
 def paper() -> Paper:
     return Paper(
@@ -83,46 +90,5 @@ def paper() -> Paper:
         claims=CLAIMS,
         figures=FIGURES,
         budgets=BUDGETS,
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    from harness_iclm.preparation import prepare
-
-    prepare(task, data, model, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_iclm.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_iclm.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def plan(run: Run) -> Plan:
-    from harness_iclm.pricing import plan
-
-    return plan(run)
-
-
-@hookimpl
-def training_step(run: Run, device: str) -> None:
-    from harness_iclm.training import training_step
-
-    training_step(run, device)
-
-
-@hookimpl
-def tools(app: "typer.Typer") -> None:
-    from harness_iclm.commands import add
-
-    add(app)

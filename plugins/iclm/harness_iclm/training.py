@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from harness import Run
+from harness.data.batches import Counted
 from harness.data.tokens import starts
 from harness.errors import HarnessError, UsageError
-from harness.fit import seed_everything, trial_step
+from harness.fit import recipe, seed_everything, trial_step
 from harness.nn.decoder import Decoder
 from harness_iclm import intrinsic, orders
 from harness_iclm.packing import Windows, windows
@@ -42,7 +43,8 @@ def train(run: Run) -> None:
     batches = WindowBatches(
         tokens, begins, packed, run.task.length, run.task.batch_size, run.seed, run.method.masked
     )
-    run.fit(model, batches, step, **recipe(run.task))
+    adamw = functools.partial(torch.optim.AdamW, betas=(0.9, run.task.beta2))
+    run.fit(model, batches, step, optimizer=adamw, **recipe(run.task))
     model.save_pretrained(run.output_dir)
     tokenizer.save_pretrained(run.output_dir)
 
@@ -67,7 +69,7 @@ def ordered(run: Run, embeddings: np.ndarray) -> np.ndarray:
     return path(ids, cosines, restart=method.restart.name, seed=run.seed)
 
 
-class WindowBatches:
+class WindowBatches(Counted):
     """An endless iterator of `{"input_ids"}`, and `"position_ids"` where `masked`, each (batch, length) int64.
 
     Only full windows are taken; pass p over them in an order that the seed and p decide.
@@ -90,11 +92,7 @@ class WindowBatches:
             raise HarnessError(
                 f"the documents fill no window of {length} tokens: give more text or lower task.length="
             )
-        self.drawn = 0
-        self._pass, self._order = -1, self.full
-
-    def __iter__(self) -> WindowBatches:
-        return self
+        self._pass, self._order = 0, self.full
 
     def __next__(self) -> dict[str, torch.Tensor]:
         first = self.drawn * self.batch_size
@@ -109,14 +107,6 @@ class WindowBatches:
             if turn:  # the first pass keeps the packing's own order: it is shuffled, or meant not to be
                 self._order = np.random.default_rng([self.seed, turn]).permutation(self.full)
         return int(self._order[place])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator is."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another iterator of the same seed was."""
-        self.drawn = state["drawn"]
 
 
 def rows_of(
@@ -158,18 +148,6 @@ def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the mean loss of each window's next tokens; the last of a document predicts the next one's first."""
     logits = predictions(model, batch)
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["input_ids"][:, 1:].flatten())
-
-
-def recipe(task: Task) -> dict[str, Any]:
-    """Return how `fit` is to train for this task."""
-    return {
-        "steps": task.steps,
-        "warmup": task.warmup,
-        "learning_rate": task.learning_rate,
-        "weight_decay": task.weight_decay,
-        "clip": task.clip,
-        "optimizer": functools.partial(torch.optim.AdamW, betas=(0.9, task.beta2)),
-    }
 
 
 def decoder(task: Task, vocabulary: int) -> Decoder:

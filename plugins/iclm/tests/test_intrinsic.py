@@ -8,8 +8,9 @@ import pytest
 from harness_iclm import deduplicate, neighbours, path, windows
 from harness_iclm.documents import read
 from harness_iclm.embedding import tfidf
-from harness_iclm.intrinsic import adjacent_similarity, group_similarity, measure
+from harness_iclm.intrinsic import adjacent_similarity, measure
 from harness_iclm.orders import clusters, nearest_first, shuffle
+from harness_iclm.search import normalised
 
 from harness.data.sources import resolve
 
@@ -28,6 +29,14 @@ TABLE = {
         "residual": (0.673, 0.487),
     },
 }
+
+
+def group_similarity(embeddings, order, size=8) -> float:
+    """Return the mean cosine of two documents of one group, for groups of `size` cut from `order`."""
+    vectors = normalised(embeddings)[order[: len(order) // size * size]]
+    groups = vectors.reshape(-1, size, vectors.shape[1])
+    cosines = np.einsum("gid,gjd->gij", groups, groups)
+    return float((cosines.sum() - np.einsum("gii->", cosines)) / (len(groups) * size * (size - 1)))
 
 
 def texts_of(name, home, cache) -> list[str]:

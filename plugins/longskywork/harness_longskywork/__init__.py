@@ -8,11 +8,11 @@ ideas are checked where they can fail: documents whose facts return, and needles
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
-from harness_longskywork.claims import CLAIMS, FIGURES, METRICS
+from harness import Method, Paper, hookimpl, lazy
+from harness_longskywork.claims import CLAIMS, FIGURES
+from harness_longskywork.metrics import METRICS
 from harness_longskywork.settings import Data, LongSkywork, Order, Scaling, Task
 
 __getattr__ = lazy(
@@ -67,6 +67,16 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
+HOOKS = {
+    "prepare": "preparation",
+    "train": "training",
+    "evaluate": "evaluation",
+    "plan": "pricing",
+    "training_step": "training",
+    "tools": "commands",
+}
+
+
 @hookimpl
 def paper() -> Paper:
     return Paper(
@@ -81,46 +91,5 @@ def paper() -> Paper:
         claims=CLAIMS,
         figures=FIGURES,
         budgets=BUDGETS,
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    from harness_longskywork.preparation import prepare
-
-    prepare(task, data, model, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_longskywork.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_longskywork.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def plan(run: Run) -> Plan:
-    from harness_longskywork.pricing import plan
-
-    return plan(run)
-
-
-@hookimpl
-def training_step(run: Run, device: str) -> None:
-    from harness_longskywork.training import training_step
-
-    training_step(run, device)
-
-
-@hookimpl
-def tools(app: Any) -> None:
-    from harness_longskywork.commands import add
-
-    add(app)

@@ -11,9 +11,11 @@ import typer
 
 from harness.data.jsonl import write_jsonl
 from harness.errors import UsageError
+from harness.tools import quiet_libraries, read_result, run_folder
+from harness.tools.options import Results
 
 
-def add(app: typer.Typer) -> None:
+def tools(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("interleave")(interleave_)
     app.command("tables")(tables_)
@@ -28,15 +30,12 @@ def interleave_(
     tokenizer: Annotated[str, typer.Option(help="A hub id or folder; empty: single characters.")] = "",
     lines: Annotated[bool, typer.Option("--lines", help="Each line of a text file is a document.")] = False,
     seed: Annotated[int, typer.Option(help="Of the cut points.")] = 0,
-    results: Annotated[Path, typer.Option(help="The results folder, where sources are kept.")] = Path(
-        "results"
-    ),
+    results: Results = Path("results"),
 ) -> None:
     """Fill windows with interleaved chunks: harness longskywork interleave --documents mine/ --out cip.jsonl
 
     A line has `input_ids`, `position_ids` (which run over the window) and `documents` (for a mask by document).
     """
-    from harness.runs.isolate import quiet_libraries
     from harness_longskywork.streams import TokenStream, write_windows
 
     quiet_libraries()
@@ -113,23 +112,12 @@ def conversation(row: dict[str, Any]) -> dict[str, Any]:
 def heatmap_(
     run: Annotated[str, typer.Argument(help="A run's folder, or a method: its latest run.")],
     out: Annotated[Path, typer.Option(help="The picture to write (svg, png, pdf).")] = Path("needles.svg"),
-    results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
+    results: Results = Path("results"),
 ) -> None:
     """Draw a run's needle grid: harness longskywork heatmap cip_synl"""
-    from harness.runs.results import read_result
     from harness_longskywork.heatmap import draw, grid
 
-    folder = Path(run)
-    if not (folder / "result.json").exists():
-        ended = sorted(
-            (results / "runs" / "longskywork" / run).glob("*/result.json"),
-            key=lambda path: path.stat().st_mtime,
-        )
-        if not ended:
-            raise UsageError(
-                f"{run} is no run's folder, and no method with a run under {results}: run it first"
-            )
-        folder = ended[-1].parent
+    folder = run_folder("longskywork", run, results)
     found = read_result(folder)
     if found is None or found.status != "finished":
         raise UsageError(f"{folder} holds no finished run: run it again")

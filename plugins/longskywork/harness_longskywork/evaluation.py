@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from harness import Items
+from harness.nn.bases import load_model
 from harness.nn.generate import inference
-from harness_longskywork.claims import DEPTHS, LENGTHS, REACHES
+from harness_longskywork.metrics import DEPTHS, LENGTHS, REACHES
 from harness_longskywork.symbols import IGNORED, Rows, Symbols, facts, load_symbols, needles, tables
-from harness_longskywork.training import FORMS, load, places
+from harness_longskywork.training import FORMS, places
 
 SEEDS = {"validation": 10_001, "test": 10_002}  # of the items, alike for all methods and seeds
 TOKENS = 16_384  # scored at once
@@ -27,11 +28,11 @@ def evaluate(run: Any, split: str) -> dict[str, float | Items]:
     """Return all metrics of what `train` left, on items of this split."""
     task, seed = run.task, SEEDS[split]
     symbols, prose = load_symbols(run.data_dir / "symbols.npz"), np.load(run.data_dir / f"{split}.npy")
-    model = load(run.output_dir / "model", run.device)
+    model = load_model(run.output_dir / "model", run.device)
     found = _partners(run, model, symbols, prose, seed)
     found["prose_loss"] = _prose(model, prose, 2 * task.document, task.items)
     found |= _tables(model, symbols, task, seed)
-    needle_model = load(run.output_dir / "needles", run.device)
+    needle_model = load_model(run.output_dir / "needles", run.device)
     found |= _needles(needle_model, symbols, prose, task, seed)
     learned = json.loads((run.output_dir / "needles" / "steps.json").read_text(encoding="utf-8"))
     found["needle_start"] = float(learned["by_step"]["0"])
@@ -98,13 +99,15 @@ def _partners(
             symbols, prose, task.document, between, task.items, seed))  # fmt: skip
         gain = swapped["loss"] - own["loss"]
         if between in REACHES:
-            found[f"gain_after_{between}"] = _items("document", gain)
+            found[f"gain_after_{between}"] = _items("document", gain, contiguous=True)
         if between == 0:
             found["single_accuracy"] = _items("document", own["accuracy"])
-        if between == furthest:
-            found["partner_accuracy"] = _items("document", own["accuracy"])
-            found["partner_loss"] = _items("document", own["loss"])
-            found["partner_gain"] = _items("document", gain)
+        if between == furthest:  # the halves between are the next windows' own: neighbours share them
+            partner = {"accuracy": own["accuracy"], "loss": own["loss"], "gain": gain}
+            found |= {
+                f"partner_{name}": _items("document", values, contiguous=True)
+                for name, values in partner.items()
+            }
     return found
 
 
@@ -112,7 +115,7 @@ def _prose(model: Any, prose: np.ndarray, length: int, items: int) -> Items:
     length = min(length, len(prose) // 2)
     count = min(items, len(prose) // length)
     ids = prose[: count * length].reshape(count, length)
-    return _items("window", scored(model, {"input_ids": ids, "labels": ids})["loss"])
+    return _items("window", scored(model, {"input_ids": ids, "labels": ids})["loss"], contiguous=True)
 
 
 def _tables(model: Any, symbols: Symbols, task: Any, seed: int) -> dict[str, float | Items]:
@@ -144,16 +147,22 @@ def _needles(
         random = np.random.default_rng([seed, 4, turn])
         asked = needles(random, symbols, prose, task.prose, task.items, variant=variant)
         name = "needle_exact" if variant == "single" else f"needle_multi_{variant}"
-        found[name] = _items("needle", scored(model, asked)["exact"])
+        found[name] = _found(model, asked, task.prose)
     for times, of in LENGTHS.items():
         for depth in DEPTHS:
             random = np.random.default_rng([seed, 5, round(2 * of), depth])
-            asked = needles(
-                random, symbols, prose, int(task.prose * of), max(1, task.items // 5), depth / 100
-            )
-            found[f"needle_{times}_{depth}"] = _items("needle", scored(model, asked)["exact"])
+            length = int(task.prose * of)
+            asked = needles(random, symbols, prose, length, max(1, task.items // 5), depth / 100)
+            found[f"needle_{times}_{depth}"] = _found(model, asked, length)
     return found
 
 
-def _items(kind: str, values: np.ndarray) -> Items:
-    return Items({"value": values}, [f"{kind}-{i}" for i in range(len(values))])
+def _found(model: Any, asked: Rows, length: int) -> Items:
+    """Return which needles are found; those in one stretch of the prose may share words of it."""
+    stretch = (asked["at"] // length).tolist()
+    groups = {"stretch": stretch} if len(set(stretch)) > 1 else {}
+    return _items("needle", scored(model, asked)["exact"], groups=groups)
+
+
+def _items(kind: str, values: np.ndarray, **together: Any) -> Items:
+    return Items({"value": values}, [f"{kind}-{i}" for i in range(len(values))], **together)

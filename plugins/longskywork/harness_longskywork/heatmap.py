@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness_longskywork.claims import DEPTHS, LENGTHS
+from harness_longskywork.metrics import DEPTHS, LENGTHS
 
 
 def grid(metrics: Mapping[str, float]) -> np.ndarray:

@@ -112,23 +112,6 @@ def gather(documents: Sequence[Any] | Mapping[int, Any], windows: Iterable[np.nd
     )
 
 
-def restore(windows: Iterable[np.ndarray]) -> dict[int, list[tuple[int, int]]]:
-    """Return for each document its tokens' places in the stream of windows, as (place, document offset) runs.
-
-    The inverse of `interleave`: runs come in the document's order, whatever lay between them.
-    """
-    found: dict[int, list[tuple[int, int, int]]] = {}
-    place = 0
-    for pieces in windows:
-        for document, start, stop in pieces.tolist():
-            found.setdefault(document, []).append((start, stop, place))
-            place += stop - start
-    return {
-        number: [(place + i, start + i) for start, stop, place in sorted(runs) for i in range(stop - start)]
-        for number, runs in found.items()
-    }
-
-
 def distances(pieces: np.ndarray) -> list[int]:
     """Return how many tokens lie between each chunk of a window and the next chunk of its document."""
     ends: dict[int, int] = {}

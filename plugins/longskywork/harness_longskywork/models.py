@@ -20,15 +20,6 @@ def small(task: Task, vocabulary: int) -> Decoder:
     return Decoder.of(task, vocabulary, length=task.document, tie_word_embeddings=False, **options)
 
 
-def load(folder: Path, device: str = "cpu") -> Any:
-    """Load a stage's model in eval mode."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.to(device).eval()
-
-
 def scaled(folder: Path, method: LongSkywork, factor: float) -> Any:
     """Load the model of a folder with its RoPE base raised for `factor` times its length.
 

@@ -131,6 +131,7 @@ def needles(
 
     `depth` in [0, 1] fixes where the asked pair lies. `variant`: "single" asks one key of several (the
     others are its distractors), "value" a key that has two values, both asked in order, "query" two keys.
+    `at` (rows,) is where in `prose` each row's words begin.
     """
     found = []
     for _ in range(rows):
@@ -153,6 +154,6 @@ def needles(
         for i in range(2 if variant == "query" else 1):
             ids += [symbols.ask, *hidden[i]]
             labels += [IGNORED, IGNORED, *hidden[i][1:]]
-        found.append((ids, labels))
-    both = [np.asarray(part) for part in zip(*found, strict=True)]
-    return {"input_ids": both[0], "labels": both[1]}
+        found.append((ids, labels, at))
+    each = [np.asarray(part) for part in zip(*found, strict=True)]
+    return {"input_ids": each[0], "labels": each[1], "at": each[2]}

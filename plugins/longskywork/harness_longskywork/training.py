@@ -19,20 +19,39 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness import Run
+from harness.data.batches import Counted
 from harness.fit import fit, seed_everything, trial_step
-from harness.runs.files import write_json
+from harness.nn.bases import load_model
+from harness.tools import write_json
 from harness_longskywork.interleaving import gather, interleave
-from harness_longskywork.models import load, scaled, small
-from harness_longskywork.settings import LongSkywork, Order, Task
+from harness_longskywork.models import scaled, small
+from harness_longskywork.settings import LongSkywork, Order, Scaling, Task
 from harness_longskywork.symbols import IGNORED, Rows, facts, load_symbols, needles, repeats, tables
 
 # Columns, and the share of batches that are records: cells come first, and records alone would make them forgotten.
 FORMS = ((1, 0.0), (2, 0.0), (4, 0.0), (2, 1.0), (4, 0.5))
+SHARED = ("batch_size", "warmup", "clip", "weight_decay")
+SETTINGS = {  # that decide a stage, beside those of all
+    "copy": (
+        *("width", "layers", "heads", "feedforward", "rope_base", "vocabulary", "document"),
+        *("copy_steps", "copy_rate", "copy_length"),
+    ),
+    "base": ("base_steps", "base_rate", "document", "copy_steps", "copy_share"),
+    "long": (
+        *("window", "windows", "long_steps", "long_rate", "document", "trained_length"),
+        "gradient_checkpointing",
+    ),
+    "short": ("short_steps", "needle_rate", "prose"),
+    "synl": ("rows", "questions", "synl_rate", "prose"),
+    "needles": ("needle_steps", "needle_rate", "prose", "items"),
+}
 STEPS_TO = 0.9  # what a start must reach on needles
+LEARNED = ("input_ids", "labels", "segments")  # of the rows that are drawn
 PIECE = 4096  # tokens whose logits are in memory at once
 
 
-def train(run: Any) -> None:
+def train(run: Run) -> None:
     """Make this method's stages and leave the last model, and how it learned needles, in `run.output_dir`."""
     folder = stages(run)
     last = needle_stage(run, folder)
@@ -40,112 +59,67 @@ def train(run: Any) -> None:
         shutil.copytree(source, run.output_dir / name, dirs_exist_ok=True)
 
 
-def stages(run: Any) -> Path:
+def stages(run: Run) -> Path:
     """Return the folder of the model that this method ends with, before needles."""
     method, task = run.method, run.task
-    settings: tuple[str, ...]
     folder = copy_stage(run)
     if method.base:
-        settings = ("base_steps", "base_rate", "document", "copy_steps", "copy_share")
-        folder = stage(run, "base", folder, {}, settings, functools.partial(_base, run))
-    if method.order is not Order.none or method.scaling.name != "none":
-        long = {
-            name: _plain(getattr(method, name))
-            for name in ("order", "chunks", "masked", "scaling", "abf_base")
-        }
-        settings = (
-            "window",
-            "windows",
-            "long_steps",
-            "long_rate",
-            "document",
-            "trained_length",
-            "gradient_checkpointing",
-        )
-        folder = stage(run, "long", folder, long, settings, functools.partial(_long, run))
+        folder = stage(run, "base", functools.partial(_base, run), folder)
+    if method.order is not Order.none or method.scaling is not Scaling.none:
+        values = {n: getattr(method, n) for n in ("order", "chunks", "masked", "scaling", "abf_base")}
+        long = {name: getattr(value, "name", value) for name, value in values.items()}
+        folder = stage(run, "long", functools.partial(_long, run), folder, **long)
     if task.short_steps:
-        settings = ("short_steps", "needle_rate", "prose")
-        folder = stage(run, "short", folder, {}, settings, functools.partial(_short, run))
-    if method.synl_share > 0:
-        share = {"share": method.synl_share}
-        for turn in range(len(FORMS)):
-            if task.synl_steps[turn]:
-                inputs = {**share, "form": FORMS[turn], "turn": turn, "steps": task.synl_steps[turn]}
-                folder = stage(run, "synl", folder, inputs, ("rows", "questions", "synl_rate", "prose"),
-                               functools.partial(_synl, run, turn))  # fmt: skip
+        folder = stage(run, "short", functools.partial(_short, run), folder)
+    for turn, steps in enumerate(task.synl_steps if method.synl_share > 0 else ()):
+        if steps:
+            inputs = {"share": method.synl_share, "form": FORMS[turn], "turn": turn, "steps": steps}
+            folder = stage(run, "synl", functools.partial(_synl, run, turn), folder, **inputs)
     return folder
 
 
-def stage(
-    run: Any,
-    name: str,
-    before: Path,
-    inputs: dict[str, Any],
-    settings: tuple[str, ...],
-    make: Callable[..., None],
-) -> Path:
-    """Return the cached folder of one stage; what decides it are the stage before, settings and seed."""
-    shared = ("batch_size", "warmup", "clip", "weight_decay", *settings)
+def stage(run: Run, name: str, make: Callable[[Path, Path], None], before: Path, **inputs: Any) -> Path:
+    """Return the cached folder of one stage; what decides it are the stage before, its settings and the seed."""
     key = {
         **inputs,
         "before": before.name,
-        "settings": {name: getattr(run.task, name) for name in shared},
+        "settings": {setting: getattr(run.task, setting) for setting in (*SHARED, *SETTINGS[name])},
         "seed": run.seed,
         "device": run.device,
         "precision": run.precision,
     }
-    found: Path = run.stage(name, key, lambda to: make(before, to))
-    return found
+    return run.stage(name, key, lambda to: make(before, to))
 
 
-def copy_stage(run: Any) -> Path:
+def copy_stage(run: Run) -> Path:
     """Return the folder of the start: the model given, or the small one, after the copying warm-up."""
     task, symbols = run.task, load_symbols(run.data_dir / "symbols.npz")
 
-    def make(to: Path) -> None:
+    def make(_: Path, to: Path) -> None:
         seed_everything(run.seed)
-        model: Any = small(task, symbols.size) if run.model is None else load(run.base())
+        model: Any = small(task, symbols.size) if run.model is None else load_model(run.base())
         if task.copy_steps:
             draw = Drawn(run.seed, lambda random: repeats(random, symbols, task.batch_size, task.copy_length))
             learn(run, "copy", model, draw, task.copy_steps, task.copy_rate, "constant")
         model.save_pretrained(to)
 
-    names = ("width", "layers", "heads", "feedforward", "rope_base", "vocabulary", "document", "clip",
-             "weight_decay", "warmup", "copy_steps", "copy_rate", "copy_length", "batch_size")  # fmt: skip
-    inputs = {
-        "settings": {name: getattr(task, name) for name in names},
-        "model": run.model.digest if run.model else "",
-        "data": run.data_dir.name,
-        "seed": run.seed,
-        "device": run.device,
-        "precision": run.precision,
-    }
-    found: Path = run.stage("copy", inputs, make)
-    return found
+    return stage(run, "copy", make, run.data_dir, model=run.model.digest if run.model else "")
 
 
-class Drawn:
+class Drawn(Counted):
     """Endless batches from `draw(generator) -> rows`; batch n follows from the seed and n alone."""
 
     def __init__(self, seed: int, draw: Callable[[np.random.Generator], Rows]) -> None:
-        self.seed, self.draw, self.drawn = seed, draw, 0
+        self.seed, self.draw = seed, draw
 
     def __next__(self) -> dict[str, Tensor]:
         rows = self.draw(np.random.default_rng([self.seed, self.drawn]))
         self.drawn += 1
-        return {name: torch.from_numpy(rows[name]) for name in rows if name != "row"}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator is."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another iterator of the same seed was."""
-        self.drawn = state["drawn"]
+        return {name: torch.from_numpy(rows[name]) for name in LEARNED if name in rows}
 
 
 def learn(
-    run: Any, name: str, model: Any, batches: Drawn, steps: int, rate: float, schedule: Any, **more: Any
+    run: Run, name: str, model: Any, batches: Drawn, steps: int, rate: float, schedule: Any, **more: Any
 ) -> None:
     """Train in one stage, with a checkpoint of the stage's own."""
     task = run.task
@@ -213,7 +187,7 @@ def document_mask(segments: Tensor) -> Tensor:
     return (segments[:, :, None] == segments[:, None, :])[:, None] & causal
 
 
-def _base(run: Any, before: Path, to: Path) -> None:
+def _base(run: Run, before: Path, to: Path) -> None:
     task, symbols, prose = run.task, *material(run)
     repeating = round(task.batch_size * task.copy_share) if task.copy_steps else 0
 
@@ -226,10 +200,10 @@ def _base(run: Any, before: Path, to: Path) -> None:
             "labels": np.concatenate([ids, again["labels"]]),
         }
 
-    _next(run, "base", load(before), draw, task.base_steps, task.base_rate, "constant", to)
+    _next(run, "base", load_model(before), draw, task.base_steps, task.base_rate, "constant", to)
 
 
-def _long(run: Any, before: Path, to: Path) -> None:
+def _long(run: Run, before: Path, to: Path) -> None:
     task, method, symbols, prose = run.task, run.method, *material(run)
 
     def draw(random: np.random.Generator) -> Rows:
@@ -256,16 +230,18 @@ def windows(
     return {**found, "segments": np.stack(segments)} if method.masked else found
 
 
-def _short(run: Any, before: Path, to: Path) -> None:
+def _short(run: Run, before: Path, to: Path) -> None:
     task, symbols, prose = run.task, *material(run)
 
     def draw(random: np.random.Generator) -> Rows:
         return needles(random, symbols, prose, task.prose // 4, task.batch_size)
 
-    _next(run, "short", load(before), draw, task.short_steps, task.needle_rate, "constant", to, offset=8)
+    _next(
+        run, "short", load_model(before), draw, task.short_steps, task.needle_rate, "constant", to, offset=8
+    )
 
 
-def _synl(run: Any, turn: int, before: Path, to: Path) -> None:
+def _synl(run: Run, turn: int, before: Path, to: Path) -> None:
     task, symbols, prose = run.task, *material(run)
     columns, share = FORMS[turn]
     rate = task.synl_rate * (2 if columns == 1 else 1)
@@ -277,11 +253,19 @@ def _synl(run: Any, turn: int, before: Path, to: Path) -> None:
         return needles(random, symbols, prose, task.prose // 4, task.batch_size)
 
     _next(
-        run, f"synl{turn}", load(before), draw, task.synl_steps[turn], rate, "constant", to, offset=turn + 1
+        run,
+        f"synl{turn}",
+        load_model(before),
+        draw,
+        task.synl_steps[turn],
+        rate,
+        "constant",
+        to,
+        offset=turn + 1,
     )
 
 
-def needle_stage(run: Any, before: Path) -> Path:
+def needle_stage(run: Run, before: Path) -> Path:
     """Train a copy of the model on needles, looking every ten steps; leave `steps.json` beside the weights."""
     from harness_longskywork.evaluation import scored
 
@@ -292,7 +276,7 @@ def needle_stage(run: Any, before: Path) -> Path:
     )
 
     def make(before: Path, to: Path) -> None:
-        model = load(before, run.device)
+        model = load_model(before, run.device)
         so_far = run.folder / "needles.json"  # of a run that was killed: only later looks come again
         found = json.loads(so_far.read_text(encoding="utf-8")) if so_far.exists() else {}
         seen = {int(step): float(exact) for step, exact in found.items()}
@@ -309,17 +293,16 @@ def needle_stage(run: Any, before: Path) -> Path:
         reached = [step for step, exact in seen.items() if exact >= STEPS_TO]
         write_json(to / "steps.json", {"steps": min(reached, default=None), "by_step": seen})
 
-    settings = ("needle_steps", "needle_rate", "prose", "items")
-    return stage(run, "needles", before, {}, settings, make)
+    return stage(run, "needles", make, before)
 
 
-def material(run: Any) -> tuple[Any, np.ndarray]:
+def material(run: Run) -> tuple[Any, np.ndarray]:
     """Return the symbols and the training prose."""
     return load_symbols(run.data_dir / "symbols.npz"), np.load(run.data_dir / "train.npy")
 
 
 def _next(
-    run: Any, name: str, model: Any, draw: Callable[[np.random.Generator], Rows], steps: int, rate: float,
+    run: Run, name: str, model: Any, draw: Callable[[np.random.Generator], Rows], steps: int, rate: float,
     schedule: str, to: Path, offset: int = 0, **more: Any,
 ) -> None:  # fmt: skip
     """Train a loaded model on drawn batches, the same for all methods of a seed, and save it."""
@@ -329,11 +312,7 @@ def _next(
     model.save_pretrained(to)
 
 
-def _plain(value: Any) -> Any:
-    return getattr(value, "name", value)
-
-
-def training_step(run: Any, device: str) -> None:
+def training_step(run: Run, device: str) -> None:
     """Do one whole step of long pretraining on random tokens of the task's shape (for the contract kit)."""
     shape = (2, run.task.window)
     # One document where none is masked: without a mask transformers looks at the positions, which meta tensors lack.

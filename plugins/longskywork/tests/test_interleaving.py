@@ -5,12 +5,25 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from harness_longskywork import interleave
-from harness_longskywork.interleaving import distances, gather, restore
+from harness_longskywork.interleaving import distances, gather
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, chisquare
 
 from harness.errors import UsageError
+
+
+def restore(windows):
+    """Return for each document its tokens' places in the stream of windows, as (place, document offset) runs."""
+    found, place = {}, 0
+    for pieces in windows:
+        for document, start, stop in pieces.tolist():
+            found.setdefault(document, []).append((start, stop, place))
+            place += stop - start
+    return {
+        number: [(place + i, start + i) for start, stop, place in sorted(runs) for i in range(stop - start)]
+        for number, runs in found.items()
+    }
 
 
 def tokens(pieces, documents):

@@ -7,11 +7,11 @@ other. delta alone can be gamed by answering wrong first: turn 1 is guarded, and
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
-from harness_score.claims import CLAIMS, FIGURES, METRICS
+from harness import Method, Paper, hookimpl, lazy
+from harness_score.claims import CLAIMS, FIGURES
+from harness_score.metrics import METRICS
 from harness_score.settings import Data, Score, Task, Trains
 
 __getattr__ = lazy(
@@ -67,6 +67,15 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
+HOOKS = {
+    "prepare": "preparation",
+    "train": "training",
+    "evaluate": "evaluation",
+    "plan": "pricing",
+    "training_step": "training",
+}
+
+
 @hookimpl
 def paper() -> Paper:
     return Paper(
@@ -83,39 +92,5 @@ def paper() -> Paper:
         claims=CLAIMS,
         figures=FIGURES,
         budgets=BUDGETS,
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    from harness_score.preparation import prepare
-
-    prepare(task, data, model, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_score.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_score.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def plan(run: Run) -> Plan:
-    from harness_score.pricing import plan
-
-    return plan(run)
-
-
-@hookimpl
-def training_step(run: Run, device: str) -> None:
-    from harness_score.training import training_step
-
-    training_step(run, device)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.data.batches import Counted
 from harness.data.sources import Document
 from harness.data.tokens import character_tokenizer
 from harness.errors import HarnessError
@@ -110,23 +112,18 @@ def train_base(
     digits = Digits(numbers, task)
     held = digits.sums(*problems(task, "validation", task.validation_problems, seed=task.draw))
     shared = {"device": device, "precision": precision, "schedule": "constant", "progress": progress}
-    shared |= {"learning_rate": task.base_learning_rate, "weight_decay": 0.01}
     prompt = 2 * task.digits + 2
-    seen = {"step": 0}
 
     def add(model: Any, batch: dict[str, Tensor]) -> Tensor:
-        if seen["step"] and seen["step"] % task.base_every == 0:
-            where = batch["input_ids"].device
-            right = correct(model, held.to(where), prompt, digits.turns)
-            if right >= task.base_accuracy:
-                raise Reached
-        seen["step"] += 1
         return answer_loss(model, batch["input_ids"], prompt)
+
+    def added(model: Any) -> bool:
+        return correct(model, held, prompt, digits.turns) >= task.base_accuracy
 
     try:
         fit(
-            model, Additions(task, digits, seed), add,
-            steps=task.base_steps, warmup=task.base_warmup, **shared,
+            model, Additions(task, digits, seed), until(added, task.base_every, add), steps=task.base_steps,
+            warmup=task.base_warmup, learning_rate=task.base_learning_rate, weight_decay=0.01, **shared,
         )  # fmt: skip
     except Reached:
         pass
@@ -136,15 +133,9 @@ def train_base(
             "or lower task.base_accuracy"
         )
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
-    seen["step"] = 0
 
     def answer_twice(model: Any, batch: dict[str, Tensor]) -> Tensor:
         prompts = batch["input_ids"][:, :prompt]
-        if seen["step"] and seen["step"] % task.base_every == 0:
-            copies = repeated(model, held.to(prompts.device), prompt, digits.turns)
-            if copies >= task.chat_same:
-                raise Reached
-        seen["step"] += 1
         generator = torch.Generator(prompts.device).manual_seed(int(batch["seed"][0]))
         drawn = [
             sample(frozen, prompts, digits.turns, temperature=t, generator=generator, only_first=True).tokens
@@ -155,11 +146,31 @@ def train_base(
         asked = prompts.new_tensor(digits.turns.correction).expand(len(prompts), -1)
         return answer_loss(model, torch.cat([drawn[0], asked, again], dim=1), prompt)
 
-    shared["learning_rate"] = task.chat_learning_rate
+    def copies(model: Any) -> bool:
+        return repeated(model, held, prompt, digits.turns) >= task.chat_same
+
     with contextlib.suppress(Reached):
-        fit(model, Additions(task, digits, seed, half=1), answer_twice, steps=task.chat_steps, **shared)
+        fit(
+            model, Additions(task, digits, seed, half=1), until(copies, task.base_every, answer_twice),
+            steps=task.chat_steps, learning_rate=task.chat_learning_rate, weight_decay=0.01, **shared,
+        )  # fmt: skip
     model.save_pretrained(folder)
     numbers.save_pretrained(folder)
+
+
+def until(
+    reached: Callable[[Any], bool], every: int, step: Callable[[Any, dict[str, Tensor]], Tensor]
+) -> Callable[[Any, dict[str, Tensor]], Tensor]:
+    """Return `step`, which raises Reached when it finds, looking `every` so many steps, that `reached(model)`."""
+    counted = itertools.count()
+
+    def stopping(model: Any, batch: dict[str, Tensor]) -> Tensor:
+        number = next(counted)
+        if number and number % every == 0 and reached(model):
+            raise Reached
+        return step(model, batch)
+
+    return stopping
 
 
 def answer_loss(model: Any, tokens: Tensor, start: int) -> Tensor:
@@ -170,13 +181,15 @@ def answer_loss(model: Any, tokens: Tensor, start: int) -> Tensor:
 
 def correct(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
     """Return the share of sums that are added right, greedily."""
+    sums = sums.to(next(model.parameters()).device)
     made = sample(model, sums[:, :prompt], turns, temperature=0, only_first=True).tokens
     return float((made == sums).all(dim=1).float().mean())
 
 
 def repeated(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
     """Return the share of sums whose second answer is the first one again, greedily."""
-    made = sample(model, sums[:, :prompt], turns, temperature=0).tokens
+    prompts = sums[:, :prompt].to(next(model.parameters()).device)
+    made = sample(model, prompts, turns, temperature=0).tokens
     first, second = made[:, prompt : prompt + turns.first], made[:, -turns.second :]
     return float((first == second).all(dim=1).float().mean())
 
@@ -205,23 +218,17 @@ class Digits:
         return self.digit[numbers[:, None] // powers % 10]
 
 
-class Additions(Iterator[dict[str, Tensor]]):
+class Additions(Counted):
     """Endless batches of additions that belong to no part, other ones for each half of a base's training."""
 
     def __init__(self, task: Task, digits: Digits, seed: int, half: int = 0) -> None:
-        self.task, self.digits, self.seed, self.half, self.step = task, digits, seed, half, 0
+        self.task, self.digits, self.seed, self.half = task, digits, seed, half
 
     def __next__(self) -> dict[str, Tensor]:
-        draw = np.random.default_rng([self.task.draw, self.seed, self.half, self.step])
+        draw = np.random.default_rng([self.task.draw, self.seed, self.half, self.drawn])
         size, count = 10**self.task.digits, self.task.base_batch
         first, second = draw.integers(size, size=(2, 2 * count + 20))
         own = np.flatnonzero(part_of(first, second) == PARTS.index("base"))[:count]
-        self.step += 1
+        self.drawn += 1
         ids = self.digits.sums(first[own], second[own])
         return {"input_ids": ids, "seed": torch.full((len(ids),), int(draw.integers(2**31)))}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]

@@ -44,11 +44,6 @@ def mcnemar(first_correct: Any, second_correct: Any) -> float:
 
 def edit_ratio(first: Sequence[Any], second: Sequence[Any]) -> float:
     """Return the edit distance over the sum of both lengths: 0 for a copy, 1 where one of them is empty."""
-    if not first and not second:
-        return 0.0
-    row = list(range(len(second) + 1))
-    for i, ours in enumerate(first, 1):
-        above, row[0] = row[0], i
-        for j, theirs in enumerate(second, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (ours != theirs))
-    return row[-1] / (len(first) + len(second))
+    from rapidfuzz.distance import Levenshtein
+
+    return Levenshtein.distance(first, second) / max(len(first) + len(second), 1)

@@ -8,7 +8,6 @@ sampling and training, so the columns of both agree.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import UsageError
+from harness.nn.generate import accepted
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,6 @@ class Episodes:
         mask = (self.first if turn == 1 else self.second) & self.seen
         tokens, mask = self.tokens.cpu(), mask.cpu()
         return [row[kept].tolist() for row, kept in zip(tokens, mask, strict=True)]
-
-
-def pad_left(prompts: list[list[int]]) -> Tensor:
-    """Return prompts as one tensor, (rows, longest), -1 where there is nothing."""
-    width = max(map(len, prompts))
-    return torch.tensor([[-1] * (width - len(prompt)) + list(prompt) for prompt in prompts])
 
 
 @torch.no_grad()
@@ -183,12 +177,6 @@ class Writer:
     def _advance(self, columns: int) -> None:
         out = self._forward(self.tokens[:, -columns:], self.cache)
         self.cache, self.logits = out.past_key_values, out.logits[:, -1]
-
-
-def accepted(model: Any) -> Any:
-    """Return what the model's forward accepts; not every family counts positions from outside."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside peft's wrapper
-    return inspect.signature(inner.forward).parameters
 
 
 def reading(seen: Tensor, takes: Any, last: int) -> dict[str, Tensor]:

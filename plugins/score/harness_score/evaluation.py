@@ -14,13 +14,13 @@ import torch
 from transformers import AutoTokenizer
 
 from harness import Items
-from harness.errors import UsageError
-from harness.nn.evals import lm_eval_scores
-from harness_score.claims import EDITS
+from harness.nn.evals import lm_eval_accuracy
+from harness.nn.generate import pad_left
 from harness_score.corrections import edit_ratio, mcnemar
 from harness_score.credit import kl
-from harness_score.episodes import pad_left, sample, scores
+from harness_score.episodes import sample, scores
 from harness_score.judging import Judged, judge, pieces
+from harness_score.metrics import EDITS
 from harness_score.policies import Policy, problems_of
 from harness_score.preparation import read_turns
 from harness_score.verifiers import Verify, verifier
@@ -41,24 +41,32 @@ def evaluate(run: Any, split: str, verify: Verify | None = None) -> dict[str, fl
     )
     run.progress(2, 3, note="distances")
     ids = [f"{zlib.crc32(row['problem'].encode()):08x}-{i}" for i, row in enumerate(problems)]
-    found = {**two_turns(greedy, ids), **edits(greedy, ids), **sampled_turns(sampled, ids)}
+    found = {**two_turns(greedy, ids), **edits(greedy, ids)}
+    found |= {f"sampled_{name}": value for name, value in accuracies(sampled, ids).items()}
     found |= divergence(run, policy, problems, ids)
     if run.task.lm_eval:
-        found["lm_eval"] = side_effects(run, policy.model, tokenizer)
+        right = lm_eval_accuracy(policy.model, tokenizer, run.task.lm_eval, limit=run.task.lm_eval_limit)
+        found["lm_eval"] = Items({"acc": [100 * value for value in right.columns["acc"]]}, right.ids)
     else:
         run.absent("lm_eval", "no tasks were asked for: task.lm_eval=[...]")
     return found
 
 
-def two_turns(judged: Judged, ids: list[str]) -> dict[str, float | Items]:
-    """Return the paper's metrics in percent of all problems, and McNemar's p-value."""
+def accuracies(judged: Judged, ids: list[str]) -> dict[str, Items]:
+    """Return the accuracy of both turns and delta; an item is a problem, of which no two are the same."""
     first, second = (100 * np.array(turn) for turn in (judged.first, judged.second))
-    right = [np.array(turn) == 1 for turn in (judged.first, judged.second)]
-    both = {"first": first, "second": second}
     return {
         "accuracy_t1": Items({"first": first}, ids),
         "accuracy_t2": Items({"second": second}, ids),
-        "delta": Items({"delta": second - first, **both}, ids),
+        "delta": Items({"delta": second - first, "first": first, "second": second}, ids),
+    }
+
+
+def two_turns(judged: Judged, ids: list[str]) -> dict[str, float | Items]:
+    """Return the paper's metrics in percent of all problems, and McNemar's p-value."""
+    right = [np.array(turn) == 1 for turn in (judged.first, judged.second)]
+    return {
+        **accuracies(judged, ids),
         "wrong_to_right": Items({"gained": 100.0 * (~right[0] & right[1])}, ids),
         "right_to_wrong": Items({"lost": 100.0 * (right[0] & ~right[1])}, ids),
         "mcnemar_p": mcnemar(*right),
@@ -77,16 +85,6 @@ def edits(judged: Judged, ids: list[str]) -> dict[str, float | Items]:
         inside = (ratios > low) & (ratios <= high)
         found[name] = Items({"inside": 100.0 * inside}, ids)
     return found
-
-
-def sampled_turns(judged: Judged, ids: list[str]) -> dict[str, float | Items]:
-    """Return accuracy and delta of answers sampled at the training temperature."""
-    first, second = (100 * np.array(turn) for turn in (judged.first, judged.second))
-    return {
-        "sampled_accuracy_t1": Items({"first": first}, ids),
-        "sampled_accuracy_t2": Items({"second": second}, ids),
-        "sampled_delta": Items({"delta": second - first, "first": first, "second": second}, ids),
-    }
 
 
 def divergence(run: Any, policy: Policy, problems: list[dict[str, Any]], ids: list[str]) -> dict[str, Items]:
@@ -110,18 +108,3 @@ def divergence(run: Any, policy: Policy, problems: list[dict[str, Any]], ids: li
                 each = kl(ours, theirs, tokens[:, start:], columns[:, start:], "exact")
                 nats[turn].extend(each.sum(-1).tolist())
     return {"kl_t1": Items({"nats": nats[0]}, ids), "kl_t2": Items({"nats": nats[1]}, ids)}
-
-
-def side_effects(run: Any, model: Any, tokenizer: Any) -> Items:
-    """Return the accuracy of the policy on each document of `task.lm_eval`; UsageError for a task without one."""
-    _, found = lm_eval_scores(model, tokenizer, run.task.lm_eval, limit=run.task.lm_eval_limit)
-    right: list[float] = []
-    ids: list[str] = []
-    for name, items in found.items():
-        if "acc" not in items.columns:
-            raise UsageError(
-                f"the lm-eval task {name} has no accuracy, only {', '.join(items.columns)}: leave it out"
-            )
-        right += [100 * value for value in items.columns["acc"]]
-        ids += [f"{name}-{document}" for document in items.ids]
-    return Items({"acc": right}, ids)

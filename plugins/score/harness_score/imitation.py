@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.data.batches import Counted
 from harness.errors import HarnessError
-from harness_score.episodes import Episodes, answer_log_probs, pad_left, sample, scores
-from harness_score.judging import decode, pieces
+from harness.nn.generate import pad_left
+from harness_score.episodes import Episodes, answer_log_probs, sample, scores
+from harness_score.judging import pieces
 from harness_score.looks import Looks
 from harness_score.policies import Policy, problems_of
 from harness_score.settings import Trains
-from harness_score.verifiers import Verify, rewards
+from harness_score.verifiers import Verify
 
 ROUNDS = {Trains.pair_sft: 1, Trains.star: 3}
 
@@ -76,7 +78,10 @@ class Imitate(Looks):
                 model, prompts, self.turns, samples=self.task.sft_samples, temperature=self.task.temperature,
                 generator=generator, only_first=pairs,
             )  # fmt: skip
-            right = [self.right(rows, episodes, turn) for turn in ((1,) if pairs else (1, 2))]
+            right = [
+                np.array(self.rewarded(rows, episodes, turn)).reshape(len(rows), -1)
+                for turn in ((1,) if pairs else (1, 2))
+            ]
             if pairs:
                 found += self.paired(episodes, right[0], draw)
             else:
@@ -90,13 +95,6 @@ class Imitate(Looks):
             )
         tokens, seen, second = (torch.cat(parts) for parts in zip(*found, strict=True))
         return tokens, seen, second
-
-    def right(self, rows: list[dict[str, Any]], episodes: Episodes, turn: int) -> np.ndarray:
-        """Return the rewards of a turn, (problems, samples)."""
-        asked = [row for row in rows for _ in range(self.task.sft_samples)]
-        texts = decode(self.tokenizer, episodes.answers(turn))
-        given = rewards(self.verify, asked, texts, self.task.verifier_seconds)
-        return np.array(given).reshape(len(rows), -1)
 
     def paired(
         self, episodes: Episodes, right: np.ndarray, draw: np.random.Generator
@@ -153,20 +151,14 @@ def trace_loss(model: Any, tokens: Tensor, seen: Tensor, second: Tensor, start: 
     return -(torch.where(mask, log_probs, 0.0).sum(-1) / mask.sum(-1).clamp(min=1)).mean()
 
 
-class Draws:
+class Draws(Counted):
     """Endless batches of random numbers in [0, 1) that pick traces; batch n follows from the seed and n."""
 
     def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.step = size, seed, 0
+        self.size, self.seed = size, seed
 
     def __next__(self) -> dict[str, Tensor]:
-        draw = np.random.default_rng([self.seed, 17, self.step]).random(self.size)
-        batch = {"draw": torch.from_numpy(draw), "step": torch.full((self.size,), self.step)}
-        self.step += 1
+        draw = np.random.default_rng([self.seed, 17, self.drawn]).random(self.size)
+        batch = {"draw": torch.from_numpy(draw), "step": torch.full((self.size,), self.drawn)}
+        self.drawn += 1
         return batch
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from harness_score.episodes import Turns, pad_left, sample
+from harness.nn.generate import pad_left
+from harness_score.episodes import Turns, sample
 from harness_score.verifiers import Verify, rewards
 
 

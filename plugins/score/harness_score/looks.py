@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from harness_score.judging import judge
+from harness_score.episodes import Episodes
+from harness_score.judging import decode, judge
 from harness_score.policies import Keeper, problems_of
 from harness_score.preparation import read_turns
 from harness_score.settings import Score
-from harness_score.verifiers import Verify
+from harness_score.verifiers import Verify, rewards
 
 
 class Looks:
@@ -42,17 +41,19 @@ class Looks:
             model, self.held, self.turns, self.tokenizer, self.verify, self.task, blank=self.method.blank
         )
         first, second = found.accuracy
-        if main_process():
+        if self.run.rank == 0:
             self.run.log(step, validation_accuracy_t1=first, validation_accuracy_t2=second, **self.told)
         self.validated(step, first)
-        if step >= self.first_kept and main_process():
+        if step >= self.first_kept and self.run.rank == 0:
             value = second if self.method.turns == 2 else first
             self.keeper.offer(model, step, value, accuracy_t1=first, accuracy_t2=second)
 
+    def rewarded(self, rows: list[dict[str, Any]], episodes: Episodes, turn: int) -> list[float]:
+        """Return the verifier's rewards of a turn; each row of `rows` has equally many episodes."""
+        samples = len(episodes.tokens) // len(rows)
+        asked = [row for row in rows for _ in range(samples)]
+        texts = decode(self.tokenizer, episodes.answers(turn))
+        return rewards(self.verify, asked, texts, self.task.verifier_seconds)
+
     def validated(self, step: int, first: float) -> None:
         """Let a guard look, where there is one."""
-
-
-def main_process() -> bool:
-    """Return whether this is the process that writes: the only one, or the first of several."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

@@ -12,13 +12,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness import Run
 from harness.data.jsonl import read_jsonl
 from harness.errors import HarnessError
-from harness.nn import decoder  # noqa: F401  (makes our own kind of model known to transformers)
-from harness.runs.files import write_json
+from harness.nn.bases import load_model
+from harness.tools import write_json
 from harness_score import addition
 
 CHOSEN = "chosen.json"
@@ -37,13 +35,6 @@ def base_folder(run: Run) -> Path:
         addition.train_base(task, folder, run.seed, run.device, run.precision, progress)
 
     return run.base(make, {"settings": settings, "seed": run.seed, "precision": run.precision})
-
-
-def load_model(folder: Path) -> Any:
-    """Load a causal language model in float32, without dropout."""
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 class Policy:

@@ -18,8 +18,8 @@ FORMULA = (
     "memory = weights, gradients and Adam's two (16 bytes a trained weight) + the base (4, none with LoRA) + the "
     "larger of the rollouts' cache and the step's logits and activations"
 )
-PROMPT = {"addition": 0, "math": 200, "number": 150}  # tokens of a prompt, about
-CORRECTION = {"addition": 1, "math": 80, "number": 60}
+PROMPT = {"math": 200, "number": 150}  # tokens of a prompt, about
+CORRECTION = {"math": 80, "number": 60}
 
 
 def plan(run: Any) -> Plan:
@@ -58,17 +58,23 @@ def plan(run: Any) -> Plan:
     )
 
 
+def lengths(task: Task) -> tuple[int, int, int]:
+    """Return the tokens of a prompt, of an answer, and of what stands between the answers."""
+    name = task.prompt.name
+    if name == "addition":
+        return 2 * task.digits + 2, task.digits + 1, 1
+    return PROMPT[name], task.answer_tokens, CORRECTION[name]
+
+
 def episode(task: Task) -> int:
     """Return the tokens of a whole episode."""
-    answer = task.digits + 1 if task.prompt.name == "addition" else task.answer_tokens
-    prompt = PROMPT[task.prompt.name] or 2 * task.digits + 2
-    return prompt + 2 * answer + CORRECTION[task.prompt.name]
+    prompt, answer, between = lengths(task)
+    return prompt + 2 * answer + between
 
 
 def tokens(task: Task, method: Score) -> tuple[int, int, int]:
     """Return the tokens sampled, read as prompts, and trained on, in the whole training."""
-    answer = task.digits + 1 if task.prompt.name == "addition" else task.answer_tokens
-    prompt, between = PROMPT[task.prompt.name] or 2 * task.digits + 2, CORRECTION[task.prompt.name]
+    prompt, answer, between = lengths(task)
     if method.trains is Trains.nothing:
         return 0, 0, 0
     looks = math.ceil(task.steps / task.validate_every) * task.validation_problems

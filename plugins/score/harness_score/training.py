@@ -7,22 +7,24 @@ the validation problems: guards may stop the run, and the best weights by turn-2
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from harness.data.batches import Counted, Shuffled
 from harness.errors import UsageError
-from harness.fit import seed_everything
+from harness.fit import VOCABULARY, recipe, seed_everything, trial_step
+from harness.nn.generate import pad_left
+from harness.tools import write_json
 from harness_score.credit import Credit, credit, kl, kl_loss, policy_loss
-from harness_score.episodes import Episodes, answer_log_probs, pad_left, sample, scores
+from harness_score.episodes import Episodes, answer_log_probs, sample, scores
 from harness_score.guards import Guard
-from harness_score.judging import decode
 from harness_score.looks import Looks
 from harness_score.policies import CHOSEN, Policy, problems_of
 from harness_score.settings import Baseline, Per, Score, Trains
-from harness_score.verifiers import Verify, rewards, verifier
+from harness_score.verifiers import Verify, verifier
 
 
 def train(run: Any, verify: Verify | None = None) -> None:
@@ -30,8 +32,6 @@ def train(run: Any, verify: Verify | None = None) -> None:
 
     `verify` is a verifier of your own (see `verifiers`); by default the one that the task names.
     """
-    from harness.runs.files import write_json
-
     if run.method.trains is Trains.nothing:
         Policy.of(run)  # the seed's base is made, or found
         write_json(run.output_dir / CHOSEN, {"folder": "", "step": 0})
@@ -49,10 +49,7 @@ def train(run: Any, verify: Verify | None = None) -> None:
         from harness_score.imitation import imitation
 
         step, batches, steps = imitation(run, policy, verify)
-    run.fit(
-        policy.model, batches, step, steps=steps, learning_rate=run.task.learning_rate, clip=run.task.clip,
-        schedule="constant", warmup=run.task.warmup,
-    )  # fmt: skip
+    run.fit(policy.model, batches, step, **recipe(run.task) | {"steps": steps, "schedule": "constant"})
     step.look(policy.model, steps)
 
 
@@ -97,13 +94,9 @@ class Reinforce(Looks):
 
     def rewards(self, rows: list[int], episodes: Episodes) -> tuple[Tensor, Tensor]:
         """Return the verifier's rewards of both turns, (problems, samples) each."""
-        device, samples = episodes.tokens.device, self.task.samples
-        asked = [self.problems[row] for row in rows for _ in range(samples)]
-        found = []
-        for turn in range(1, self.method.turns + 1):
-            texts = decode(self.tokenizer, episodes.answers(turn))
-            given = rewards(self.verify, asked, texts, self.task.verifier_seconds)
-            found.append(torch.tensor(given, device=device).view(-1, samples))
+        asked = [self.problems[row] for row in rows]
+        given = [self.rewarded(asked, episodes, turn) for turn in range(1, self.method.turns + 1)]
+        found = torch.tensor(given, device=episodes.tokens.device).view(len(given), len(rows), -1)
         return found[0], found[-1]
 
     def credit(self, first: Tensor, second: Tensor, step: int) -> Credit:
@@ -175,35 +168,30 @@ def episode_loss(
     return torch.stack(losses).sum(0).mean(), (nats[0], nats[-1])
 
 
-class Prompts:
+class Prompts(Counted):
     """Endless batches of the training problems, each pass in an order of its own that follows from the seed."""
 
     def __init__(self, problems: list[dict[str, Any]], size: int, seed: int, guard: Guard) -> None:
-        self.problems, self.size, self.seed, self.guard, self.step = problems, size, seed, guard, 0
+        self.rows = Shuffled(range(len(problems)), size, seed)
+        self.problems, self.seed, self.guard = problems, seed, guard
 
     def __next__(self) -> dict[str, Tensor]:
-        count = len(self.problems)
-        places = np.arange(self.step * self.size, (self.step + 1) * self.size)
-        orders = {
-            n: np.random.default_rng([self.seed, n]).permutation(count)
-            for n in set((places // count).tolist())
-        }
-        rows = [int(orders[place // count][place % count]) for place in places.tolist()]
-        seed = self.seed * 1_000_003 + self.step * 1009
+        rows = self.rows.places(self.drawn)
+        seed = self.seed * 1_000_003 + self.drawn * 1009
         batch = {
             "prompts": pad_left([self.problems[row]["ids"] for row in rows]),
             "rows": torch.tensor(rows),
-            "step": torch.full((len(rows),), self.step),
+            "step": torch.full((len(rows),), self.drawn),
             "seed": seed + torch.arange(len(rows)),
         }
-        self.step += 1
+        self.drawn += 1
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "guard": dict(self.guard.state)}
+        return super().state_dict() | {"guard": dict(self.guard.state)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
+        super().load_state_dict(state)
         self.guard.state.update(state["guard"])
 
 
@@ -213,20 +201,21 @@ def training_step(run: Any, device: str) -> None:
 
     if run.method.trains is Trains.nothing:
         return
-    vocabulary, task = 16, run.task
-    with torch.device(device):
-        model, base = small(task, vocabulary), small(task, vocabulary)
+    task = run.task
     start, answer = 2 * task.digits + 2, task.digits + 1
     shape = (4, start + 2 * answer + 1)
-    tokens = torch.randint(vocabulary, shape, device=device)
-    columns = torch.arange(shape[1], device=device).expand(shape)
+    with torch.device(device):
+        base, given = small(task, VOCABULARY), torch.rand(2, 2)
+        columns = torch.arange(shape[1]).expand(shape)
+        cut = torch.zeros(shape[0], 2, dtype=torch.bool)
     first, second = (columns >= start) & (columns < start + answer), columns > start + answer
     seen = torch.ones_like(first)
-    shown = (tokens, seen) if run.method.blank else (None, None)
-    cut = torch.zeros(shape[0], 2, dtype=torch.bool, device=device)
-    episodes = Episodes(tokens, seen, first, second, cut, *shown)
-    given = torch.rand(2, 2, device=device)
     weights = credit(given, given, stage=2, alpha=run.method.alpha, beta1=0.01, beta2=0.1)
-    loss, _ = episode_loss(model, Policy(model, base), episodes, weights, run.method, start)
-    loss.backward()
-    torch.optim.AdamW(model.parameters(), lr=task.learning_rate).step()
+
+    def loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
+        tokens = batch["input_ids"]
+        shown = (tokens, seen) if run.method.blank else (None, None)
+        episodes = Episodes(tokens, seen, first, second, cut, *shown)
+        return episode_loss(model, Policy(model, base), episodes, weights, run.method, start)[0]
+
+    trial_step(functools.partial(small, task), loss, shape, device)

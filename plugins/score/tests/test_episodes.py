@@ -5,13 +5,14 @@ import inspect
 import pytest
 import torch
 from harness_score.credit import Credit
-from harness_score.episodes import Turns, answer_log_probs, pad_left, sample, scores
+from harness_score.episodes import Turns, answer_log_probs, sample, scores
 from harness_score.policies import Policy
 from harness_score.settings import Score
 from harness_score.training import episode_loss
 
 from harness.errors import UsageError
 from harness.nn.decoder import Decoder, DecoderConfig
+from harness.nn.generate import pad_left
 
 END, ASK = 1, (3, 4)
 TURNS = Turns(correction=ASK, ends=(END,), first=5, second=4)
