@@ -6,12 +6,11 @@ vectors, summary with reference and summary with document. It credits summaries 
 included, and it hardly sees a swapped name. Against a ROUGE over syllables much of its lead on edits is gone.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness import Items, Method, Paper, Run, hookimpl, lazy
-from harness_rdass.claims import CLAIMS, FIGURES, METRICS
+from harness import Method, Paper, hookimpl, lazy
+from harness_rdass.claims import CLAIMS, FIGURES
+from harness_rdass.metrics import METRICS
 from harness_rdass.settings import Data, Score, Scorer, Task, Tokens
 
 __getattr__ = lazy(
@@ -57,6 +56,8 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "full": {"model": "hub:jhgan/ko-sroberta-multitask", "task": {"articles_vectors": "model"}},
 }
 
+HOOKS = {"prepare": "preparation", "train": "training", "evaluate": "evaluation", "tools": "command"}
+
 
 @hookimpl
 def paper() -> Paper:
@@ -74,32 +75,5 @@ def paper() -> Paper:
         claims=CLAIMS,
         figures=FIGURES,
         budgets=BUDGETS,
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    from harness_rdass.preparation import prepare
-
-    prepare(task, data, model, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_rdass.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_rdass.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def tools(app: Any) -> None:
-    from harness_rdass.command import score
-
-    app.command()(score)

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness_rdass import edits
-from harness_rdass.claims import GOLD
+from harness_rdass.metrics import GOLD
 from harness_rdass.overlap import normal
 
 Row = dict[str, Any]

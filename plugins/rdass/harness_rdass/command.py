@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.errors import UsageError, nearest
+from harness.tools.options import Device, Json, Results
 
 FIELDS = ("document", "reference", "summary")
 TOKENS = ("syllable", "morpheme", "eojeol")
@@ -34,12 +35,12 @@ def score(
     tokens: Annotated[
         str, typer.Option(help="What ROUGE counts: syllable, morpheme or eojeol.")
     ] = "syllable",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Write an item a row there: a name in .csv or .json.")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    results: Annotated[Path, typer.Option(help="Where fetched encoders are kept.")] = Path("results"),
+    json_: Json = False,
+    results: Results = Path("results"),
     trust_remote_code: Annotated[bool, typer.Option(help="Let the encoder run code of its own.")] = False,
 ) -> None:
     """Score your own summaries: s(p, r), s(p, d), RDASS and ROUGE, by item and in the mean.
@@ -66,6 +67,11 @@ def score(
         print(json.dumps({**report, "scores": rows}, ensure_ascii=False, indent=1))
     else:
         _show(report, rows, out)
+
+
+def tools(app: typer.Typer) -> None:
+    """Add the command to `harness rdass`."""
+    app.command()(score)
 
 
 def _one_of(what: str, given: str, known: Sequence[str]) -> None:
@@ -137,7 +143,7 @@ def _scores(
     """Return each score by item, and which documents were cut; with a progress bar on a terminal."""
     from rich.progress import Progress
 
-    from harness.sweeps.config import where
+    from harness.tools import device_of, fetched
     from harness_rdass.encoders import open_encoder
     from harness_rdass.judging import rdass
     from harness_rdass.overlap import rouge
@@ -147,10 +153,8 @@ def _scores(
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # one bar is enough
-        from harness.data.sources import resolve_model
-
-        path = resolve_model(encoder, cache=results / "stages" / "sources").path
-        model = open_encoder(path, device=where(device, "auto")[0], remote=trust_remote_code)
+        path = fetched(encoder, results).path
+        model = open_encoder(path, device=device_of(device), remote=trust_remote_code)
     with Progress(transient=True) as bar:
         task = bar.add_task("encoding", total=None)
         judged = rdass(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from harness import Items
-from harness_rdass.claims import BROKEN, KINDS, METRICS, RIVALS, STATISTICS, TARGETS
 from harness_rdass.correlations import williams
+from harness_rdass.metrics import BROKEN, KINDS, METRICS, RIVALS, STATISTICS, TARGETS
 from harness_rdass.preparation import Row, read
 from harness_rdass.scoring import SEMANTIC, Texts, scores, texts_of, truncated
 from harness_rdass.settings import Score, Scorer, Tokens, Vectors
@@ -46,17 +46,16 @@ def agreement(run: Any, rows: list[Row], kind: Vectors) -> Found:
     texts = texts_of(rows)
     score = scores(run, run.method, texts, kind)
     copied = np.array([row["system"] in run.task.copying_systems for row in rows])
-    ids = [row["id"] for row in rows]
     found: Found = {}
     for target in TARGETS:
         if any(row[target] is None for row in rows):
             continue
         human = np.array([row[target] for row in rows], dtype=float)
-        by_system = Items(*per_system(rows, {"score": score, "human": human}))
-        parts = {"": Items({"score": score, "human": human}, ids), "system_": by_system}
+        columns = {"score": score, "human": human}
+        parts = {"": judged(rows, columns), "system_": Items(*per_system(rows, columns))}
         if 2 < (~copied).sum() < len(rows):
-            kept = [key for key, copy in zip(ids, copied, strict=True) if not copy]
-            parts["abstractive_"] = Items({"score": score[~copied], "human": human[~copied]}, kept)
+            kept = [row for row, copy in zip(rows, copied, strict=True) if not copy]
+            parts["abstractive_"] = judged(kept, {"score": score[~copied], "human": human[~copied]})
         for where, items in parts.items():
             found |= correlations(f"{where}{{}}_{target}", items)
     if "pearson_mean" in found:
@@ -66,10 +65,20 @@ def agreement(run: Any, rows: list[Row], kind: Vectors) -> Found:
             found |= against_rivals(run, texts, kind, score, human, "abstractive_", ~copied)
         if copied.any() and not copied.all() and np.ptp(score) > 0:
             columns = {"score": score, "human": human, "copied": copied.astype(float)}
-            found["copy_bias"] = Items(columns, ids)
+            found["copy_bias"] = judged(rows, columns)
     if run.method.score in SEMANTIC:
         found["truncated_judgments"] = truncated(run, texts, kind)
     return found
+
+
+def judged(rows: Sequence[Row], columns: Mapping[str, np.ndarray]) -> Items:
+    """Return judged summaries as items: those of one dialogue, and those of one system, are not independent."""
+    number = {document: i for i, document in enumerate(dict.fromkeys(row["document"] for row in rows))}
+    groups = {
+        "dialogue": [number[row["document"]] for row in rows],
+        "system": [row["system"] for row in rows],
+    }
+    return Items(columns, [row["id"] for row in rows], groups)
 
 
 def correlations(name: str, items: Items, statistics: Iterable[str] = STATISTICS) -> Found:
@@ -110,7 +119,7 @@ def against_rivals(
 
 
 def speakers(run: Any, rows: list[Row], kind: Vectors) -> Found:
-    """Return how far scores fall when two speakers are exchanged: the columns that `claims.drop` reads."""
+    """Return how far scores fall when two speakers are exchanged: the columns that `metrics.drop` reads."""
     versions = ("summary", "edited", "other")
     texts = Texts(
         [row["document"] for _ in versions for row in rows],
@@ -121,7 +130,7 @@ def speakers(run: Any, rows: list[Row], kind: Vectors) -> Found:
     if np.isclose(before.mean(), other.mean()):
         return {}
     columns = {"score": before, "edited": edited, "other": other}
-    return {"speakers_drop": Items(columns, [row["id"] for row in rows])}
+    return {"speakers_drop": judged(rows, columns)}
 
 
 def constructed(run: Any, rows: list[Row], kind: Vectors) -> Found:
@@ -147,14 +156,15 @@ def constructed(run: Any, rows: list[Row], kind: Vectors) -> Found:
     golden = [(row, value) for row, value in golden if row["level"] == "article"]
     columns = {"score": [value for _, value in golden], "human": [row["gold"] for row, _ in golden]}
     keys = [f"{row['item']}-{row['kind']}" for row, _ in golden]
-    found |= correlations("constructed_{}", Items(columns, keys))
+    groups = {"article": [row["item"] for row, _ in golden], "edit": [row["kind"] for row, _ in golden]}
+    found |= correlations("constructed_{}", Items(columns, keys, groups, fixed=["edit"]))
     for name in (*BROKEN, "para"):
         keys = [key for key in sentences.get(name, {}) if key in sentences["exact"]]
         if keys:
             versions = {"score": "exact", "edited": name, "other": "other"}
             columns = {column: [sentences[v][key] for key in keys] for column, v in versions.items()}
             if np.mean(columns["score"]) != np.mean(columns["other"]):
-                found[f"{name}_drop"] = Items(columns, keys)
+                found[f"{name}_drop"] = of_articles(columns, keys)
     if run.method.score in SEMANTIC:
         found["truncated_articles"] = truncated(run, texts, kind)
     return found
@@ -164,7 +174,12 @@ def preferred(above: Mapping[str, float], below: Mapping[str, float]) -> Items:
     """Return for each item both have 1 where `above` scores higher, 0 where lower, 0.5 where the same."""
     keys = [key for key in above if key in below]
     won = [float(np.sign(round(above[key] - below[key], 12))) / 2 + 0.5 for key in keys]
-    return Items({"preferred": won}, keys)
+    return of_articles({"preferred": won}, keys)
+
+
+def of_articles(columns: Mapping[str, Any], keys: Sequence[str]) -> Items:
+    """Return articles or their sentences as items; the sentences of one article are not independent."""
+    return Items(columns, keys, {"article": [key.partition("-sentence-")[0] for key in keys]})
 
 
 def similarity(run: Any, rows: list[Row], kind: Vectors) -> Found:

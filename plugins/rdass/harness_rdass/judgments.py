@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.errors import UsageError
-from harness_rdass.claims import DIMENSIONS, MEAN_OF
 from harness_rdass.edits import exchanged
+from harness_rdass.metrics import DIMENSIONS, MEAN_OF
 from harness_rdass.overlap import normal
 
 Row = dict[str, Any]
@@ -80,7 +80,7 @@ def _row(key: str, system: str, texts: Mapping[str, Any], scores: Mapping[str, A
 def speakers_exchanged(rows: Iterable[Row]) -> list[Row]:
     """Return the judged summaries that name two speakers of their dialogue, with the two exchanged.
 
-    Rows of `id`, `document`, `reference`, `summary` (as it was), `edited`, and `other`: a summary of another
+    Rows of `id`, `system`, `document`, `reference`, `summary` (as it was), `edited`, and `other`: a summary of another
     document, to know how far a score can fall.
     """
     rows = list(rows)
@@ -94,6 +94,6 @@ def speakers_exchanged(rows: Iterable[Row]) -> list[Row]:
         if len(named) < 2:
             continue
         edited = exchanged(row["summary"], named[0], named[1])
-        kept = {name: row[name] for name in ("id", "document", "reference", "summary")}
+        kept = {name: row[name] for name in ("id", "system", "document", "reference", "summary")}
         found.append({**kept, "edited": edited, "other": reference[following[row["document"]]]})
     return found

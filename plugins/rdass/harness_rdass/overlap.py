@@ -12,13 +12,14 @@ import functools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from harness.errors import UsageError, nearest
+from harness.nn.overlap import rouge_l
 
 # A Hangul syllable or jamo stands alone; what else counts as a letter or digit goes together.
 SYLLABLE = re.compile(r"[가-힣ㄱ-ㆎ]|[^\W_가-힣ㄱ-ㆎ]+")
@@ -47,7 +48,7 @@ def rouge(references: Sequence[str], summaries: Sequence[str], tokens: str = "sy
     columns = (
         [f1(overlap(r, s, 1), len(r), len(s)) for r, s in pairs],
         [f1(overlap(r, s, 2), len(r) - 1, len(s) - 1) for r, s in pairs],
-        [f1(longest_common(r, s), len(r), len(s)) for r, s in pairs],
+        [rouge_l(r, s) for r, s in pairs],
     )
     return Rouge(*(np.array(column, dtype=float) for column in columns))
 
@@ -99,19 +100,6 @@ def overlap(reference: Sequence[str], summary: Sequence[str], n: int) -> int:
 
 def _grams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
     return Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
-
-
-def longest_common(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
-    """Return the length of the longest common subsequence, a whole row of the table at once as bits."""
-    places: dict[Hashable, int] = {}
-    for i, token in enumerate(a):
-        places[token] = places.get(token, 0) | 1 << i
-    every = (1 << len(a)) - 1
-    row = every  # a zero bit is where the common length grows (Hyyrö 2004)
-    for token in b:
-        match = row & places.get(token, 0)
-        row = ((row + match) | (row - match)) & every
-    return len(a) - row.bit_count()
 
 
 def f1(common: int, reference: int, summary: int) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_rdass.candidates import Row, candidates, read_article
-from harness_rdass.claims import GOLD
+from harness_rdass.metrics import GOLD
 
 Articles = list[tuple[list[str], list[str]]]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.runs.files import digest
-from harness.runs.stages import stage
+from harness.tools import digest, stage
 from harness_rdass.encoders import CharacterTfidf, Encodes, open_encoder
 from harness_rdass.judging import rdass
 from harness_rdass.overlap import rouge, tokenizer

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from harness.data.batches import Shuffled
 from harness.errors import UsageError
 from harness_rdass.preparation import LABELS, UNTRAINED, read
 
@@ -35,9 +34,8 @@ def train(run: Any) -> None:
     seed_everything(run.seed)
     inner = Transformer(str(start(run, tables)), max_seq_length=run.task.max_length or None)
     model = SentenceTransformer(modules=[inner, Pooling(inner.get_embedding_dimension(), "mean")])
-    before = 0
     for name, rows in tables.items():
-        before = fit_table(run, model, name, rows, before)
+        fit_table(run, model, name, rows)
     model.save(str(run.output_dir / ENCODER), create_model_card=False)
 
 
@@ -55,18 +53,11 @@ def start(run: Any, tables: dict[str, list[dict[str, Any]]]) -> Path:
     raise UsageError("p_sbert trains the encoder that model= names, and it names none: give a Korean one")
 
 
-def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]], before: int) -> int:
-    """Train `model` on one table, with the loss that fits it; return the steps taken by then.
-
-    Each table is a fit of its own, with warm-up and checkpoint; the run's curve goes on over both.
-    """
+def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Train `model` on one table, a fit of its own with the loss that suits it and its own warm-up."""
     import torch
     from sentence_transformers.losses import CosineSimilarityLoss, SoftmaxLoss
     from sentence_transformers.util import batch_to_device
-
-    from harness.fit import checkpoint_step, fit
-    from harness.runs.results import CURVES
-    from harness.runs.run import forget_after
 
     if name == "nli":
         loss = SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))
@@ -78,8 +69,6 @@ def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]], b
         epochs = run.method.sts_epochs
     size = min(run.method.train_batch, len(rows))
     steps = max(1, round(epochs * len(rows) / size))
-    checkpoint = run.checkpoint / name
-    forget_after(run.folder / CURVES, before + checkpoint_step(checkpoint))
 
     def step(trained: Any, batch: dict[str, Any]) -> Any:
         places = batch["rows"]
@@ -87,49 +76,16 @@ def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]], b
         sides = [model.preprocess([row[side] for row in chosen]) for side in ("sentence1", "sentence2")]
         return trained([batch_to_device(s, places.device) for s in sides], targets.to(places.device)[places])
 
-    fitted = fit(
+    run.fit(
         loss,
-        Shuffled(len(rows), size, run.seed),
+        Shuffled(range(len(rows)), size, run.seed, lambda places: {"rows": torch.tensor(places)}, whole=True),
         step,
+        name=name,
         steps=steps,
         learning_rate=run.method.learning_rate,
         schedule="linear",
         warmup=max(1, steps // 10),
-        device=run.device,
-        precision=run.precision,
-        micro_batch=run.micro_batch,
-        checkpoint=checkpoint,
-        checkpoint_seconds=run.checkpoint_seconds,
-        log=lambda at, **values: run.log(before + at, **values),
-        progress=lambda at, total, **values: run.progress(at, total, note=f"training on {name}", **values),
     )
-    return before + fitted.steps
-
-
-class Shuffled:
-    """An endless iterator of `{"rows": (size,)}`: each epoch every row once, in an order of its own."""
-
-    def __init__(self, rows: int, size: int, seed: int) -> None:
-        self.rows, self.size, self.seed, self.drawn = rows, size, seed, 0
-
-    def __iter__(self) -> Shuffled:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        import torch
-
-        epoch, place = divmod(self.drawn, self.rows // self.size)
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
-        self.drawn += 1
-        return {"rows": torch.from_numpy(order[place * self.size : (place + 1) * self.size])}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator is."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another iterator of the same seed was."""
-        self.drawn = state["drawn"]
 
 
 def build(folder: Path, texts: Sequence[str], width: int, layers: int, vocabulary: int = 8000) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from harness_rdass import rdass, rouge, sample
 from harness_rdass.candidates import candidates, read_article
-from harness_rdass.claims import METRICS, copy_bias, drop
 from harness_rdass.correlations import williams
 from harness_rdass.encoders import CharacterTfidf
 from harness_rdass.evaluation import preferred
 from harness_rdass.judgments import read_judgments, speakers_exchanged
+from harness_rdass.metrics import METRICS, copy_bias, drop
 from harness_rdass.preparation import prepare
 from harness_rdass.settings import Task
 

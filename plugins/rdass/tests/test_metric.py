@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from harness_rdass import CharacterTfidf, rdass, sample
-from harness_rdass.claims import METRICS
 from harness_rdass.encoders import document_vectors, open_encoder, too_long, windows
+from harness_rdass.metrics import METRICS
 from harness_rdass.semantic import cosine, semantic_scores
 from harness_rdass.training import build
 from harness_rdass.triplet import triplet_loss
