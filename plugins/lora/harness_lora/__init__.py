@@ -8,11 +8,11 @@ grid, chosen on validation, since LoRA wants about ten times full fine-tuning's 
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
-from harness_lora.claims import CLAIMS, FIGURES, METRICS
+from harness import Method, Paper, hookimpl, lazy
+from harness_lora.claims import CLAIMS, FIGURES
+from harness_lora.metrics import METRICS
 from harness_lora.settings import Data, Lora, Task, Trains
 
 __getattr__ = lazy(
@@ -66,6 +66,15 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
     },
 }  # fmt: skip
 
+HOOKS = {
+    "prepare": "preparation",
+    "train": "training",
+    "evaluate": "evaluation",
+    "plan": "pricing",
+    "training_step": "training",
+    "tools": "commands",
+}
+
 
 @hookimpl
 def paper() -> Paper:
@@ -83,46 +92,5 @@ def paper() -> Paper:
         figures=FIGURES,
         budgets=BUDGETS,
         tuned_by="loss",
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    from harness_lora.preparation import prepare
-
-    prepare(task, data, model, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_lora.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_lora.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def plan(run: Run) -> Plan:
-    from harness_lora.pricing import plan
-
-    return plan(run)
-
-
-@hookimpl
-def training_step(run: Run, device: str) -> None:
-    from harness_lora.training import training_step
-
-    training_step(run, device)
-
-
-@hookimpl
-def tools(app: Any) -> None:
-    from harness_lora.commands import tools
-
-    tools(app)

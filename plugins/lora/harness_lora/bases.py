@@ -14,8 +14,7 @@ import numpy as np
 from harness.data.batches import Batches
 from harness.errors import UsageError
 from harness.fit import fit, seed_everything
-from harness.nn.decoder import Decoder, DecoderConfig
-from harness.nn.gguf import unpack
+from harness.nn.decoder import Decoder
 from harness_lora.preparation import Form, form_of
 from harness_lora.settings import Task
 
@@ -24,23 +23,14 @@ BASE_SEED = 0
 
 def small(task: Task, vocabulary: int) -> Decoder:
     """Return the untrained small base: rotary positions, and an output layer of its own."""
-    return Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary,
-            width=task.base_width,
-            layers=task.base_layers,
-            heads=task.base_heads,
-            feedforward=4 * task.base_width,
-            length=task.length,
-            position="rotary",
-            tie_word_embeddings=False,
-        )
+    return Decoder.of(
+        task, vocabulary, "base_", length=task.length, position="rotary", tie_word_embeddings=False
     )
 
 
 def base_folder(run: Any) -> Path:
     """Return the folder of this run's base, making it if nobody has yet."""
-    folder: Path
+    inputs: dict[str, Any] = {}
     if run.model is None:
         task = run.task
         names = ("length", "batch_size", *(name for name in vars(task) if name.startswith("base_")))
@@ -50,11 +40,7 @@ def base_folder(run: Any) -> Path:
             "tokens": form_of(run.data_dir).digest,
             "precision": run.precision,
         }
-        folder = run.stage("base", inputs, lambda folder: train_small(run, folder))
-    elif run.model.path.suffix == ".gguf":
-        folder = run.stage("unpacked", {"gguf": run.model.digest}, lambda to: unpack(run.model.path, to))
-    else:
-        folder = run.model.path
+    folder: Path = run.base(lambda folder: train_small(run, folder), inputs)
     return folder
 
 

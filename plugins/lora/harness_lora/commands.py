@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from harness.errors import UsageError
+from harness.tools import quiet_libraries, run_folder
+from harness.tools.options import Json, Results
 
-Results = Annotated[Path, typer.Option(help="The folder that holds runs, stages and reports.")]
 Place = Annotated[
     str, typer.Argument(help="A folder, a method (its latest run), or the first digits of a run's key.")
 ]
@@ -32,7 +33,6 @@ def convert(
 
     Example: harness lora convert lora_r8 --to merged --out my-model
     """
-    from harness.runs.isolate import quiet_libraries
     from harness_lora.forms import convert, inspect
 
     quiet_libraries()
@@ -44,7 +44,7 @@ def convert(
 
 def inspect(
     source: Place,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """Say which form lies in a folder: its base, rank, alpha, targets, size and parameters.
@@ -65,20 +65,8 @@ def inspect(
 
 
 def place(source: str, results: Path) -> Path:
-    """Return the folder that `source` means: itself, or what the run left that it names.
-
-    A run is named by its folder, by the first digits of its key, or by its method (the latest one).
-    """
-    folder = Path(source).expanduser()
-    if not folder.exists():
-        home = results / "runs" / "lora"
-        ended = sorted(home.glob("*/*/result.json"), key=lambda path: path.stat().st_mtime)
-        runs = [path.parent for path in ended if source == path.parent.parent.name][-1:]
-        runs = runs or [path.parent for path in ended if path.parent.name.startswith(source)]
-        if len(runs) != 1:
-            hint = f"{len(runs)} runs begin so: give more digits" if runs else "check the spelling"
-            raise UsageError(f"{source} is no folder, and no run under {results}: {hint}")
-        folder = runs[0]
+    """Return the folder that `source` means: itself, or what the run left that it names."""
+    folder = run_folder("lora", source, results)
     if not (folder / "result.json").is_file():
         return folder
     if not (folder / "output").is_dir():

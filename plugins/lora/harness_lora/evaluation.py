@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ import torch
 from torch import Tensor
 
 from harness import Items
-from harness.errors import UsageError
-from harness.nn.evals import lm_eval_scores, nll, token_nll
+from harness.data.jsonl import read_jsonl
+from harness.data.tokens import starts, together
+from harness.nn.evals import lm_eval_accuracy, nll, token_nll
 from harness.nn.generate import generate
+from harness.nn.overlap import rouge_l, words
 from harness_lora.adapter import WEIGHTS
 from harness_lora.bases import load_base, run_base
 from harness_lora.forms import MODEL, write
 from harness_lora.injection import parameter_counts
 from harness_lora.preparation import Form, form_of
 from harness_lora.settings import Trains
-from harness_lora.training import TRAINED, load, padded, read
+from harness_lora.training import TRAINED, load, padded
 
 ROWS = 32  # examples or windows that are scored at once
 
@@ -49,25 +52,27 @@ def evaluate(run: Any, split: str) -> dict[str, float | Items]:
 
 def score_text(run: Any, model: Any, split: str) -> dict[str, float | Items]:
     """Return loss and perplexity of every token of the split; an item is a window."""
-    tokens = np.load(run.data_dir / f"{split}.npy", mmap_mode="r")
-    losses = windows(run, model, tokens, len(tokens) - 1)
+    losses = windows(run, model, run.data_dir / f"{split}.npy")
     return {"loss": losses, "perplexity": losses}
 
 
-def windows(run: Any, model: Any, tokens: np.ndarray, targets: int) -> Items:
-    """Return the mean loss of each window of the task's length."""
+def windows(run: Any, model: Any, path: Path, most: int | None = None) -> Items:
+    """Return the mean loss of each window of the task's length, of `most` tokens; windows of one text are not alone."""
     length = run.task.length
+    tokens = np.load(path, mmap_mode="r")
+    targets = len(tokens) - 1 if most is None else min(most, len(tokens) - 1)
     targets -= targets % length
     losses = nll(model, tokens, length, targets=targets, batch_size=ROWS, device=run.device)
     means = losses.reshape(-1, length).mean(axis=1)
-    return Items({"nll": means}, [f"window-{i}" for i in range(len(means))])
+    ids = [f"window-{i}" for i in range(len(means))]
+    return Items({"nll": means}, ids, **together(starts(path), np.arange(len(means)) * length))
 
 
 def score_pairs(run: Any, model: Any, split: str) -> dict[str, float | Items]:
     """Return loss and perplexity of the completions, and BLEU and ROUGE-L of generated answers."""
     from transformers import AutoTokenizer
 
-    examples = read(run.data_dir, split)
+    examples = read_jsonl(run.data_dir / f"{split}.jsonl")
     losses: list[float] = []
     for batch in in_batches(examples, run.device):
         with torch.inference_mode():
@@ -76,8 +81,11 @@ def score_pairs(run: Any, model: Any, split: str) -> dict[str, float | Items]:
             )
         scored = batch["labels"].cpu() != -100
         losses += ((each * scored).sum(1) / scored.sum(1).clamp(min=1)).tolist()
-    items = Items({"nll": losses}, [f"example-{i}" for i in range(len(examples))])
-    asked = list({example["text"]: example for example in examples}.values())[: run.task.prompts]
+    prompts = {example["text"]: example for example in examples}
+    number = {text: i for i, text in enumerate(prompts)}
+    ids = [f"example-{i}" for i in range(len(examples))]
+    items = Items({"nll": losses}, ids, {"prompt": [number[example["text"]] for example in examples]})
+    asked = list(prompts.values())[: run.task.prompts]
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
     answers = generate(
         model,
@@ -94,13 +102,13 @@ def score_pairs(run: Any, model: Any, split: str) -> dict[str, float | Items]:
         "loss": items,
         "perplexity": items,
         "bleu": Items(bleu_counts(texts, references), ids),
-        "rouge_l": Items({"f": rouge_l(texts, references)}, ids),
+        "rouge_l": Items({"f": best_rouge_l(texts, references)}, ids),
     }
 
 
 def score_labels(run: Any, model: Any, split: str) -> dict[str, float | Items]:
     """Return accuracy and loss of the labels."""
-    examples = read(run.data_dir, split)
+    examples = read_jsonl(run.data_dir / f"{split}.jsonl")
     right: list[float] = []
     losses: list[float] = []
     for batch in in_batches(examples, run.device):
@@ -151,13 +159,10 @@ def bleu_counts(texts: list[str], references: list[list[str]]) -> dict[str, list
     return columns
 
 
-def rouge_l(texts: list[str], references: list[list[str]]) -> list[float]:
+def best_rouge_l(texts: list[str], references: list[list[str]]) -> list[float]:
     """Return the best ROUGE-L F of each text over its references, times 100."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    scorer = RougeScorer(["rougeL"])
     return [
-        100 * max(scorer.score(reference, text)["rougeL"].fmeasure for reference in own)
+        100 * max(rouge_l(words(reference), words(text)) for reference in own)
         for text, own in zip(texts, references, strict=True)
     ]
 
@@ -166,12 +171,12 @@ def forgetting(run: Any, model: Any, form: Form) -> dict[str, float | Items]:
     """Return perplexity on the general text now, and the rise of its loss over the base's."""
     if form.kind == "labels":
         return {}
-    tokens = np.load(run.data_dir / "general.npy", mmap_mode="r")
-    targets = min(run.task.general_targets, len(tokens) - 1)
-    after = windows(run, model, tokens, targets)
-    before = windows(run, run_base(run).to(run.device), tokens, targets)
+    general = run.data_dir / "general.npy"
+    after, before = (
+        windows(run, one, general, run.task.general_targets) for one in (model, run_base(run).to(run.device))
+    )
     rise = np.asarray(after.columns["nll"]) - np.asarray(before.columns["nll"])
-    return {"general_perplexity": after, "forgetting": Items({"rise": rise}, after.ids)}
+    return {"general_perplexity": after, "forgetting": replace(after, columns={"rise": rise})}
 
 
 def counts(model: Any) -> dict[str, float | Items]:
@@ -191,6 +196,8 @@ def storage(run: Any, model: Any, form: Form, split: str) -> dict[str, float | I
 
     What is kept for a task counts as `adapter_bytes` for every method. Merging takes `model` apart.
     """
+    from transformers import AutoTokenizer
+
     adapted = run.method.trains is Trains.lora
     kept = run.output_dir / (WEIGHTS if adapted else TRAINED)
     found: dict[str, float | Items] = {"adapter_bytes": float(kept.stat().st_size)}
@@ -211,7 +218,14 @@ def storage(run: Any, model: Any, form: Form, split: str) -> dict[str, float | I
             with torch.inference_mode():
                 found["merge_error"] = float((merged(**ids).logits.float().cpu() - unmerged).abs().max())
         if form.kind != "labels" and run.task.lm_eval:
-            found["lm_eval"] = accuracy_of_lm_eval(run, merged)
+            found["lm_eval"] = lm_eval_accuracy(
+                merged,
+                AutoTokenizer.from_pretrained(run.data_dir / "tokenizer"),
+                run.task.lm_eval,
+                limit=run.task.lm_eval_limit,
+                max_length=None if run.model else run.task.length,
+                task_folder=run.task.lm_eval_folder or None,
+            )
         elif not run.task.lm_eval:
             run.absent("lm_eval", "task.lm_eval names no task")
     return found
@@ -224,36 +238,10 @@ def probe(run: Any, form: Form, split: str) -> dict[str, Tensor]:
         tokens = np.load(run.data_dir / f"{split}.npy", mmap_mode="r")[: 4 * length]
         rows = torch.from_numpy(tokens[: len(tokens) // length * length].astype(np.int64)).view(-1, length)
         return {"input_ids": rows.to(run.device)}
-    batch = padded(read(run.data_dir, split)[:4])
+    batch = padded(read_jsonl(run.data_dir / f"{split}.jsonl")[:4])
     return {name: batch[name].to(run.device) for name in ("input_ids", "attention_mask")}
 
 
 def size_of(folder: Path) -> float:
     """Return the bytes of a folder's weights."""
     return float(sum(p.stat().st_size for p in folder.glob(f"{Path(MODEL).stem}*.safetensors")))
-
-
-def accuracy_of_lm_eval(run: Any, model: Any) -> Items:
-    """Return the accuracy on each document of the tasks in `task.lm_eval`; UsageError for one without."""
-    from transformers import AutoTokenizer
-
-    task = run.task
-    tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
-    _, found = lm_eval_scores(
-        model,
-        tokenizer,
-        task.lm_eval,
-        limit=task.lm_eval_limit,
-        max_length=None if run.model else task.length,
-        task_folder=task.lm_eval_folder or None,
-    )
-    right: list[float] = []
-    ids: list[str] = []
-    for name, items in found.items():
-        if "acc" not in items.columns:
-            raise UsageError(
-                f"the lm-eval task {name} has no accuracy, only {', '.join(items.columns)}: leave it out"
-            )
-        right += list(items.columns["acc"])
-        ids += [f"{name}-{document}" for document in items.ids]
-    return Items({"acc": right}, ids)

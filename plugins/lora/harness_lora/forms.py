@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def inspect(folder: Path) -> dict[str, Any]:
     """
     form = form_in(folder)
     found: dict[str, Any] = {"form": form, "path": str(folder)}
-    sizes = {name: _product(shape) for name, shape in shapes(folder).items()}
+    sizes = {name: math.prod(shape) for name, shape in shapes(folder).items()}
     if form != "merged":
         said = read_config(folder)
         config = from_peft(said)
@@ -241,10 +242,3 @@ def _copy_tokenizer(source: Path, out: Path) -> None:
     ):
         if (source / name).is_file():
             shutil.copy(source / name, out / name)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.documents import part_of, split
+from harness.data.jsonl import write_jsonl
 from harness.data.sources import Document
 from harness.data.tokens import character_tokenizer, encode
 from harness.errors import UsageError
+from harness.nn.bases import tokenizer_of
+from harness.tools import digest
 from harness_lora.settings import Task
 
 SPLITS = ("train", "validation", "test")
@@ -58,10 +61,8 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     labels = sorted({str(row["label"]) for row in rows.get("train", [])}) if kind == "labels" else []
     for name, some in rows.items():
         some = some if name == "train" else some[: task.examples]
-        with (data_dir / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-            for example in examples(kind, some, tokenizer, labels, task):
-                file.write(json.dumps(example) + "\n")
-    form = Form(kind, labels, _digest(tokenizer))
+        write_jsonl(data_dir / f"{name}.jsonl", examples(kind, some, tokenizer, labels, task))
+    form = Form(kind, labels, digest(tokenizer.get_vocab()))
     (data_dir / "form.json").write_text(json.dumps(asdict(form)), encoding="utf-8")
 
 
@@ -152,12 +153,7 @@ def tokenizer_for(model: Any, documents: list[Document]) -> Any:
     """Return the model's own tokenizer, or one of the characters of `documents`."""
     if model is None:
         return character_tokenizer(documents)
-    from transformers import AutoTokenizer
-
-    if model.path.suffix == ".gguf":
-        tokenizer = AutoTokenizer.from_pretrained(model.path.parent, gguf_file=model.path.name)
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(model.path)
+    tokenizer = tokenizer_of(model)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -178,9 +174,3 @@ def _documents(rows: list[dict[str, Any]]) -> list[Document]:
 
 def _joined(source: Any) -> str:
     return "\n".join(document.text for document in source.documents())
-
-
-def _digest(tokenizer: Any) -> str:
-    from harness.runs.files import digest
-
-    return digest(tokenizer.get_vocab())

@@ -13,6 +13,7 @@ from torch import nn
 
 from harness import Plan
 from harness.errors import UsageError
+from harness.nn.pricing import Size, plan_of, shaped
 from harness_lora.bases import small
 from harness_lora.injection import LoraConfig, inject, parameter_counts
 from harness_lora.settings import Trains
@@ -35,21 +36,19 @@ def plan(run: Any) -> Plan:
         counts = parameter_counts(adapt(model, run.method))
     except UsageError as error:
         raise UsageError(f"{error} (in the model that this budget is priced for)") from None
-    config = model.config
     embeddings = model.get_input_embeddings().weight.numel()
-    body = counts["total"] - embeddings
-    tokens = task.steps * task.batch_size * task.length if run.method.trains is not Trains.nothing else 0
-    activations = 34 * config.num_hidden_layers * config.hidden_size * task.batch_size * task.length
-    return Plan(
-        parameters=counts["total"],
-        parameters_without_embeddings=body,
-        tokens=tokens,
-        flops=float(tokens * (4 * body + 2 * counts["trainable"])),
-        memory_bytes=4 * counts["total"] + 12 * counts["trainable"] + activations,
+    body, trained = counts["total"] - embeddings, counts["trainable"]
+    layers, width = model.config.num_hidden_layers, model.config.hidden_size
+    steps = 0 if run.method.trains is Trains.nothing else task.steps
+    return plan_of(
+        Size(counts["total"], embeddings, layers, width, vocabulary=0),  # logits are not counted
+        [(steps, task.batch_size, task.length)],
+        trained=trained,
+        flops=4 * body + 2 * trained,
         formula=FORMULA,
         notes=(
-            f"this run trains {counts['trainable']:,} parameters: {counts['adapter']:,} of the adapter, "
-            f"{counts['head']:,} of a head; Adam keeps {8 * counts['trainable']:,} bytes of state",
+            f"this run trains {trained:,} parameters: {counts['adapter']:,} of the adapter, "
+            f"{counts['head']:,} of a head; Adam keeps {8 * trained:,} bytes of state",
             *published(),
         ),
     )
@@ -61,7 +60,7 @@ def published() -> list[str]:
         base = parameter_counts(
             inject(roberta(), LoraConfig(8, 8, targets=("query", "value"), heads=("classifier",)))
         )
-        llama = parameter_counts(inject(llama_1b(), LoraConfig(8, 16)))
+        llama = parameter_counts(inject(shaped("meta-llama/Llama-3.2-1B"), LoraConfig(8, 16)))
     return [
         f"RoBERTa base, r = 8 on query and value: {base['adapter']:,} adapter parameters (the paper prints 0.3 M) "
         f"and {base['head']:,} of the head, which the paper trains and does not count",
@@ -81,18 +80,6 @@ def roberta() -> nn.Module:
         "num_labels": 2,
     }
     model: nn.Module = RobertaForSequenceClassification(RobertaConfig(**sizes))
-    return model
-
-
-def llama_1b() -> nn.Module:
-    """Return a model of Llama 3.2 1B's shape."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    shape: dict[str, Any] = {
-        "vocab_size": 128_256, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
-        "num_attention_heads": 32, "num_key_value_heads": 8, "tie_word_embeddings": True,
-    }  # fmt: skip
-    model: nn.Module = LlamaForCausalLM(LlamaConfig(**shape))
     return model
 
 

@@ -6,7 +6,6 @@ itself is never written again. All methods of a seed see the same batches.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.data.batches import Batches
+from harness.data.batches import Batches, Shuffled
+from harness.data.jsonl import read_jsonl
 from harness.errors import UsageError
-from harness.fit import seed_everything
+from harness.fit import seed_everything, trial_step
 from harness_lora.adapter import load_adapter, save_adapter
 from harness_lora.bases import next_token_loss, run_base, small
 from harness_lora.injection import LoraConfig, head_names, inject
@@ -117,41 +117,7 @@ def batches(run: Any) -> Any:
     if kind == "text":
         tokens = np.load(run.data_dir / "train.npy", mmap_mode="r")
         return Batches(tokens, length=task.length, batch_size=task.batch_size, seed=run.seed)
-    return Examples(read(run.data_dir, "train"), task.batch_size, run.seed)
-
-
-def read(data_dir: Path, split: str) -> list[dict[str, Any]]:
-    """Return the examples that `prepare` wrote for a split."""
-    with (data_dir / f"{split}.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
-class Examples:
-    """Endless batches of examples in an order of their own for each pass; batch n follows from seed and n."""
-
-    def __init__(self, examples: list[dict[str, Any]], batch_size: int, seed: int) -> None:
-        self.examples, self.batch_size, self.seed = examples, batch_size, seed
-        self.drawn = 0
-
-    def __iter__(self) -> Examples:
-        return self
-
-    def __next__(self) -> dict[str, Tensor]:
-        places = range(self.drawn * self.batch_size, (self.drawn + 1) * self.batch_size)
-        self.drawn += 1
-        return padded([self.examples[self._at(place)] for place in places])
-
-    def _at(self, place: int) -> int:
-        passed, within = divmod(place, len(self.examples))
-        return int(np.random.default_rng([self.seed, passed]).permutation(len(self.examples))[within])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator is."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another iterator of the same seed was."""
-        self.drawn = state["drawn"]
+    return Shuffled(read_jsonl(run.data_dir / "train.jsonl"), task.batch_size, run.seed, padded)
 
 
 def padded(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -190,13 +156,9 @@ def class_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
 
 def training_step(run: Any, device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
-    vocabulary, shape = 128, (2, run.task.length)
-    with torch.device(device):
-        model = adapt(small(run.task, vocabulary), run.method)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    if not trained:
-        return
-    batch = {name: torch.randint(vocabulary, shape, device=device) for name in ("input_ids", "labels")}
-    optimizer = torch.optim.AdamW(trained, lr=run.method.learning_rate)
-    next_token_loss(model, batch).backward()
-    optimizer.step()
+    trial_step(
+        lambda vocabulary: adapt(small(run.task, vocabulary), run.method),
+        next_token_loss,
+        (2, run.task.length),
+        device,
+    )

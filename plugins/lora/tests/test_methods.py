@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from harness_lora import METHODS, parameter_counts
-from harness_lora.claims import bleu
-from harness_lora.evaluation import bleu_counts, counts, rouge_l
+from harness_lora.evaluation import best_rouge_l, bleu_counts, counts
+from harness_lora.metrics import bleu
 from harness_lora.pricing import gpt2_parameters, published
-from harness_lora.training import Examples, adapt, padded
+from harness_lora.training import adapt, padded
 from lora_models import decoder, llama, roberta
 
 from harness.contract.checks import smoke_spec
+from harness.data.batches import Shuffled
 from harness.errors import UsageError
 from harness.papers.plugins import load
 from harness.runs.run import execute
@@ -85,7 +86,7 @@ def test_bleu_of_counts_is_sacrebleus_corpus_bleu():
 
 def test_rouge_l_takes_the_best_reference():
     # longest common subsequence 2 of 2 and 4 words: F = 2 * 1 * 0.5 / 1.5
-    assert rouge_l(["the cat"], [["the cat sat down", "no match here"]]) == [pytest.approx(100 * 2 / 3)]
+    assert best_rouge_l(["the cat"], [["the cat sat down", "no match here"]]) == [pytest.approx(100 * 2 / 3)]
 
 
 def test_only_the_completion_is_learned():
@@ -97,11 +98,11 @@ def test_only_the_completion_is_learned():
 
 def test_examples_come_all_once_a_pass_in_an_order_of_the_seeds_own_and_go_on_where_they_stopped():
     some = [{"ids": [n, n], "label": n} for n in range(5)]
-    batches = Examples(some, batch_size=5, seed=1)
+    batches = Shuffled(some, 5, 1, padded)
     first, second = next(batches)["labels"].tolist(), next(batches)["labels"].tolist()
     assert sorted(first) == sorted(second) == list(range(5))
     assert first != second
-    later = Examples(some, batch_size=5, seed=1)
+    later = Shuffled(some, 5, 1, padded)
     later.load_state_dict({"drawn": 1})
     assert next(later)["labels"].tolist() == second
 
