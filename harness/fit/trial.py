@@ -11,7 +11,7 @@ VOCABULARY = 128
 def trial_step(
     build: Callable[[int], Any],
     loss: Callable[[Any, dict[str, Any]], Any],
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     device: str,
     **columns: Any,
 ) -> None:

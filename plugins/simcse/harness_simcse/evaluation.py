@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from harness import Items
-from harness_simcse.claims import DIRECTIONS, METRICS, SETS
+from harness_simcse.metrics import DIRECTIONS, METRICS, SETS
 from harness_simcse.patient import load
 from harness_simcse.preparation import load_sets, test_set, validation_set
-from harness_simcse.protocol import Pairs, correlation, cosines, vectors
+from harness_simcse.protocol import Pairs, correlation, cosines, related, vectors
 from harness_simcse.settings import Objective
 from harness_simcse.space import spectrum, squared_distances, uniformity
 
@@ -65,7 +65,9 @@ def correlations(run: Any, sets: dict[str, Pairs], which: str) -> tuple[Measured
     known = vectors(encode, sets.values())
     cosine = cosines(known, sets)
     found: Measured = {
-        f"{name}@{which}": Items({"cosine": cosine[name].tolist(), "gold": pairs.gold}, pairs.ids)
+        f"{name}@{which}": Items(
+            {"cosine": cosine[name].tolist(), "gold": pairs.gold}, pairs.ids, {"sentences": related(pairs)}
+        )
         for name, pairs in sets.items()
     }
     if set(SETS) <= set(sets):
@@ -80,7 +82,8 @@ def space(known: Vectors, pairs: Pairs, positive_score: float) -> Measured:
     close = pairs.only(lambda i: pairs.gold[i] > positive_score)
     if len(close):
         u, v = (np.stack([known[text] for text in column]) for column in (close.first, close.second))
-        found["alignment"] = Items({"distance": squared_distances(u, v).tolist()}, close.ids)
+        distances = {"distance": squared_distances(u, v).tolist()}
+        found["alignment"] = Items(distances, close.ids, {"sentences": related(close)})
     shares = spectrum(x)
     found |= {f"singular_value_{k}": float(shares[k - 1]) for k in DIRECTIONS if k <= len(shares)}
     return found

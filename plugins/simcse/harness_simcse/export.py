@@ -6,8 +6,7 @@ from pathlib import Path
 
 from harness.data.sources import resolve_model
 from harness.errors import UsageError
-from harness.runs.results import Result, read_result
-from harness.runs.run import rebuild
+from harness.tools import Result, read_result, rebuild
 from harness_simcse.patient import patient, restore
 from harness_simcse.settings import SimCSE, Task
 
@@ -35,17 +34,6 @@ def export(folder: Path, to: Path, weights: str = "best", trust_remote_code: boo
     restore(encoder, path)
     encoder.save(to)
     return to
-
-
-def find(name: str, results: Path) -> Path:
-    """Return the folder of a run, named by its path or by the first digits of its key."""
-    if Path(name).is_dir():
-        return Path(name).resolve()
-    found = sorted((results / "runs" / "simcse").glob(f"*/{name}*/result.json"))
-    if len(found) != 1:
-        many = f"{len(found)} runs begin" if found else f"no run under {results} begins"
-        raise UsageError(f"{many} with {name!r}: give a run's folder, results/runs/simcse/<method>/<key>")
-    return found[0].parent.resolve()
 
 
 def finished(folder: Path) -> Result:

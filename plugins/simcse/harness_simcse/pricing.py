@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from harness import Plan
+from harness.nn.pricing import Size, plan_of
 from harness_simcse.settings import Objective, Trained
 
 FORMULA = (
@@ -43,14 +44,12 @@ def plan(run: Any) -> Plan:
     views = 3 if supervised and method.hard_negatives else 2
     if method.objective in (Objective.nothing, Objective.whitening):
         steps = 0
-    at_once = min(run.micro_batch or batch, batch) * views * task.max_length
-    tokens = steps * batch * views * task.max_length
-    return Plan(
-        parameters=total,
-        parameters_without_embeddings=total - embeddings,
-        tokens=tokens,
-        flops=float(6 * (learns if linear else total - embeddings) * tokens),
-        memory_bytes=4 * total + 12 * learns + 34 * max(layers, 1) * width * at_once,
+    return plan_of(
+        Size(total, embeddings, max(layers, 1), width, vocabulary=0),  # there are no logits
+        [(steps, batch * views, task.max_length)],
+        trained=learns,
+        flops=6 * (learns if linear else total - embeddings),
+        rows=min(run.micro_batch or batch, batch) * views,
         formula=FORMULA,
         notes=(BAND,) if run.budget == "full" else (),
     )

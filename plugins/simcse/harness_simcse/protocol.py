@@ -103,6 +103,18 @@ def correlation(pairs: Pairs, cosine: np.ndarray, aggregation: str = "all") -> f
     return float(np.average(parts, weights=sizes))
 
 
+def related(pairs: Pairs) -> list[int]:
+    """Return a number for each pair, (n,), alike where pairs share a sentence, if only through other pairs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    number = {text: i for i, text in enumerate(dict.fromkeys((*pairs.first, *pairs.second)))}
+    ends = [[number[text] for text in column] for column in (pairs.first, pairs.second)]
+    graph = coo_array((np.ones(len(pairs)), tuple(ends)), shape=(len(number), len(number)))
+    component = connected_components(graph, directed=False)[1]
+    return [int(component[i]) for i in ends[0]]
+
+
 def read(path: Path) -> Judged:
     """Return every set that is found under a folder, or in one file. Raises UsageError where there is none."""
     judged = Judged()

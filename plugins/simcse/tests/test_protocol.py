@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness_simcse import sts
-from harness_simcse.protocol import Pairs, correlation, read, table
+from harness_simcse.protocol import Pairs, correlation, read, related, table
 from scipy.stats import spearmanr
 
 from harness.errors import UsageError
@@ -182,3 +182,12 @@ def test_the_judged_sets_have_as_many_pairs_as_published(data_home):
     found = read(data_home / "senteval-sts").sets | read(data_home / "senteval-stsb").sets
     sizes = {"STS12": 3108, "STS13": 1500, "STS14": 3750, "STS15": 3000, "STS16": 1186}
     assert {name: len(pairs) for name, pairs in found.items()} == sizes | {"STSB-dev": 1500, "STSB": 1379}
+
+
+def test_pairs_are_related_where_they_share_a_sentence_if_only_through_another_pair():
+    pairs = Pairs()
+    for number, (first, second) in enumerate([("a", "b"), ("c", "d"), ("b", "e"), ("f", "e"), ("g", "g")]):
+        pairs.add(first, second, float(number), "", str(number))
+    one, two, three, four, five = related(pairs)
+    assert one == three == four
+    assert len({one, two, five}) == 3
