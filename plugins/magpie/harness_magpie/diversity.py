@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
-WORD = re.compile(r"[^\W_]+", re.UNICODE)
-
-
-def words(text: str) -> list[str]:
-    """Return a text's words in lower case: letters and digits of any script."""
-    return WORD.findall(text.lower())
+from harness.nn.overlap import rouge_l, words
 
 
 def distinct(texts: Sequence[str], n: int = 2) -> float:
@@ -21,19 +15,8 @@ def distinct(texts: Sequence[str], n: int = 2) -> float:
     return len(set(grams)) / len(grams) if grams else float("nan")
 
 
-def rouge_l(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """Return the ROUGE-L F1 of each text with each reference, (texts, references)."""
-    from rapidfuzz.distance import LCSseq
-
-    ours, theirs = [words(t) for t in texts], [words(r) for r in references]
-    found = np.zeros((len(ours), len(theirs)))
-    for i, one in enumerate(ours):
-        for j, other in enumerate(theirs):
-            if one and other:
-                found[i, j] = 2 * LCSseq.similarity(one, other) / (len(one) + len(other))
-    return found
-
-
 def seed_similarity(texts: Sequence[str], seeds: Sequence[str]) -> np.ndarray:
-    """Return each text's ROUGE-L with the seed it is most like, (texts,): low is new."""
-    return rouge_l(texts, seeds).max(axis=1) if len(seeds) else np.full(len(texts), np.nan)
+    """Return each text's ROUGE-L with the seed it is most like, (texts,): low is new; NaN without seeds."""
+    known = [words(seed) for seed in seeds]
+    ours = [words(text) for text in texts]
+    return np.array([max((rouge_l(seed, one) for seed in known), default=np.nan) for one in ours])

@@ -14,14 +14,15 @@ import numpy as np
 import torch
 
 from harness import Items
-from harness.errors import UsageError
 from harness.fit import pick_precision
-from harness_magpie.claims import METRICS, over_valid
+from harness.nn.evals import lm_eval_accuracy
 from harness_magpie.diversity import distinct, seed_similarity
 from harness_magpie.filters import select
+from harness_magpie.metrics import METRICS, over_valid
 from harness_magpie.neighbours import neighbour_distances
 from harness_magpie.packing import Encoded, as_rows, token_losses
 from harness_magpie.preparation import read
+from harness_magpie.prompting import ROWS_A_PROMPT
 from harness_magpie.sets import Pair, held_out, sampled, unseen, vectors
 from harness_magpie.settings import Prompt
 from harness_magpie.student import format_of, renamed, student_folder, vocabulary_of
@@ -49,6 +50,9 @@ def of_the_set(run: Any) -> dict[str, float | Items]:
     number = len(rows) if human else run.task.samples
     by_id = {row["id"]: row for row in rows}
     ids = [f"sample-{i}" for i in range(number)]
+    groups = {
+        "prompt": [i // ROWS_A_PROMPT for i in range(number)]
+    }  # a list of seed tasks is continued by eight
     valid = np.array([bool(by_id.get(i, {}).get("valid")) for i in range(number)], dtype=float)
     texts = [by_id.get(i, {}).get("instruction", "") for i in range(number)]
     columns: dict[str, dict[str, Any]] = {
@@ -93,7 +97,7 @@ def of_the_set(run: Any) -> dict[str, float | Items]:
         del columns["words"]
     for name, column in columns.items():
         # A person's tasks are other items than samples: numbers alone, which nothing is paired with.
-        found[name] = _reduced(name, column) if human else Items(column, ids)
+        found[name] = _reduced(name, column) if human else Items(column, ids, groups)
     return found
 
 
@@ -121,7 +125,9 @@ def of_the_student(run: Any, split: str) -> dict[str, float | Items]:
         found[loss] = Items({"nll": own}, ids)
         found[gain] = Items({"gain": other - own}, ids)
     if run.task.lm_eval and vocabulary is None:
-        found["lm_eval"] = accuracy(run, model, form)
+        found["lm_eval"] = lm_eval_accuracy(
+            model, form.tokenizer, run.task.lm_eval, limit=run.task.lm_eval_limit
+        )
     else:
         run.absent("lm_eval", "task.lm_eval names no task, or the vocabulary is cut")
     return found
@@ -168,18 +174,3 @@ def losses(model: Any, pairs: Sequence[Encoded], device: str, precision: str = "
             sums = token_losses(model, batch).sum(dim=1)
         found[part] = (sums / (batch["labels"] != -100).sum(dim=1).clamp(min=1)).float().cpu().numpy()
     return found
-
-
-def accuracy(run: Any, model: Any, form: Any) -> Items:
-    """Return the accuracy on each document of the tasks in `task.lm_eval`."""
-    from harness.nn.evals import lm_eval_scores
-
-    _, found = lm_eval_scores(model, form.tokenizer, run.task.lm_eval, limit=run.task.lm_eval_limit)
-    right: list[float] = []
-    ids: list[str] = []
-    for name, items in found.items():
-        if "acc" not in items.columns:
-            raise UsageError(f"the lm-eval task {name} has no accuracy: leave it out")
-        right += list(items.columns["acc"])
-        ids += [f"{name}-{document}" for document in items.ids]
-    return Items({"acc": right}, ids)

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness_magpie.cleaning import clean, is_valid
+from harness_magpie.rows import kept
 from harness_magpie.sampling import Continued, Sampling, breaking_tokens, in_batches
 from harness_magpie.template import (
     bare_template,
@@ -132,6 +133,27 @@ def answers(
             {"answer": text.strip(), "finished": one.ended, "answer_tokens": len(one.tokens)}
             for text, one in zip(texts, batch, strict=True)
         ]
+
+
+def kept_answers(
+    path: Path,
+    generator: Generator,
+    questions: Sequence[str],
+    max_tokens: int,
+    *,
+    batch_size: int,
+    tell: Tell = None,
+) -> list[dict[str, Any]]:
+    """Return the greedy answers, kept in a file: questions of like length share a batch, which saves padding."""
+    order = sorted(range(len(questions)), key=lambda i: (len(questions[i]), i))
+    asked = [questions[i] for i in order]
+
+    def make(start: int) -> Iterator[list[dict[str, Any]]]:
+        return answers(generator, asked, max_tokens, batch_size=batch_size, start=start, tell=tell)
+
+    rows = kept(path, batch_size, len(questions), make)
+    back = dict(zip(order, rows, strict=True))
+    return [back[i] for i in range(len(questions))]
 
 
 def described(sampling: Sampling) -> dict[str, Any]:

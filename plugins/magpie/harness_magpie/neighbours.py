@@ -6,7 +6,7 @@ Distances are squared (0 to 4 between unit vectors), as faiss reports them and a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ LARGE = 50_000
 BLOCK = 2048
 
 
-@dataclass(frozen=True)
 class Neighbours:
     """What is near each of n rows.
 
@@ -27,10 +26,18 @@ class Neighbours:
     row of those and itself: a row is the first of its group when that is itself.
     """
 
-    distance: np.ndarray
-    nearest: np.ndarray
-    repeats: np.ndarray
-    first: np.ndarray
+    def __init__(self, n: int, threshold: float) -> None:
+        self.threshold = threshold
+        self.distance, self.nearest = np.full(n, np.inf), np.full(n, -1)
+        self.repeats, self.first = np.zeros(n, dtype=np.int64), np.arange(n)
+
+    def add(self, i: int, j: int, distance: float) -> None:
+        """Take note that row j lies so far from row i."""
+        if distance < self.distance[i]:
+            self.distance[i], self.nearest[i] = distance, j
+        if distance < self.threshold:
+            self.repeats[i] += 1
+            self.first[i] = min(self.first[i], j)
 
 
 def neighbour_distances(vectors: Any) -> np.ndarray:
@@ -43,24 +50,15 @@ def neighbours(vectors: Any, repeat: float = REPEAT, engine: str = "auto") -> Ne
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     if not np.isfinite(rows).all():
         raise HarnessError("a vector has an entry that is not a number: the encoder failed on some text")
-    n = len(rows)
+    found = Neighbours(len(rows), repeat)
     if engine == "auto":
-        engine = "faiss" if n > LARGE and _faiss() else "blocks"
-    distance, nearest = np.full(n, np.inf), np.full(n, -1)
-    repeats, first = np.zeros(n, dtype=np.int64), np.arange(n)
-    if n > 1:
-        (_by_faiss if engine == "faiss" else _by_blocks)(rows, repeat, distance, nearest, repeats, first)
-    return Neighbours(distance, nearest, repeats, first)
+        engine = "faiss" if len(rows) > LARGE and _faiss() else "blocks"
+    if len(rows) > 1:
+        (_by_faiss if engine == "faiss" else _by_blocks)(rows, found)
+    return found
 
 
-def _by_blocks(
-    rows: np.ndarray,
-    repeat: float,
-    distance: np.ndarray,
-    nearest: np.ndarray,
-    repeats: np.ndarray,
-    first: np.ndarray,
-) -> None:
+def _by_blocks(rows: np.ndarray, found: Neighbours) -> None:
     squares = (rows**2).sum(axis=1)
     scale = max(float(squares.max()), 1e-30)
     for start in range(0, len(rows), BLOCK):
@@ -68,51 +66,39 @@ def _by_blocks(
         rough = squares[own, None] + squares - 2 * rows[own] @ rows.T  # (block, n)
         # Its rounding hides exact copies: whatever lies near a bound is computed again from differences.
         rough[np.arange(len(own)), own] = np.inf
-        close = rough < max(repeat, 0.0) + 1e-4 * scale
+        close = rough < max(found.threshold, 0.0) + 1e-4 * scale
         close |= rough <= rough.min(axis=1, keepdims=True) + 1e-4 * scale
         block, other = np.nonzero(close)
         exact = ((rows[own[block]] - rows[other]) ** 2).sum(axis=1)
         for i, j, d in zip(own[block], other, exact, strict=True):
-            _note(int(i), int(j), float(d), repeat, distance, nearest, repeats, first)
+            found.add(int(i), int(j), float(d))
 
 
-def _by_faiss(
-    rows: np.ndarray,
-    repeat: float,
-    distance: np.ndarray,
-    nearest: np.ndarray,
-    repeats: np.ndarray,
-    first: np.ndarray,
-) -> None:
+def _by_faiss(rows: np.ndarray, found: Neighbours) -> None:
     faiss = _faiss()
     if faiss is None:
         raise HarnessError("faiss is not installed: pip install faiss-cpu, or use the exact blocks")
     index = faiss.IndexFlatL2(rows.shape[1])
     index.add(rows)
-    _, found = index.search(rows, min(3, len(rows)))  # among exact copies, rank 1 may be the row itself
-    bounds, _, near = index.range_search(rows, repeat + 1e-4)
+    _, nearest = index.search(rows, min(3, len(rows)))  # among exact copies, rank 1 may be the row itself
+    bounds, _, near = index.range_search(rows, found.threshold + 1e-4)
     for i in range(len(rows)):
-        others = set(near[bounds[i] : bounds[i + 1]].tolist()) | set(found[i].tolist())
+        others = set(near[bounds[i] : bounds[i + 1]].tolist()) | set(nearest[i].tolist())
         for j in sorted(others - {i, -1}):
-            d = float(((rows[i] - rows[j]) ** 2).sum())
-            _note(i, int(j), d, repeat, distance, nearest, repeats, first)
+            found.add(i, int(j), float(((rows[i] - rows[j]) ** 2).sum()))
 
 
-def _note(
-    i: int,
-    j: int,
-    d: float,
-    repeat: float,
-    distance: np.ndarray,
-    nearest: np.ndarray,
-    repeats: np.ndarray,
-    first: np.ndarray,
-) -> None:
-    if d < distance[i]:
-        distance[i], nearest[i] = d, j
-    if d < repeat:
-        repeats[i] += 1
-        first[i] = min(first[i], j)
+def mark(rows: list[dict[str, Any]], vectors: Callable[[list[str]], Any]) -> None:
+    """Add to rows the `distance` to the nearest other one, how often each `repeats`, the `first` of its group."""
+    if not rows:
+        return
+    near = neighbours(vectors([row["instruction"] for row in rows]))
+    for i, row in enumerate(rows):
+        row |= {
+            "distance": min(float(near.distance[i]), 4.0),  # 4: of a row alone
+            "repeats": int(near.repeats[i]),
+            "first": rows[int(near.first[i])]["id"],
+        }
 
 
 def _faiss() -> Any:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -92,31 +91,3 @@ def own_mask(position_ids: Tensor) -> Tensor:
 def answer_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """Return the mean loss of the batch's answer tokens."""
     return (token_losses(model, batch).sum(dim=1) * batch["share"]).mean()
-
-
-class PairBatches:
-    """Endless batches of packed pairs, each pass in an order of its own; batch n follows from seed and n."""
-
-    def __init__(self, pairs: Sequence[Encoded], batch_size: int, room: int, seed: int) -> None:
-        self.pairs, self.batch_size, self.room, self.seed = list(pairs), batch_size, room, seed
-        self.drawn = 0
-
-    def __iter__(self) -> PairBatches:
-        return self
-
-    def __next__(self) -> dict[str, Tensor]:
-        places = range(self.drawn * self.batch_size, (self.drawn + 1) * self.batch_size)
-        self.drawn += 1
-        return as_rows([self.pairs[self._at(place)] for place in places], self.room)
-
-    def _at(self, place: int) -> int:
-        passed, within = divmod(place, len(self.pairs))
-        return int(np.random.default_rng([self.seed, passed]).permutation(len(self.pairs))[within])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator is."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another iterator of the same seed was."""
-        self.drawn = state["drawn"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import torch
-
 from harness import Plan
+from harness.nn.bases import config_of
+from harness.nn.pricing import SHAPES, plan_of, shaped, size_of
 from harness_magpie.settings import Prompt
 
 FORMULA = (
@@ -19,25 +20,12 @@ A100 = 312e12
 BUSY = 0.09  # of the peak: at this share the paper's answers take the 600 GPU-hours it tells
 MEAN_QUESTION, MEAN_ANSWER = 30, 430  # tokens: section 3, Table 4 (478 a turn)
 YIELD = 0.76  # share of the samples that the valid filter keeps, seen with the small generator
-BY_BUDGET = {"full": "meta-llama/Meta-Llama-3-70B-Instruct", "small": "smollm2", "smoke": "tiny"}
+SMALL = "HuggingFaceTB/SmolLM2-135M"
+BY_BUDGET = {"full": "meta-llama/Meta-Llama-3-70B-Instruct", "small": SMALL, "smoke": "tiny"}
 
-SHAPES: dict[str, dict[str, Any]] = {  # of models that may not be at hand: the meta device needs no weights
-    "meta-llama/Meta-Llama-3-70B-Instruct": {
-        "vocab_size": 128_256, "hidden_size": 8192, "intermediate_size": 28_672, "num_hidden_layers": 80,
-        "num_attention_heads": 64, "num_key_value_heads": 8, "tie_word_embeddings": False,
-    },
-    "meta-llama/Meta-Llama-3-8B": {
-        "vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32,
-        "num_attention_heads": 32, "num_key_value_heads": 8, "tie_word_embeddings": False,
-    },
-    "tiny": {
-        "vocab_size": 54, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
-        "num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": False,
-    },
-    "smollm2": {
-        "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-        "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True,
-    },
+TINY = {
+    "model_type": "llama", "vocab_size": 54, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": False,
 }  # fmt: skip
 
 
@@ -45,26 +33,20 @@ def plan(run: Any) -> Plan:
     """Price the student's training, and in a note the GPU-hours of the generation before it."""
     task = run.task
     name = run.model.name.removeprefix("hub:").partition("@")[0] if run.model else BY_BUDGET[run.budget]
-    writer = SHAPES.get(name) or (SHAPES["smollm2"] if "SmolLM2-135M" in name else shape_of(run.model.path))
+    writer = shape_of(name, run.model)
     learner = SHAPES.get(task.student, writer)
     kept = kept_count(task, learner)
-    total, body = parameters({**learner, "num_hidden_layers": kept})
+    size = size_of(shaped({**learner, "num_hidden_layers": kept}))
+    body = size.parameters - size.embeddings
     if task.own_vocabulary and not task.student:
-        total = body
-    tokens = task.steps * task.batch_size * tokens_a_pair(task) if run.method.student else 0
+        size = replace(size, parameters=body, embeddings=0)
     tuned = body * (kept - task.frozen_layers) // kept
-    return Plan(
-        parameters=total,
-        parameters_without_embeddings=body,
-        tokens=tokens,
-        flops=float((2 * body + 4 * tuned) * tokens) if task.frozen_layers else float(6 * body * tokens),
-        memory_bytes=4 * total
-        + 12 * tuned
-        + 34
-        * kept
-        * learner["hidden_size"]
-        * min(task.batch_size, run.micro_batch or 8)
-        * tokens_a_pair(task),
+    return plan_of(
+        replace(size, vocabulary=0),  # logits are not counted
+        [(task.steps if run.method.student else 0, task.batch_size, tokens_a_pair(task))],
+        trained=tuned,
+        flops=2 * body + 4 * tuned if task.frozen_layers else 6 * body,
+        rows=run.micro_batch or 8,
         formula=FORMULA,
         notes=generation_notes(run, writer),
     )
@@ -75,7 +57,8 @@ def generation_notes(run: Any, writer: dict[str, Any]) -> list[str]:
     task = run.task
     if run.method.prompt is Prompt.human:
         return ["no instruction is generated; held-out pairs are, as for every method"]
-    _, body = parameters(writer)
+    size = size_of(shaped(writer))
+    body = size.parameters - size.embeddings
     question = min(task.instruction_tokens, MEAN_QUESTION)
     answer = min(task.answer_tokens, MEAN_ANSWER)
     steps = {
@@ -107,21 +90,11 @@ def kept_count(task: Any, shape: dict[str, Any]) -> int:
     return layers if task.student else len(kept_layers(task.keep_layers, layers))
 
 
-def shape_of(folder: Any) -> dict[str, Any]:
-    """Return a model's shape from its config."""
-    from transformers import AutoConfig
-
-    return dict(AutoConfig.from_pretrained(folder).to_dict())
-
-
-def parameters(shape: dict[str, Any]) -> tuple[int, int]:
-    """Return a Llama's parameters, all and without embeddings, from the meta device."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    with torch.device("meta"):
-        model: Any = LlamaForCausalLM(LlamaConfig(**{name: shape[name] for name in SHAPES["smollm2"]}))
-    total = sum(p.numel() for p in model.parameters())
-    outer = {
-        id(e.weight): e.weight.numel() for e in (model.get_input_embeddings(), model.get_output_embeddings())
-    }
-    return total, total - sum(outer.values())
+def shape_of(name: str, model: Any) -> dict[str, Any]:
+    """Return the shape of the generator: a known one's by its name, else what its folder's config says."""
+    if name == "tiny":
+        return TINY
+    if name in SHAPES or "SmolLM2-135M" in name:
+        return SHAPES.get(name) or SHAPES[SMALL]
+    found = config_of(model).to_dict()
+    return {key: found[key] for key in TINY}

@@ -8,35 +8,57 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
 
+Row = dict[str, Any]
+
+
+def kept(
+    path: Path,
+    batch_size: int,
+    total: int,
+    make: Callable[[int], Iterable[list[Row]]],
+    check: Callable[[list[Row]], None] = lambda rows: None,
+) -> list[Row]:
+    """Return the `total` rows of a file, writing those that are missing: `make(start)` gives batches from there on.
+
+    `check` sees the rows so far after each batch, and may raise.
+    """
+    rows = whole_batches(path, batch_size, total)
+    check(rows)
+    for batch in make(len(rows)):
+        append(path, batch)
+        rows += batch
+        check(rows)
+    return rows
+
 
 def in_steps(
     path: Path,
-    rows: list[dict[str, Any]],
+    rows: list[Row],
     batch_size: int,
-    make: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
-    tell: Callable[..., None],
-) -> list[dict[str, Any]]:
+    make: Callable[[list[Row]], list[Row]],
+    tell: Callable[[int, int], object] = lambda done, total: None,
+) -> list[Row]:
     """Return `make` of the rows, batch by batch, kept in a file as it goes."""
-    known = whole_batches(path, batch_size, len(rows))
-    for start in range(len(known), len(rows), batch_size):
-        batch = make(rows[start : start + batch_size])
-        append(path, batch)
-        known += batch
-        tell(len(known), len(rows))
-    return known
+
+    def batches(start: int) -> Iterator[list[Row]]:
+        for first in range(start, len(rows), batch_size):
+            yield make(rows[first : first + batch_size])
+            tell(min(first + batch_size, len(rows)), len(rows))
+
+    return kept(path, batch_size, len(rows), batches)
 
 
-def whole_batches(path: Path, batch_size: int, total: int) -> list[dict[str, Any]]:
+def whole_batches(path: Path, batch_size: int, total: int) -> list[Row]:
     """Return the rows of a file up to its last whole batch, and cut away what a kill left after them."""
     if not path.exists():
         return []
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     ends = [0]
     with path.open("rb") as file:
         for line in file:

@@ -6,7 +6,7 @@ are always Magpie's own, filtered, of the same seed: the last ones of its set, w
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.data.jsonl import read_jsonl, write_jsonl
 from harness.errors import HarnessError
+from harness.tools import file_digest
 from harness_magpie.filters import select
-from harness_magpie.generator import answers, described, instructions, load_generator
-from harness_magpie.neighbours import encoded_vectors, hashed_vectors, neighbours
+from harness_magpie.generator import Generator, described, instructions, kept_answers, load_generator
+from harness_magpie.neighbours import encoded_vectors, hashed_vectors, mark
 from harness_magpie.preparation import read
 from harness_magpie.prompting import human, prompts_for
 from harness_magpie.sampling import Sampling
@@ -37,14 +39,10 @@ class Pair:
 
 
 def generator_folder(run: Any) -> Path:
-    """Return the folder of the chat model; a GGUF file is unpacked once."""
+    """Return the folder of the chat model: `model=`'s, or the tiny one that `prepare` made."""
     if run.model is None:
         return Path(run.data_dir / "model")
-    if run.model.path.suffix == ".gguf":
-        from harness.nn.gguf import unpack
-
-        return Path(run.stage("unpacked", {"gguf": run.model.digest}, lambda to: unpack(run.model.path, to)))
-    return Path(run.model.path)
+    return Path(run.base())
 
 
 def reference(method: Magpie) -> Magpie:
@@ -61,7 +59,7 @@ def reference(method: Magpie) -> Magpie:
 
 
 def sampled(run: Any, method: Magpie) -> list[dict[str, Any]]:
-    """Return the method's instructions with their tags, in the order they were sampled."""
+    """Return the method's instructions that say anything, marked by their neighbours, in the order of sampling."""
     task = run.task
     if method.prompt is Prompt.human:
         rows = human(run)
@@ -78,7 +76,7 @@ def sampled(run: Any, method: Magpie) -> list[dict[str, Any]]:
         }
 
         def make(folder: Path) -> None:
-            generator = load_generator(generator_folder(run), task.generator_precision.name, run.device)
+            generator = writer(run)
             prompts = prompts_for(run, method, generator.tokenizer)
             made = instructions(
                 generator,
@@ -88,21 +86,17 @@ def sampled(run: Any, method: Magpie) -> list[dict[str, Any]]:
                 batch_size=task.generation_batch,
                 tell=_telling(run, "instructions"),
             )
-            _write(folder / "rows.json", [row for batch in made for row in batch])
+            write_jsonl(folder / "rows.jsonl", itertools.chain.from_iterable(made))
 
-        rows = _read(run.stage("instructions", inputs, make) / "rows.json")
-    return tagged(run, rows)
+        rows = read_jsonl(run.stage("instructions", inputs, make) / "rows.jsonl")
+    rows = [row for row in rows if row["instruction"]]
+    mark(rows, lambda texts: vectors(run, texts))
+    return rows
 
 
-def tagged(run: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows that say anything, with `distance` to the nearest other one and `first` of their group."""
-    told = [row for row in rows if row["instruction"]]
-    near = neighbours(vectors(run, [row["instruction"] for row in told])) if told else None
-    return [
-        {**row, "distance": float(near.distance[i]), "first": told[int(near.first[i])]["id"]}
-        for i, row in enumerate(told)
-        if near is not None
-    ]
+def writer(run: Any) -> Generator:
+    """Load the chat model."""
+    return load_generator(generator_folder(run), run.task.generator_precision.name, run.device)
 
 
 def vectors(run: Any, texts: list[str]) -> np.ndarray:
@@ -192,20 +186,17 @@ def answered(run: Any, questions: Sequence[str], name: str) -> list[Pair]:
     inputs = {"questions": questions, "tokens": task.answer_tokens, **_generation(run)}
 
     def make(folder: Path) -> None:
-        generator = load_generator(generator_folder(run), task.generator_precision.name, run.device)
-        order = sorted(range(len(questions)), key=lambda i: (len(questions[i]), i))  # little padding
-        made = answers(
-            generator,
-            [questions[i] for i in order],
+        rows = kept_answers(
+            folder / "answers.jsonl",
+            writer(run),
+            questions,
             task.answer_tokens,
             batch_size=min(64, task.generation_batch),
             tell=_telling(run, f"answers ({name})"),
         )
-        rows = [row for batch in made for row in batch]
-        back = dict(zip(order, rows, strict=True))
-        _write(folder / "rows.json", [back[i] for i in range(len(questions))])
+        write_jsonl(folder / "rows.jsonl", rows)
 
-    rows = _read(run.stage("answers", inputs, make) / "rows.json")
+    rows = read_jsonl(run.stage("answers", inputs, make) / "rows.jsonl")
     return [
         Pair(question, row["answer"], row["finished"])
         for question, row in zip(questions, rows, strict=True)
@@ -215,8 +206,6 @@ def answered(run: Any, questions: Sequence[str], name: str) -> list[Pair]:
 
 def _generation(run: Any) -> dict[str, Any]:
     """Return what else decides a generation: the model, how it is computed, and by which code."""
-    from harness.runs.provenance import file_digest
-
     here = Path(__file__).parent
     return {
         "model": run.model.digest if run.model else "tiny",
@@ -229,12 +218,3 @@ def _generation(run: Any) -> dict[str, Any]:
 
 def _telling(run: Any, note: str) -> Any:
     return lambda done, total, **more: run.progress(done, total, note=note, **more)
-
-
-def _write(path: Path, rows: Any) -> None:
-    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return found

@@ -15,17 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
-from harness.runs.files import write_json
+from harness.tools import write_json
 from harness_magpie.filters import preset_of, rules, select
-from harness_magpie.generator import (
-    Generator,
-    answers,
-    described,
-    instructions,
-    template_prompt,
-)
-from harness_magpie.neighbours import hashed_vectors, neighbours
-from harness_magpie.rows import append, in_steps, whole_batches
+from harness_magpie.generator import Generator, described, instructions, kept_answers, template_prompt
+from harness_magpie.neighbours import hashed_vectors, mark
+from harness_magpie.rows import in_steps, kept
 from harness_magpie.sampling import Sampling
 
 Tell = Callable[..., None]  # tell(step, done, total, tokens_per_second=)
@@ -107,7 +101,15 @@ def synthesize(
     tag(rows, recipe, tools, stages, made, hear)
     rows = [dict(r) for r in select(rows, recipe.preset, when="before", dropped=made.dropped)]
     made.yields["filtered before answering"] = len(rows)
-    answer(rows, recipe, generator, stages, hear)
+    found = kept_answers(
+        stages / "answers.jsonl",
+        generator,
+        [row["instruction"] for row in rows],
+        recipe.answer_tokens,
+        batch_size=recipe.batch_size,
+        tell=_named(hear, "answers"),
+    )
+    rows = [row | one for row, one in zip(rows, found, strict=True)]
     made.dropped["empty answer"] += sum(not row["answer"] for row in rows)
     rows = [row for row in rows if row["answer"]]
     made.yields["answered"] = len(rows)
@@ -140,25 +142,22 @@ def written(
     path: Path, recipe: Recipe, generator: Generator, prompts: list[list[int]], tell: Tell
 ) -> list[dict[str, Any]]:
     """Return the sampled rows, writing those that are missing."""
-    rows = whole_batches(path, recipe.batch_size, recipe.count)
     heard = _named(tell, "instructions")
-    batches = instructions(
-        generator,
-        prompts,
-        recipe.sampling,
-        recipe.mode,
-        batch_size=recipe.batch_size,
-        start=len(rows),
-        tell=heard,
-    )
-    if not rows:
-        heard(0, recipe.count)
-    for batch in batches:
-        append(path, batch)
-        rows += batch
-        never_ends(rows, recipe)
-    never_ends(rows, recipe)
-    return rows
+
+    def make(start: int) -> Iterator[list[dict[str, Any]]]:
+        if not start:
+            heard(0, recipe.count)
+        return instructions(
+            generator,
+            prompts,
+            recipe.sampling,
+            recipe.mode,
+            batch_size=recipe.batch_size,
+            start=start,
+            tell=heard,
+        )
+
+    return kept(path, recipe.batch_size, recipe.count, make, lambda rows: never_ends(rows, recipe))
 
 
 def never_ends(rows: list[dict[str, Any]], recipe: Recipe) -> None:
@@ -190,14 +189,7 @@ def tag(
     languages = tools.languages(texts) if tools.languages else [None] * len(rows)
     for row, language in zip(rows, languages, strict=True):
         row |= {"words": len(row["instruction"].split()), "language": language}
-    if rows:
-        near = neighbours(tools.vectors(texts))
-        for i, row in enumerate(rows):
-            row |= {
-                "distance": min(float(near.distance[i]), 4.0),  # 4: of a row alone
-                "repeats": int(near.repeats[i]),
-                "first": rows[int(near.first[i])]["id"],
-            }
+    mark(rows, tools.vectors)
     if tools.judge and rows:
         from harness_magpie.judging import judged
 
@@ -206,33 +198,10 @@ def tag(
         def labels(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return [dict(one) for one in judged([row["instruction"] for row in batch], tools.judge)]
 
-        for row, found in zip(
-            rows, in_steps(stages / "labels.jsonl", rows, recipe.batch_size, labels, heard), strict=True
-        ):
+        told = in_steps(stages / "labels.jsonl", rows, recipe.batch_size, labels, heard)
+        for row, found in zip(rows, told, strict=True):
             row |= found
             made.nulls.update(kind for kind, value in found.items() if value is None)
-
-
-def answer(
-    rows: list[dict[str, Any]], recipe: Recipe, generator: Generator, stages: Path, tell: Tell
-) -> None:
-    """Add the greedy answers, in batches of questions of like length."""
-    order = sorted(rows, key=lambda row: (len(row["instruction"]), row["id"]))
-    path = stages / "answers.jsonl"
-    known = whole_batches(path, recipe.batch_size, len(order))
-    made = answers(
-        generator,
-        [row["instruction"] for row in order],
-        recipe.answer_tokens,
-        batch_size=recipe.batch_size,
-        start=len(known),
-        tell=_named(tell, "answers"),
-    )
-    for batch in made:
-        append(path, batch)
-        known += batch
-    for row, found in zip(order, known, strict=True):
-        row |= found
 
 
 def score(rows: list[dict[str, Any]], recipe: Recipe, tools: Tools, stages: Path) -> None:
@@ -247,7 +216,7 @@ def score(rows: list[dict[str, Any]], recipe: Recipe, tools: Tools, stages: Path
             found = scorer([row["instruction"] for row in batch], [row["answer"] for row in batch])
             return [{name: float(value)} for value in found]
 
-        made = in_steps(stages / f"{name}.jsonl", rows, recipe.batch_size, scores, lambda *a, **k: None)
+        made = in_steps(stages / f"{name}.jsonl", rows, recipe.batch_size, scores)
         for row, found in zip(rows, made, strict=True):
             row |= found
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.fit import seed_everything
-from harness_magpie.packing import Encoded, PairBatches, answer_loss, as_rows, own_mask
+from harness.data.batches import Shuffled
+from harness.data.jsonl import write_jsonl
+from harness.fit import seed_everything, trial_step
+from harness_magpie.packing import Encoded, answer_loss, as_rows, own_mask
 from harness_magpie.preparation import tiny_config
 from harness_magpie.sets import Pair, held_out, sampled, training_pairs, unseen
 from harness_magpie.student import (
@@ -47,7 +48,9 @@ def train(run: Any) -> None:
 
     run.fit(
         model,
-        PairBatches(renamed(encoded, vocabulary), task.batch_size, task.length, run.seed),
+        Shuffled(
+            renamed(encoded, vocabulary), task.batch_size, run.seed, lambda pairs: as_rows(pairs, task.length)
+        ),
         answer_loss,
         steps=task.steps,
         learning_rate=task.learning_rate,
@@ -114,26 +117,19 @@ def as_messages(pair: Pair) -> dict[str, Any]:
     }
 
 
-def write_jsonl(path: Path, rows: list[Any]) -> None:
-    """Write a row a line."""
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
 def training_step(run: Any, device: str) -> None:
-    """Do one whole step of a small student on random tokens (for the contract kit)."""
+    """Do one whole step of a small student on packed rows (for the contract kit)."""
     from transformers import LlamaForCausalLM
 
     if not run.method.student:
         return
-    with torch.device(device):
-        model = prune(LlamaForCausalLM(tiny_config(64)), [0, 2], list(range(32)))
-    set_trained(model, run.task, True)
-    batch = as_rows([Encoded([1, 2, 3, 4, 5], 2), Encoded([6, 7, 8], 1)], 16)
-    batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    rows = as_rows([Encoded([1, 2, 3, 4, 5], 2), Encoded([6, 7, 8], 1)], 16)
+    batch = {name: tensor.to(device) for name, tensor in rows.items()}
     # transformers looks at the positions to make this mask, and nothing can be looked at on the meta device.
     batch["attention_mask"] = own_mask(batch["position_ids"])
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=run.task.learning_rate
-    )
-    answer_loss(model, batch).backward()
-    optimizer.step()
+
+    def build(vocabulary: int) -> Any:
+        model = prune(LlamaForCausalLM(tiny_config(vocabulary)), [0, 2], list(range(32)))
+        return set_trained(model, run.task, True)
+
+    trial_step(build, answer_loss, (2, 16), device, **batch)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from harness_magpie.diversity import distinct, rouge_l, seed_similarity
+from harness_magpie.diversity import distinct, seed_similarity
 from harness_magpie.preparation import asked, seed_tasks
 
 from harness.data.files import rows
@@ -20,13 +20,13 @@ def test_distinct_is_the_share_of_different_grams():
     assert math.isnan(distinct(["alone"]))
 
 
-def test_rouge_l_is_that_of_its_package():
+def test_likeness_to_seeds_is_the_rouge_l_with_the_nearest_one():
     scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"])
     others = ["Write a long story about the rain", "The sky is blue. Why?", "three big rivers"]
-    found = rouge_l(TEXTS[:3], others)
-    for i, text in enumerate(TEXTS[:3]):
-        for j, other in enumerate(others):
-            assert found[i, j] == pytest.approx(scorer.score(other, text)["rougeL"].fmeasure)
+    found = seed_similarity(TEXTS[:3], others)
+    for text, value in zip(TEXTS[:3], found, strict=True):
+        assert value == pytest.approx(max(scorer.score(o, text)["rougeL"].fmeasure for o in others))
+    assert math.isnan(seed_similarity(TEXTS, [])[0])
 
 
 def test_a_seed_itself_is_not_new_and_another_script_counts_too():

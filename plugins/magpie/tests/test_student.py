@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from harness_magpie.evaluation import losses
-from harness_magpie.packing import Encoded, PairBatches, answer_loss, as_rows, own_mask, pack, token_losses
+from harness_magpie.packing import Encoded, answer_loss, as_rows, own_mask, pack, token_losses
 from harness_magpie.preparation import tiny_config
 from harness_magpie.sets import Pair, shuffled
 from harness_magpie.student import Format, kept_layers, prune, renamed, set_trained, vocabulary_of
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from magpie_models import tokenizer
 from transformers import LlamaForCausalLM
 
+from harness.data.batches import Shuffled
 from harness.errors import UsageError
 
 PAIRS = [
@@ -90,11 +91,11 @@ def test_a_batch_may_be_cut_into_pieces():
 
 
 def test_batches_of_a_seed_are_the_same_and_go_on_where_they_were():
-    one, other = (PairBatches(PAIRS, 2, 32, seed=1) for _ in range(2))
+    one, other = (Shuffled(PAIRS, 2, 1, lambda pairs: as_rows(pairs, 32)) for _ in range(2))
     first = next(one)
     assert torch.equal(first["input_ids"], next(other)["input_ids"])
     second = next(one)
-    again = PairBatches(PAIRS, 2, 32, seed=1)
+    again = Shuffled(PAIRS, 2, 1, lambda pairs: as_rows(pairs, 32))
     again.load_state_dict({"drawn": 1})
     assert torch.equal(second["input_ids"], next(again)["input_ids"])
     seen = torch.cat([first["labels"].flatten(), second["labels"].flatten()])
@@ -209,7 +210,7 @@ def test_a_student_that_learns_pairs_gains_from_the_question_and_one_of_shuffled
     gains = []
     for mapping in (own, order):
         student = model(seed=1, num_hidden_layers=2, hidden_size=32).train()
-        batches = PairBatches(encoded(mapping)[:50], 10, 32, 0)
+        batches = Shuffled(encoded(mapping)[:50], 10, 0, lambda pairs: as_rows(pairs, 32))
         optimiser = torch.optim.AdamW(student.parameters(), lr=1e-2)
         for _ in range(60):
             answer_loss(student, next(batches)).backward()
