@@ -76,11 +76,7 @@ def inject(model: nn.Module, config: LoraConfig) -> nn.Module:
 def matched(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module]:
     """Return the modules that the targets match, by path; UsageError where a target matches none."""
     kept_out = [name for name, _ in _heads(model, config.heads)]
-    modules = {
-        name: module
-        for name, module in model.named_modules()
-        if name and not any(name == head or name.startswith(f"{head}.") for head in kept_out)
-    }
+    modules = {name: module for name, module in model.named_modules() if name and not _inside(name, kept_out)}
     targets = config.targets
     if targets == "all-linear":
         outputs = _outputs(model)

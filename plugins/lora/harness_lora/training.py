@@ -17,6 +17,7 @@ from harness.data.batches import Batches, Shuffled
 from harness.data.jsonl import read_jsonl
 from harness.errors import UsageError
 from harness.fit import seed_everything, trial_step
+from harness.nn.weights import load_trained, save_trained
 from harness_lora.adapter import load_adapter, save_adapter
 from harness_lora.bases import next_token_loss, run_base, small
 from harness_lora.injection import LoraConfig, head_names, inject
@@ -86,28 +87,20 @@ def lora_config(method: Lora, heads: list[str]) -> LoraConfig:
 
 def save(model: nn.Module, method: Lora, folder: Path) -> None:
     """Write what was trained: an adapter folder, or `trained.safetensors` (nothing for the base as it is)."""
-    from safetensors.torch import save_file
-
     if method.trains is Trains.lora:
         save_adapter(model, folder)
-        return
-    trained = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad}
-    save_file(trained, folder / TRAINED, {"format": "pt"})
+    else:
+        save_trained(model, folder / TRAINED)
 
 
 def load(run: Any) -> Any:
     """Return the adapted model of a run that was trained, in eval mode on its device."""
-    from safetensors.torch import load_file
-
     model = run_base(run)
     if run.method.trains is Trains.lora:
         load_adapter(model, run.output_dir)
     else:
         adapt(model, run.method)
-        named = dict(model.named_parameters())
-        with torch.no_grad():
-            for name, tensor in load_file(run.output_dir / TRAINED).items():
-                named[name].copy_(tensor)
+        load_trained(model, run.output_dir / TRAINED)
     return model.to(run.device).eval()
 
 

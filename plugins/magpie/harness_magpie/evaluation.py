@@ -158,17 +158,8 @@ def losses(model: Any, pairs: Sequence[Encoded], device: str, precision: str = "
     kind = torch.device(device).type
     for start in range(0, len(order), ROWS):
         part = order[start : start + ROWS]
-        each = [as_rows([pairs[i]], len(pairs[i].ids)) for i in part]  # a row a pair: nothing is packed
-        width = max(row["input_ids"].shape[1] for row in each)
-        batch = {
-            name: torch.cat(
-                [
-                    torch.nn.functional.pad(row[name], (0, width - row[name].shape[1]), value=fill)
-                    for row in each
-                ]
-            ).to(device)
-            for name, fill in (("input_ids", 0), ("labels", -100))
-        }
+        batch = {n: t.to(device) for n, t in as_rows([pairs[i] for i in part], None).items()}
+        width = batch["input_ids"].shape[1]
         batch["position_ids"] = torch.arange(width, device=device).expand(len(part), -1)
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
             sums = token_losses(model, batch).sum(dim=1)

@@ -8,7 +8,6 @@ and "Other" for "Others" are understood.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,12 +35,10 @@ RETRIES = 2
 Ask = Callable[[Sequence[str], int], Sequence[str]]  # prompts and the attempt (0, 1 ...) -> replies
 
 
-def judged(
-    instructions: Sequence[str], ask: Ask, nulls: Counter[str] | None = None
-) -> list[dict[str, str | None]]:
+def judged(instructions: Sequence[str], ask: Ask) -> list[dict[str, str | None]]:
     """Return each instruction's `category`, `difficulty` and `quality`; None where the judge gave no label.
 
-    `nulls` counts them. Raises HarnessError where not one reply of many held a label.
+    Raises HarnessError where not one reply of many held a label.
     """
     found: list[dict[str, str | None]] = [{} for _ in instructions]
     for kind in LABELS:
@@ -53,8 +50,6 @@ def judged(
             for i, reply in zip(waiting, replies, strict=True):
                 found[i][kind] = label(reply, kind)
             waiting = [i for i in waiting if found[i][kind] is None]
-        if nulls is not None:
-            nulls[kind] += len(waiting)
     if instructions and not any(value for row in found for value in row.values()):
         raise HarnessError(
             f"the judge wrote no label in JSON for any of {len(instructions)} instructions: take a larger judge"

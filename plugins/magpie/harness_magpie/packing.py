@@ -42,22 +42,25 @@ def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
     return rows
 
 
-def as_rows(pairs: Sequence[Encoded], room: int) -> dict[str, Tensor]:
+def as_rows(pairs: Sequence[Encoded], room: int | None) -> dict[str, Tensor]:
     """Return `input_ids`, `labels`, `position_ids` (rows, width) and `share` (rows,) of packed pairs.
+
+    Without `room` each pair has a row of its own.
 
     `labels[:, t]` is the token after `input_ids[:, t]` where it is an answer's, else -100. `share` makes the
     mean over rows of (a row's loss summed, times its share) the mean over all answer tokens, so a batch may
     be cut into pieces.
     """
-    rows = pack([len(pair.ids) - 1 for pair in pairs], room)
-    width = max(sum(len(pairs[i].ids) - 1 for i in row) for row in rows)
+    lengths = [len(pair.ids) - 1 for pair in pairs]
+    rows = pack(lengths, room) if room else [[i] for i in range(len(pairs))]
+    width = max(sum(lengths[i] for i in row) for row in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     labels = torch.full_like(ids, -100)
     positions = torch.zeros_like(ids)
     for r, row in enumerate(rows):
         at = 0
         for i in row:
-            pair, length = pairs[i], len(pairs[i].ids) - 1
+            pair, length = pairs[i], lengths[i]
             ids[r, at : at + length] = torch.tensor(pair.ids[:-1])
             labels[r, at + pair.given - 1 : at + length] = torch.tensor(pair.ids[pair.given :])
             positions[r, at : at + length] = torch.arange(length)

@@ -17,24 +17,8 @@ from harness_magpie.settings import Task
 
 OPENINGS = ("tell", "write", "why", "how", "name", "explain", "what", "give")
 MIDDLES = ("me", "a", "is", "the", "of", "three", "do", "your")
-CLOSINGS = tuple(
-    f"{word}{sign}"
-    for word in (
-        "poem",
-        "rain",
-        "birds",
-        "colours",
-        "sum",
-        "tale",
-        "sea",
-        "names",
-        "bread",
-        "stars",
-        "rivers",
-        "songs",
-    )
-    for sign in ".?"
-)
+THINGS = "poem rain birds colours sum tale sea names bread stars rivers songs"
+CLOSINGS = tuple(f"{word}{sign}" for word in THINGS.split() for sign in ".?")
 TEMPLATE = (
     "{% if messages[0]['role'] != 'system' %}<|system|> be kind <|end|> {% endif %}{% for message in messages %}"
     "<|{{ message['role'] }}|> {{ message['content'] }} <|end|> {% endfor %}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from harness.data.batches import Shuffled
 from harness.data.jsonl import write_jsonl
 from harness.fit import seed_everything, trial_step
+from harness.nn.weights import load_trained, save_trained
 from harness_magpie.packing import Encoded, answer_loss, as_rows, own_mask
 from harness_magpie.preparation import tiny_config
 from harness_magpie.sets import Pair, held_out, sampled, training_pairs, unseen
@@ -82,28 +82,19 @@ def encodings(run: Any, pairs: list[Pair]) -> tuple[list[Encoded], list[Encoded]
 
 def save(model: Any, run: Any) -> None:
     """Write what was tuned: an adapter of peft, a pruned student's layers, or the whole student."""
-    from safetensors.torch import save_file
-
-    folder: Path = run.output_dir
     if run.task.lora_rank:
-        model.save_pretrained(folder / ADAPTER)
-        return
-    tuned = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad}
-    save_file(tuned, folder / TUNED, {"format": "pt"})
+        model.save_pretrained(run.output_dir / ADAPTER)
+    else:
+        save_trained(model, run.output_dir / TUNED)
 
 
 def load(run: Any, vocabulary: list[int] | None) -> Any:
     """Return the tuned student over `vocabulary`, in eval mode on the run's device."""
-    from safetensors.torch import load_file
-
     model = load_student(run, vocabulary)
     if run.task.lora_rank:
         model.load_adapter(run.output_dir / ADAPTER, "default")
     else:
-        named = dict(model.named_parameters())
-        with torch.no_grad():
-            for name, tensor in load_file(run.output_dir / TUNED).items():
-                named[name].copy_(tensor)
+        load_trained(model, run.output_dir / TUNED)
     return model.to(run.device).eval()
 
 

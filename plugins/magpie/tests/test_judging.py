@@ -1,7 +1,5 @@
 """A judge's labels: read from whatever it writes, asked for again, null where there is none, and counted."""
 
-from collections import Counter
-
 import pytest
 from harness_magpie.judging import CATEGORIES, LABELS, RETRIES, judged, label, prompt
 from harness_magpie.rewards import log_likelihood, reward_differences
@@ -50,18 +48,16 @@ def kind_of(text: str) -> str:
     return next(kind for kind in LABELS if f"Say its {kind}" in text)
 
 
-def test_prose_is_asked_for_again_and_then_null_and_counted():
+def test_prose_is_asked_for_again_and_then_null():
     asked: list[tuple[str, int]] = []
 
     def ask(prompts, attempt):
         asked.extend((p, attempt) for p in prompts)
         return ["No idea." if "stubborn" in p or attempt == 0 else reply(kind_of(p)) for p in prompts]
 
-    nulls: Counter[str] = Counter()
-    found = judged(["A fair question?", "A stubborn one?"], ask, nulls)
+    found = judged(["A fair question?", "A stubborn one?"], ask)
     assert found[0] == {kind: names[2] for kind, names in LABELS.items()}
     assert found[1] == dict.fromkeys(LABELS)
-    assert nulls == dict.fromkeys(LABELS, 1)
     for kind in LABELS:
         attempts = [a for p, a in asked if kind_of(p) == kind and "fair" in p]
         assert attempts == [0, 1]  # and not again once there is a label

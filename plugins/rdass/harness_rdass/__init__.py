@@ -18,26 +18,23 @@ __getattr__ = lazy(
     {"rdass": "judging", "rouge": "overlap", "semantic_scores": "semantic", "CharacterTfidf": "encoders"},
 )
 
+FIXED: dict[str, Any] = {"deterministic": True}  # nothing is drawn
+BASELINE: dict[str, Any] = {**FIXED, "baseline": True}
+
 METHODS = {
-    "rdass": Method(Scorer(), "mean cosine with reference and document (the paper's)", deterministic=True),
-    "reference_only": Method(Scorer(Score.reference), "s(p, r): the reference alone", deterministic=True),
-    "document_only": Method(Scorer(Score.document), "s(p, d): the document alone", deterministic=True),
+    "rdass": Method(Scorer(), "mean cosine with reference and document (the paper's)", **FIXED),
+    "reference_only": Method(Scorer(Score.reference), "s(p, r): the reference alone", **FIXED),
+    "document_only": Method(Scorer(Score.document), "s(p, d): the document alone", **FIXED),
     **{
         f"{score.name}_{tokens.name}": Method(
-            Scorer(score, tokens),
-            f"{score.name.upper().replace('_', '-')} by {tokens.name}",
-            baseline=True,
-            deterministic=True,
+            Scorer(score, tokens), f"{score.name.upper().replace('_', '-')} by {tokens.name}", **BASELINE
         )
         for score in (Score.rouge_1, Score.rouge_2, Score.rouge_l)
         for tokens in Tokens
     },
-    "length": Method(Scorer(Score.length), "a control: longer is better", baseline=True, deterministic=True),
+    "length": Method(Scorer(Score.length), "a control: longer is better", **BASELINE),
     "lead_overlap": Method(
-        Scorer(Score.lead_overlap),
-        "a control: ROUGE-1 with the document's beginning",
-        baseline=True,
-        deterministic=True,
+        Scorer(Score.lead_overlap), "a control: ROUGE-1 with the document's beginning", **BASELINE
     ),
     "p_sbert": Method(Scorer(trained=True), "RDASS with the encoder trained on NLI, then on STS"),
     "p_sbert_scratch": Method(

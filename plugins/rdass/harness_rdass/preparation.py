@@ -5,11 +5,11 @@ A table that could not be made, since its source was not given, is not there: it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.data.jsonl import read_jsonl, write_jsonl
 from harness.errors import UsageError
 from harness_rdass import sample
 from harness_rdass.candidates import Row, candidates, read_article
@@ -57,14 +57,14 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     }
     for name, rows in tables.items():
         if rows:
-            write(data_dir / f"{name}.jsonl", rows)
+            write_jsonl(data_dir / f"{name}.jsonl", rows)
     background = [
         *(row[name] for row in tables["sts_train"] for name in ("sentence1", "sentence2")),
         *(sentence for sentences, _ in articles for sentence in sentences),
     ]
     if not background:
         background = [row[name] for row in judged or tables["sts"] for name in row if name in TEXTS]
-    write(data_dir / "background.jsonl", [{"text": text} for text in background])
+    write_jsonl(data_dir / "background.jsonl", [{"text": text} for text in background])
     if task.sample and model is None:
         from harness_rdass.training import build
 
@@ -104,16 +104,6 @@ def _sentences(row: Mapping[str, Any]) -> Row:
     return {name: normal(str(row[name])) for name in ("sentence1", "sentence2")}
 
 
-def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as JSON lines."""
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
 def read(path: Path) -> list[Row]:
     """Return the rows of a table that `prepare` left; empty where it was not made."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    return read_jsonl(path) if path.exists() else []

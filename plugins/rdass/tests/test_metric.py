@@ -4,13 +4,11 @@ import unicodedata
 
 import numpy as np
 import pytest
-import torch
 from harness_rdass import CharacterTfidf, rdass, sample
 from harness_rdass.encoders import document_vectors, open_encoder, too_long, windows
 from harness_rdass.metrics import METRICS
 from harness_rdass.semantic import cosine, semantic_scores
 from harness_rdass.training import build
-from harness_rdass.triplet import triplet_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -52,13 +50,6 @@ def test_rdass_is_the_mean_of_its_halves_and_treats_them_alike(d, r, p):
     assert np.allclose(found.rdass, (cosine(p, r) + cosine(p, d)) / 2, atol=1e-6)
     assert np.array_equal(found.rdass, turned.rdass)
     assert (np.abs(found.rdass) <= 1 + 1e-9).all()
-
-
-def test_a_triplet_costs_nothing_once_the_other_text_is_a_margin_further():
-    anchor, near, far = torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 6.0]])
-    assert triplet_loss(anchor, near, far, margin=1.0) == 0  # 5 and 6 away
-    assert triplet_loss(anchor, near, far, margin=1.5) == 0.5
-    assert triplet_loss(anchor, far, near, margin=1.0) == 2
 
 
 def test_kendall_is_tau_b_with_ties():

@@ -24,6 +24,8 @@ __getattr__ = lazy(
     },
 )
 
+FIXED: dict[str, Any] = {"baseline": True, "deterministic": True}  # nothing is trained
+
 METHODS = {
     "unsupervised": Method(SimCSE(), "two dropout masks make a pair (the paper's)"),
     "supervised": Method(
@@ -39,26 +41,17 @@ METHODS = {
     "word_deletion": Method(
         SimCSE(augmentation=Augmentation.word_deletion), "the second view loses a fifth of its words"
     ),
-    "untuned": Method(
-        SimCSE(Objective.nothing), "the encoder before training", baseline=True, deterministic=True
-    ),
-    "whitening": Method(
-        SimCSE(Objective.whitening),
-        "the untrained vectors with covariance 1",
-        baseline=True,
-        deterministic=True,
-    ),
+    "untuned": Method(SimCSE(Objective.nothing), "the encoder before training", **FIXED),
+    "whitening": Method(SimCSE(Objective.whitening), "the untrained vectors with covariance 1", **FIXED),
     "mean_pooling": Method(
         SimCSE(Objective.nothing, whole=True, pooling="mean"),
         "the whole given model, its tokens averaged",
-        baseline=True,
-        deterministic=True,
+        **FIXED,
     ),
     "cls_pooling": Method(
         SimCSE(Objective.nothing, whole=True, pooling="cls"),
         "the whole given model, its first token",
-        baseline=True,
-        deterministic=True,
+        **FIXED,
     ),
     "sentence_transformers": Method(
         SimCSE(Objective.library),

@@ -166,7 +166,7 @@ class Looks:
     def __call__(self, step: int, last: bool = False) -> None:
         # A step may be seen twice: pieces of a batch, or again after a stop, with the same score.
         due = step > 0 and (step % self.run.task.look_every == 0 or last)
-        if self.pairs is None or not due or step <= self.done or _rank() > 0:
+        if self.pairs is None or not due or step <= self.done or self.run.rank > 0:
             return
         self.done = step
         with torch.autocast(self.encoder.device.type, enabled=False):
@@ -232,10 +232,6 @@ class _NoText:
 
     pad_token = ""
     padding_side = "right"
-
-
-def _rank() -> int:
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
 def _read(path: Path) -> Any:
