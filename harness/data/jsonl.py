@@ -24,6 +24,11 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
+def read_json(path: Path) -> Any:
+    """Return what a file of one JSON value holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Return the rows that `write_jsonl` wrote."""
     with path.open(encoding="utf-8") as lines:

@@ -12,7 +12,7 @@ from harness.runs.provenance import file_digest
 from harness.runs.results import Result, read_result
 from harness.runs.run import rebuild
 from harness.runs.stages import stage
-from harness.tools.names import device_of, fetched, run_folder
+from harness.tools.names import device_of, fetched, finished, run_folder
 
 __all__ = [
     "Result",
@@ -20,6 +20,7 @@ __all__ = [
     "digest",
     "fetched",
     "file_digest",
+    "finished",
     "quiet_libraries",
     "read_result",
     "rebuild",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+from harness.runs.results import Result, read_result
 from harness.runs.stages import stage
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ def run_folder(paper: str, name: str, results: Path) -> Path:
         hint = f"{len(runs)} runs begin so: give more digits" if runs else "check the spelling"
         raise UsageError(f"{name} is no folder, and no run under {results}: {hint}")
     return runs[0]
+
+
+def finished(folder: Path, paper: str) -> Result:
+    """Return the result of the finished run of `paper` in `folder`; UsageError where there is none."""
+    result = read_result(folder)
+    if result is None or result.config["paper"] != paper or result.status != "finished":
+        raise UsageError(f"{folder} is no finished run of {paper}: give results/runs/{paper}/<method>/<key>")
+    return result
 
 
 def fetched(model: str, results: Path) -> Source:

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from harness.errors import UsageError
-from harness.tools import device_of, fetched, run_folder
+from harness.runs.results import write_result
+from harness.tools import Result, device_of, fetched, finished, run_folder
 
 
 @pytest.fixture
@@ -32,6 +33,13 @@ def test_no_run_and_several_are_refused_with_what_to_do(results):
         run_folder("paper", "ab", results)
     with pytest.raises(UsageError, match="check the spelling"):
         run_folder("other", "ab", results)
+
+
+def test_only_a_finished_run_of_the_paper_is_taken(tmp_path):
+    write_result(tmp_path, Result("key", "finished", {"paper": "mine"}))
+    assert finished(tmp_path, "mine").run_key == "key"
+    with pytest.raises(UsageError, match="is no finished run of other: give results/runs/other/"):
+        finished(tmp_path, "other")
 
 
 def test_a_model_in_a_folder_is_that_folder(tmp_path):

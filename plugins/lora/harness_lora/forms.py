@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from harness_lora.injection import inject, layers, merge, unload
 
 FORMS = ("adapter", "merged", "checkpoint")
 MODEL = "model.safetensors"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
 def form_in(folder: Path) -> str:
@@ -231,14 +233,6 @@ def _loaded(name: str, revision: str | None = None) -> Any:
 
 
 def _copy_tokenizer(source: Path, out: Path) -> None:
-    import shutil
-
-    for name in (
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "vocab.json",
-        "merges.txt",
-    ):
+    for name in TOKENIZER:
         if (source / name).is_file():
             shutil.copy(source / name, out / name)

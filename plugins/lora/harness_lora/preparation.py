@@ -7,19 +7,18 @@ their prompt or text, so that all references of one prompt stay together. A text
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.data.documents import part_of, split
-from harness.data.jsonl import write_jsonl
+from harness.data.jsonl import read_json, write_jsonl
 from harness.data.sources import Document
 from harness.data.tokens import character_tokenizer, encode
 from harness.errors import UsageError
 from harness.nn.bases import tokenizer_of
-from harness.tools import digest
+from harness.tools import digest, write_json
 from harness_lora.settings import Task
 
 SPLITS = ("train", "validation", "test")
@@ -36,7 +35,7 @@ class Form:
 
 def form_of(data_dir: Path) -> Form:
     """Return the kind of the data that `prepare` left in `data_dir`."""
-    return Form(**json.loads((data_dir / "form.json").read_text(encoding="utf-8")))
+    return Form(**read_json(data_dir / "form.json"))
 
 
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
@@ -63,7 +62,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         some = some if name == "train" else some[: task.examples]
         write_jsonl(data_dir / f"{name}.jsonl", examples(kind, some, tokenizer, labels, task))
     form = Form(kind, labels, digest(tokenizer.get_vocab()))
-    (data_dir / "form.json").write_text(json.dumps(asdict(form)), encoding="utf-8")
+    write_json(data_dir / "form.json", asdict(form))
 
 
 def kind_of(source: Any) -> str:

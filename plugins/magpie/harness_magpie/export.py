@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.data.jsonl import write_jsonl
 from harness.errors import UsageError
 from harness.tools import write_json, write_text
 from harness_magpie.diversity import distinct
@@ -40,7 +41,7 @@ def export(recipe: Recipe, made: Made, folder: Path) -> list[Path]:
     paths = [
         folder / name for name in ("train.jsonl", "train.parquet", "README.md", "report.html", "summary.json")
     ]
-    write_text(paths[0], "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_jsonl(paths[0], rows)
     pq.write_table(pa.Table.from_pylist(rows), paths[1])
     facts = statistics(recipe, made)
     for path, template in ((paths[2], "card.md.jinja"), (paths[3], "page.html.jinja")):

@@ -5,14 +5,15 @@ The tiny model and the made-up seeds let every path run in a second without any 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.data.jsonl import read_json
 from harness.errors import UsageError
+from harness.tools import write_json
 from harness_magpie.settings import Task
 
 OPENINGS = ("tell", "write", "why", "how", "name", "explain", "what", "give")
@@ -33,15 +34,15 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         raise UsageError(f"{data['seeds'].name} has no row with a text in instruction: give seed tasks")
     questions = asked(data["questions"].rows()) if "questions" in data else []
     questions = questions or [seed["instruction"] for seed in made_seeds(task.made_seeds)]
-    _write(data_dir / "seeds.json", seeds)
-    _write(data_dir / "questions.json", questions[: task.questions])
+    write_json(data_dir / "seeds.json", seeds)
+    write_json(data_dir / "questions.json", questions[: task.questions])
     if model is None:
         tiny_chat_model(data_dir / "model")
     if task.student:
         from harness.data.sources import resolve_model
 
         found = resolve_model(task.student, cache=data_dir.parent / "sources")
-        _write(
+        write_json(
             data_dir / "student.json", {"path": str(found.path), "name": found.name, "digest": found.digest}
         )
 
@@ -137,8 +138,4 @@ def tiny_tokenizer() -> Any:
 
 def read(data_dir: Path, name: str) -> Any:
     """Return what `prepare` wrote as `<name>.json`."""
-    return json.loads((data_dir / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    return read_json(data_dir / f"{name}.json")

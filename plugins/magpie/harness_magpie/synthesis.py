@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.data.jsonl import read_json
 from harness.errors import HarnessError, UsageError
 from harness.tools import write_json
 from harness_magpie.filters import preset_of, rules, select
@@ -129,7 +130,7 @@ def claim(recipe: Recipe, stages: Path) -> None:
     if not path.exists():
         write_json(path, now)
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_json(path)
     for name, value in now.items():
         if before.get(name) != value:
             raise UsageError(

@@ -143,8 +143,8 @@ def _scores(
     """Return each score by item, and which documents were cut; with a progress bar on a terminal."""
     from rich.progress import Progress
 
+    from harness.nn.encoder import load_encoder
     from harness.tools import device_of, fetched
-    from harness_rdass.encoders import open_encoder
     from harness_rdass.judging import rdass
     from harness_rdass.overlap import rouge
 
@@ -154,7 +154,7 @@ def _scores(
 
         disable_progress_bar()  # one bar is enough
         path = fetched(encoder, results).path
-        model = open_encoder(path, device=device_of(device), remote=trust_remote_code)
+        model = load_encoder(path, device=device_of(device), trust_remote_code=trust_remote_code)
     with Progress(transient=True) as bar:
         task = bar.add_task("encoding", total=None)
         judged = rdass(

@@ -7,7 +7,6 @@ is used where none can be had. Here too: what becomes of documents that are long
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -122,10 +121,3 @@ def document_vectors(parts: Sequence[Any], summaries: Any, how: str) -> Any:
         else:
             found.append(part[cosine(part, np.broadcast_to(summaries[i], part.shape)).argmax()])
     return np.stack(found)
-
-
-def open_encoder(folder: Path, max_length: int = 0, device: str = "cpu", remote: bool = False) -> Encodes:
-    """Load the encoder in a folder; `max_length` 0 is its own limit."""
-    from harness.nn.encoder import load_encoder
-
-    return load_encoder(folder, max_length=max_length or None, device=device, trust_remote_code=remote)

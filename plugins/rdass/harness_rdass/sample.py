@@ -6,10 +6,10 @@ evidence. The texts were written for this plugin.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from harness.data.jsonl import read_json
 from harness_rdass.candidates import Row, candidates, read_article
 from harness_rdass.metrics import GOLD
 
@@ -18,7 +18,7 @@ Articles = list[tuple[list[str], list[str]]]
 
 def articles() -> Articles:
     """Return the sample's articles: sentences, and those of the summary."""
-    rows = json.loads((Path(__file__).parent / "sample.json").read_text(encoding="utf-8"))
+    rows = read_json(Path(__file__).parent / "sample.json")
     return [read_article(row, number) for number, row in enumerate(rows, 1)]
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.nn.encoder import load_encoder
 from harness.tools import digest, stage
-from harness_rdass.encoders import CharacterTfidf, Encodes, open_encoder
+from harness_rdass.encoders import CharacterTfidf, Encodes
 from harness_rdass.judging import rdass
 from harness_rdass.overlap import rouge, tokenizer
 from harness_rdass.preparation import UNTRAINED, Row, read
@@ -81,13 +82,13 @@ def _vectors_digest(run: Any, kind: Vectors) -> Any:
 
 def encoder(run: Any, kind: Vectors) -> Encodes:
     """Return what turns texts into vectors here."""
-    task = run.task
+    length = run.task.max_length or None
     if run.method.trained:
-        return open_encoder(run.output_dir / ENCODER, task.max_length, run.device)
+        return load_encoder(run.output_dir / ENCODER, max_length=length, device=run.device)
     if kind is Vectors.tfidf:
         return CharacterTfidf(row["text"] for row in read(run.data_dir / "background.jsonl"))
     folder = run.data_dir / UNTRAINED if run.model is None else run.model.path
-    return open_encoder(folder, task.max_length, run.device, run.trust_remote_code)
+    return load_encoder(folder, max_length=length, device=run.device, trust_remote_code=run.trust_remote_code)
 
 
 def _rouge(run: Any, texts: Texts, tokens: str) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pytest
 from harness_rdass import CharacterTfidf, rdass, sample
-from harness_rdass.encoders import document_vectors, open_encoder, too_long, windows
+from harness_rdass.encoders import document_vectors, too_long, windows
 from harness_rdass.metrics import METRICS
 from harness_rdass.semantic import cosine, semantic_scores
 from harness_rdass.training import build
@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from harness.errors import UsageError
+from harness.nn.encoder import load_encoder
 from harness.papers.reduction import reduce
 
 ROWS = [row for row in sample.built() if row["level"] == "article"]
@@ -30,7 +31,7 @@ def neural(tmp_path_factory):
     """A small untrained encoder that reads 128 tokens."""
     folder = tmp_path_factory.mktemp("encoder")
     build(folder, DOCUMENTS, width=32, layers=1, vocabulary=400)
-    return open_encoder(folder)
+    return load_encoder(folder)
 
 
 def test_a_summary_that_is_reference_and_document_scores_one():

@@ -7,12 +7,12 @@ not quite unsupervised), and `last`, which no label has seen. The space is measu
 from __future__ import annotations
 
 import filecmp
-import json
 from typing import Any
 
 import numpy as np
 
 from harness import Items
+from harness.data.jsonl import read_json
 from harness_simcse.metrics import DIRECTIONS, METRICS, SETS
 from harness_simcse.patient import load
 from harness_simcse.preparation import load_sets, test_set, validation_set
@@ -34,7 +34,7 @@ def evaluate(run: Any, split: str) -> Measured:
     tests = {name: sets[name] for name in SETS if name in sets} | {"test": test_set(sets)}
     found, known = judge(run, tests)
     found |= space(known, tests["test"], run.task.positive_score)
-    counts = json.loads((run.data_dir / "skipped.json").read_text(encoding="utf-8"))
+    counts = read_json(run.data_dir / "skipped.json")
     found["skipped_rows"] = float(sum(counts.values()))
     explain(run, found)
     return found

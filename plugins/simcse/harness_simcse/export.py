@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.data.sources import resolve_model
 from harness.errors import UsageError
-from harness.tools import Result, read_result, rebuild
+from harness.tools import finished, rebuild
 from harness_simcse.patient import patient, restore
 from harness_simcse.settings import SimCSE, Task
 
@@ -17,7 +17,7 @@ def export(folder: Path, to: Path, weights: str = "best", trust_remote_code: boo
     `weights` is "best" (the last ones where none were chosen) or "last". Raises UsageError for a run that is
     not there, or that kept no weights.
     """
-    run = finished(folder)
+    run = finished(folder, "simcse")
     if to.exists() and any(to.iterdir()):
         raise UsageError(f"{to} is not empty: name a new folder")
     output = folder / "output"
@@ -34,11 +34,3 @@ def export(folder: Path, to: Path, weights: str = "best", trust_remote_code: boo
     restore(encoder, path)
     encoder.save(to)
     return to
-
-
-def finished(folder: Path) -> Result:
-    """Return the result of a finished run of this paper."""
-    result = read_result(folder)
-    if result is None or result.config["paper"] != "simcse" or result.status != "finished":
-        raise UsageError(f"{folder} is no finished run of simcse: give results/runs/simcse/<method>/<key>")
-    return result

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from harness.data.jsonl import read_json
 from harness.nn.encoder import Encoder, StaticEmbedding, load_encoder
 from harness_simcse.patient import set_dropout
 from harness_simcse.settings import Trained
@@ -18,8 +19,6 @@ from harness_simcse.settings import Trained
 
 def train_with_library(run: Any, encoder: Encoder) -> Encoder:
     """Return `encoder` after training by the library, on this run's device."""
-    import json
-
     import torch
     from datasets import Dataset
     from sentence_transformers import (  # type: ignore[attr-defined]
@@ -31,7 +30,7 @@ def train_with_library(run: Any, encoder: Encoder) -> Encoder:
     from sentence_transformers.sentence_transformer.modules import Dropout
 
     method, task = run.method, run.task
-    sentences = json.loads((run.data_dir / "sentences.json").read_text(encoding="utf-8"))
+    sentences = read_json(run.data_dir / "sentences.json")
     words = encoder.model if isinstance(encoder.model, StaticEmbedding) else None
     with tempfile.TemporaryDirectory(dir=run.output_dir) as room:
         encoder.save(Path(room) / "before")

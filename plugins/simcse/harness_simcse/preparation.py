@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.data.jsonl import read_json
 from harness.errors import UsageError
+from harness.tools import write_json
 from harness_simcse.protocol import Judged, Pairs, read, table
 from harness_simcse.sentences import lines, triplets
 from harness_simcse.settings import Task
@@ -44,10 +45,10 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         sets |= {name: half(sets["own"], digit) for name, digit in HALVES.items()}
     if model is None:
         tiny_bert(sentences, data_dir / "model")
-    _write(data_dir / "sentences.json", sentences)
-    _write(data_dir / "triplets.json", rows)
-    _write(data_dir / "sts.json", {name: asdict(pairs) for name, pairs in sets.items()})
-    _write(data_dir / "skipped.json", skipped)
+    write_json(data_dir / "sentences.json", sentences)
+    write_json(data_dir / "triplets.json", rows)
+    write_json(data_dir / "sts.json", {name: asdict(pairs) for name, pairs in sets.items()})
+    write_json(data_dir / "skipped.json", skipped)
 
 
 def judged_sets(data: Mapping[str, Any], skipped: Counter[str]) -> dict[str, Pairs]:
@@ -100,8 +101,7 @@ def half(pairs: Pairs, digit: str) -> Pairs:
 
 def load_sets(data_dir: Path) -> dict[str, Pairs]:
     """Read back the judged sets."""
-    read = json.loads((data_dir / "sts.json").read_text(encoding="utf-8"))
-    return {name: Pairs(**columns) for name, columns in read.items()}
+    return {name: Pairs(**columns) for name, columns in read_json(data_dir / "sts.json").items()}
 
 
 def validation_set(sets: Mapping[str, Pairs]) -> Pairs | None:
@@ -174,7 +174,3 @@ def tiny_config() -> Any:
         intermediate_size=32,
         max_position_embeddings=128,
     )
-
-
-def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")

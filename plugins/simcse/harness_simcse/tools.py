@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.errors import UsageError
 from harness.tools.options import Model, Results
 
 
@@ -21,7 +22,6 @@ def tools(app: typer.Typer) -> None:
         results: Results = Path("results"),
     ) -> None:
         """Write a run's encoder for sentence-transformers: harness simcse export 1f2e3d --to my-encoder"""
-        from harness.errors import UsageError
         from harness.tools import run_folder
         from harness_simcse.export import export
 
@@ -62,7 +62,6 @@ def tools(app: typer.Typer) -> None:
         to: Annotated[Path, typer.Option(help="The csv to write.")],
     ) -> None:
         """Make data.triplets of NLI data: harness simcse triplets snli/ --to triplets.csv"""
-        from harness.errors import UsageError
         from harness_simcse.nli import rows, triplets, write
 
         pairs = list(rows(source))
@@ -81,7 +80,6 @@ def tools(app: typer.Typer) -> None:
         to: Annotated[Path, typer.Option(help="The text file to write.")],
     ) -> None:
         """Gather data.sentences of several files: harness simcse sentences sts-train.csv subj.txt --to s.txt"""
-        from harness.errors import UsageError
         from harness_simcse.sentences import gather
 
         found = [text for file in files for text in gather(file)]

@@ -7,10 +7,8 @@ embedded again, with the same dropout masks, when its gradient is due. Memory is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from harness.data.jsonl import read_json
 from harness.errors import UsageError
 from harness.fit import seed_everything, trial_step
 from harness.nn.encoder import Encoder, dense
+from harness.tools import write_json
 from harness_simcse.contrast import supervised_loss, unsupervised_loss
 from harness_simcse.gathering import gathered
 from harness_simcse.patient import fitted, model_folder, new_head, patient, save, width
@@ -139,9 +139,9 @@ def training_rows(run: Any) -> list[list[str]]:
     """Return what a batch is drawn from: a text for every view."""
     method = run.method
     if method.objective is not Objective.supervised:
-        sentences = _read(run.data_dir / "sentences.json")
+        sentences = read_json(run.data_dir / "sentences.json")
         return [[text] for text in sentences] if method.same_mask else [[text, text] for text in sentences]
-    rows: list[list[str]] = _read(run.data_dir / "triplets.json")
+    rows: list[list[str]] = read_json(run.data_dir / "triplets.json")
     if not rows:
         raise UsageError(
             "data.triplets is empty: give a table of sent0, sent1, hard_neg, data.triplets=nli_for_simcse.csv "
@@ -173,10 +173,10 @@ class Looks:
             known = vectors(self.encoder.encode, [self.pairs])
         score = correlation(self.pairs, cosines(known, {"": self.pairs})[""])
         self.run.log(step, validation=score)
-        best = _read(self.path) if self.path.exists() else {"score": -2.0}
+        best = read_json(self.path) if self.path.exists() else {"score": -2.0}
         if score > best["score"]:
             save(self.encoder, self.run.output_dir / "best.safetensors")
-            self.path.write_text(json.dumps({"step": step, "score": score}) + "\n", encoding="utf-8")
+            write_json(self.path, {"step": step, "score": score})
 
 
 def whitening_layer(x: np.ndarray) -> nn.Sequential:
@@ -193,7 +193,7 @@ def whitening_layer(x: np.ndarray) -> nn.Sequential:
 def fitted_on(run: Any) -> list[str]:
     """Return the sentences whose mean and covariance whitening takes."""
     if run.method.whiten_on is WhitenOn.sentences:
-        return list(_read(run.data_dir / "sentences.json")[:FITTED_ON])
+        return list(read_json(run.data_dir / "sentences.json")[:FITTED_ON])
     pairs = test_set(load_sets(run.data_dir))
     return [*pairs.first, *pairs.second]
 
@@ -232,7 +232,3 @@ class _NoText:
 
     pad_token = ""
     padding_side = "right"
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
