@@ -13,7 +13,7 @@ import numpy as np
 
 from harness import Items
 from harness_rdass.correlations import williams
-from harness_rdass.metrics import BROKEN, KINDS, METRICS, RIVALS, STATISTICS, TARGETS
+from harness_rdass.metrics import BROKEN, KINDS, RIVALS, STATISTICS, TABLES, TARGETS
 from harness_rdass.preparation import Row, read
 from harness_rdass.scoring import SEMANTIC, Texts, scores, texts_of, truncated
 from harness_rdass.settings import Score, Scorer, Tokens, Vectors
@@ -203,32 +203,18 @@ SOURCES = {
 
 def explain(run: Any, found: Found, tables: Mapping[str, list[Row]]) -> None:
     """Say of every metric that is not there why it is not."""
-    for name in METRICS:
-        if name in found:
-            continue
-        table = table_of(name)
-        if not tables[table]:
-            reason = SOURCES[table if tables["judgments"] or table != "speakers" else "judgments"]
-        elif name.startswith("truncated_"):
-            reason = "this method reads no document through an encoder"
-        elif "williams" in name:
-            reason = "the rival is this method itself, or too little varies to compare them"
-        elif name.startswith("sts_"):
-            reason = "this method does not compare two sentences"
-        elif name.startswith("abstractive_") or name == "copy_bias":
-            reason = "needs both copying and other systems: task.copying_systems names the former"
-        else:
-            reason = "the data lack the column or the edit, or its scores do not vary"
-        run.absent(name, reason)
-
-
-def table_of(metric: str) -> str:
-    """Return which table a metric is measured on."""
-    if metric.startswith("sts_"):
-        return "sts"
-    if metric == "speakers_drop":
-        return "speakers"
-    on_people = ("pearson_", "spearman_", "kendall_", "abstractive_", "system_", "williams_")
-    if metric.startswith(on_people) or metric in ("copy_bias", "truncated_judgments"):
-        return "judgments"
-    return "candidates"
+    for table, metrics in TABLES.items():
+        for name in set(metrics) - set(found):
+            if not tables[table]:
+                reason = SOURCES[table if tables["judgments"] or table != "speakers" else "judgments"]
+            elif name.startswith("truncated_"):
+                reason = "this method reads no document through an encoder"
+            elif "williams" in name:
+                reason = "the rival is this method itself, or too little varies to compare them"
+            elif name.startswith("sts_"):
+                reason = "this method does not compare two sentences"
+            elif name.startswith("abstractive_") or name == "copy_bias":
+                reason = "needs both copying and other systems: task.copying_systems names the former"
+            else:
+                reason = "the data lack the column or the edit, or its scores do not vary"
+            run.absent(name, reason)

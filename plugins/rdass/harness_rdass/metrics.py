@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from harness import Metric
 
-SHARE, CORRELATION = (0.0, 1.0), (-1.0, 1.0)
 MEAN_OF = ("relevance", "consistency", "fluency")  # Human Avg
 DIMENSIONS = (*MEAN_OF, "coherence")
 TARGETS = ("mean", *DIMENSIONS)
@@ -58,84 +57,80 @@ def copy_bias(columns: Mapping[str, Any]) -> float:
     return lead(columns["score"]) - lead(columns["human"])
 
 
-METRICS = {
-    **{
-        f"{where}{statistic}_{target}": Metric(
+def _correlation(statistic: str, text: str) -> Metric:
+    said = f"{statistic.capitalize()} correlation with {text}"
+    return Metric("higher", said, reduce=statistic, range=(-1.0, 1.0))
+
+
+def _share(text: str, better: Literal["higher", "lower"] = "higher") -> Metric:
+    return Metric(better, f"share of {text}", range=(0.0, 1.0))
+
+
+TABLES = {  # which of the tables that `prepare` leaves each metric is measured on
+    "judgments": {
+        **{
+            f"{where}{statistic}_{target}": _correlation(statistic, f"human {target} {text}")
+            for where, text in LEVELS.items()
+            for target in TARGETS
+            for statistic in STATISTICS
+        },
+        **{
+            f"{where}williams_{name}_{rival}": Metric(
+                better,
+                f"Williams' test of Pearson with the human mean against {text}: {what} {LEVELS[where]}",
+                range=(0.0, 1.0) if name == "p" else None,
+            )
+            for where in ("", "abstractive_")
+            for rival, text in RIVALS.items()
+            for name, better, what in WILLIAMS
+        },
+        "copy_bias": Metric(
+            "lower",
+            "how much more copied summaries are rewarded than by people",
+            unit="deviations",
+            reduce=copy_bias,
+        ),
+        "truncated_judgments": _share("judged documents longer than the encoder reads", "lower"),
+    },
+    "speakers": {
+        "speakers_drop": Metric(
             "higher",
-            f"{statistic.capitalize()} correlation with human {target} {text}",
-            reduce=statistic,
-            range=CORRELATION,
-        )
-        for where, text in LEVELS.items()
-        for target in TARGETS
-        for statistic in STATISTICS
-    },
-    **{
-        f"{where}williams_{name}_{rival}": Metric(
-            better,
-            f"Williams' test of Pearson with the human mean against {text}: {what} {LEVELS[where]}",
-            range=SHARE if name == "p" else None,
-        )
-        for where in ("", "abstractive_")
-        for rival, text in RIVALS.items()
-        for name, better, what in WILLIAMS
-    },
-    "copy_bias": Metric(
-        "lower",
-        "how much more copied summaries are rewarded than by people",
-        unit="deviations",
-        reduce=copy_bias,
-    ),
-    "speakers_drop": Metric(
-        "higher",
-        "fall when two speakers are exchanged, as a share of the fall to an unrelated summary",
-        reduce=drop,
-    ),
-    **{f"score_{kind}": Metric("higher", f"mean score of {text}") for kind, text in KINDS.items()},
-    **{
-        f"para_over_{kind}": Metric(
-            "higher", f"share of articles where `para` is above `{kind}`; a tie is half", range=SHARE
-        )
-        for kind in KINDS
-        if kind != "para"
-    },
-    "same_over_other": Metric(
-        "higher", "share of articles where `same` is above `other`; a tie is half", range=SHARE
-    ),
-    **{
-        f"constructed_{statistic}": Metric(
-            "higher",
-            f"{statistic.capitalize()} correlation with the made-up order 4/2/1.5/0",
-            reduce=statistic,
-            range=CORRELATION,
-        )
-        for statistic in STATISTICS
-    },
-    **{
-        f"sentence_para_over_{kind}": Metric(
-            "higher", f"share of summary sentences where `para` is above `{kind}`; a tie is half", range=SHARE
-        )
-        for kind in BROKEN
-    },
-    **{
-        f"{kind}_drop": Metric(
-            "higher",
-            f"fall of a summary sentence by `{kind}`, as a share of the fall to an unrelated sentence",
+            "fall when two speakers are exchanged, as a share of the fall to an unrelated summary",
             reduce=drop,
-        )
-        for kind in (*BROKEN, "para")
+        ),
     },
-    **{
-        f"sts_{statistic}": Metric(
-            "higher",
-            f"{statistic.capitalize()} correlation with scored sentence pairs",
-            reduce=statistic,
-            range=CORRELATION,
-        )
+    "candidates": {
+        **{f"score_{kind}": Metric("higher", f"mean score of {text}") for kind, text in KINDS.items()},
+        **{
+            f"para_over_{kind}": _share(f"articles where `para` is above `{kind}`; a tie is half")
+            for kind in KINDS
+            if kind != "para"
+        },
+        "same_over_other": _share("articles where `same` is above `other`; a tie is half"),
+        **{
+            f"constructed_{statistic}": _correlation(statistic, "the made-up order 4/2/1.5/0")
+            for statistic in STATISTICS
+        },
+        **{
+            f"sentence_para_over_{kind}": _share(
+                f"summary sentences where `para` is above `{kind}`; a tie is half"
+            )
+            for kind in BROKEN
+        },
+        **{
+            f"{kind}_drop": Metric(
+                "higher",
+                f"fall of a summary sentence by `{kind}`, as a share of the fall to an unrelated sentence",
+                reduce=drop,
+            )
+            for kind in (*BROKEN, "para")
+        },
+        "truncated_articles": _share("articles longer than the encoder reads", "lower"),
+    },
+    "sts": {
+        f"sts_{statistic}": _correlation(statistic, "scored sentence pairs")
         for statistic in ("spearman", "pearson")
     },
-    "truncated_judgments": Metric(
-        "lower", "share of judged documents longer than the encoder reads", range=SHARE
-    ),
-    "truncated_articles": Metric("lower", "share of articles longer than the encoder reads", range=SHARE),
-}  # fmt: skip
+}
+
+METRICS = {name: metric for metrics in TABLES.values() for name, metric in metrics.items()}
