@@ -56,6 +56,29 @@ def test_no_plugin_imports_another():
             assert not others, path
 
 
+def test_a_plugin_imports_of_the_core_only_what_the_reference_names():
+    public = ("harness.errors", "harness.tools", "harness.fit", "harness.data", "harness.nn")
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert all(room in reference for room in public)
+    for path in sources("plugins"):
+        if path.parent.name.startswith("harness_"):
+            inner = {name for name in imports(path) if name.startswith("harness.")}
+            bare = {name for name in inner if name.count(".") == 1 and name.partition(".")[2] in package()}
+            assert not {name for name in inner - bare if not name.startswith(public)}, path
+
+
+def package() -> list[str]:
+    import harness
+
+    return harness.__all__
+
+
+def test_what_a_paper_claims_is_read_by_its_abstract_alone():
+    for path in sources("plugins"):
+        if path.parent.name.startswith("harness_") and path.name != "__init__.py":
+            assert f"{path.parent.name}.claims" not in imports(path), path
+
+
 def room_of(path: Path) -> str:
     return path.relative_to(HARNESS).parts[0].removesuffix(".py")
 

@@ -57,12 +57,9 @@ BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }  # fmt: skip
 
 HOOKS = {
-    "prepare": "preparation",
-    "train": "training",
-    "evaluate": "evaluation",
-    "plan": "pricing",
+    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
     "training_step": "training",
-}
+}  # fmt: skip
 
 
 @hookimpl

@@ -68,13 +68,9 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
 
 
 HOOKS = {
-    "prepare": "preparation",
-    "train": "training",
-    "evaluate": "evaluation",
-    "plan": "pricing",
-    "training_step": "training",
-    "tools": "commands",
-}
+    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
+    "training_step": "training", "tools": "commands",
+}  # fmt: skip
 
 
 @hookimpl

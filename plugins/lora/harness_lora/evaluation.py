@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,8 @@ def score_pairs(run: Any, model: Any, split: str) -> dict[str, float | Items]:
     losses: list[float] = []
     for batch in in_batches(examples, run.device):
         with torch.inference_mode():
-            each = token_nll(
-                _Masked(model, batch), batch["input_ids"], batch["labels"].clamp(min=0), run.device
-            )
+            masked = partial(model, attention_mask=batch["attention_mask"], use_cache=False)
+            each = token_nll(masked, batch["input_ids"], batch["labels"].clamp(min=0), run.device)
         scored = batch["labels"].cpu() != -100
         losses += ((each * scored).sum(1) / scored.sum(1).clamp(min=1)).tolist()
     prompts = {example["text"]: example for example in examples}
@@ -127,16 +127,6 @@ NEEDS = {
     "perplexity": ("text", "pairs"), "bleu": ("pairs",), "rouge_l": ("pairs",), "accuracy": ("labels",),
     "general_perplexity": ("text", "pairs"), "forgetting": ("text", "pairs"), "lm_eval": ("text", "pairs"),
 }  # fmt: skip
-
-
-class _Masked:
-    """A model that is given its batch's attention mask; what `token_nll` calls."""
-
-    def __init__(self, model: Any, batch: dict[str, Tensor]) -> None:
-        self.model, self.mask = model, batch["attention_mask"]
-
-    def __call__(self, ids: Tensor) -> Any:
-        return self.model(input_ids=ids, attention_mask=self.mask, use_cache=False)
 
 
 def in_batches(examples: list[dict[str, Any]], device: str) -> Iterator[dict[str, Tensor]]:

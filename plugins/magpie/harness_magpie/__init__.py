@@ -16,13 +16,10 @@ from harness_magpie.settings import Data, Magpie, Prompt, Task
 __getattr__ = lazy(
     __name__,
     {
-        "pre_query_template": "template",
-        "clean": "cleaning",
-        "neighbour_distances": "neighbours",
-        "select": "filters",
-        "PRESETS": "filters",
+        "pre_query_template": "template", "clean": "cleaning", "neighbour_distances": "neighbours",
+        "select": "filters", "PRESETS": "filters",
     },
-)
+)  # fmt: skip
 
 METHODS = {
     "magpie": Method(Magpie(), "the model's own pre-query template, filtered (the paper's)"),
@@ -67,13 +64,9 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 HOOKS = {
-    "prepare": "preparation",
-    "train": "training",
-    "evaluate": "evaluation",
-    "plan": "pricing",
-    "training_step": "training",
-    "tools": "commands",
-}
+    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
+    "training_step": "training", "tools": "commands",
+}  # fmt: skip
 
 
 @hookimpl

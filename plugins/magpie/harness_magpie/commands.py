@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from harness.errors import UsageError, nearest
 from harness.tools import device_of, fetched, quiet_libraries, stage
 from harness.tools.bars import Bars
 from harness.tools.options import Batch, Device, Model, Precision, Results
+
+if TYPE_CHECKING:
+    from harness.data.sources import Source
 
 
 def synthesize(
@@ -56,11 +59,11 @@ def synthesize(
 
     quiet_libraries()
     preset_of(filter)
-    folder, source = chat_model(model, results)
+    source = chat_model(model, results)
     recipe = Recipe(
-        model=source["name"],
-        revision=source["revision"],
-        licence=source["licence"],
+        model=source.name,
+        revision=source.revision,
+        licence=source.licence,
         count=count,
         system=told(system, domain),
         sampling=Sampling(temperature, top_p, max_instruction_tokens, seed),
@@ -78,8 +81,8 @@ def synthesize(
     if missing:
         raise UsageError(f"the filter {filter} ({PRESETS[filter].text}) needs {missing}")
     place = device_of(device)
-    generator = load_generator(folder, precision, place)
-    tools = tools_for(recipe, generator, folder, results, place)
+    generator = load_generator(source.path, precision, place)
+    tools = tools_for(recipe, generator, source.path, results, place)
     with Bars() as bars:
         made = make(recipe, generator, tools, out, bars)
     for path in export(recipe, made, out):
@@ -105,8 +108,8 @@ def answer(
     quiet_libraries()
     rows = list(files.rows(questions))
     texts = asked(rows)
-    folder, source = chat_model(model, results)
-    generator = load_generator(folder, precision, device_of(device))
+    source = chat_model(model, results)
+    generator = load_generator(source.path, precision, device_of(device))
     found: list[dict[str, Any]] = []
     with Bars() as bars:
         for batch in answers(
@@ -118,7 +121,7 @@ def answer(
         ):
             found += batch
     written = [
-        {**row, "instruction": text, "output": one["answer"], "generator": source["name"]}
+        {**row, "instruction": text, "output": one["answer"], "generator": source.name}
         for row, text, one in zip(rows, texts, found, strict=True)
     ]
     out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -136,8 +139,7 @@ def template(
     from harness_magpie.generator import template_prompt
     from harness_magpie.template import bare_template, pre_query_template, stops
 
-    folder, _ = chat_model(model, results)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(chat_model(model, results).path)
     ids, texts = stops(tokenizer)
     print("template ", json.dumps(pre_query_template(tokenizer, system or None), ensure_ascii=False))
     print("bare     ", json.dumps(bare_template(tokenizer), ensure_ascii=False))
@@ -181,17 +183,17 @@ def missing_tools(tags: list[str], judge: bool, base: bool, reward: bool) -> str
     return " and ".join(name for name, lacks in needs.items() if lacks)
 
 
-def chat_model(model: str, results: Path) -> tuple[Path, dict[str, str]]:
-    """Return a model's folder, and its name, revision and licence; "tiny" is a random one."""
+def chat_model(model: str, results: Path) -> Source:
+    """Return a model as a folder; "tiny" is a random one, "" the paper's small one."""
+    from harness.data.sources import Source
     from harness_magpie import paper
 
     if model == "tiny":
         from harness_magpie.preparation import tiny_chat_model
 
         folder = stage(results / "stages", "magpie-tiny", {"tiny": 1}, tiny_chat_model)
-        return folder, {"name": "tiny", "revision": "", "licence": "Apache-2.0"}
-    source = fetched(model or paper().model, results)
-    return source.path, {"name": source.name, "revision": source.revision, "licence": source.licence}
+        return Source("tiny", "folder", folder, "", licence="Apache-2.0")
+    return fetched(model or paper().model, results)
 
 
 def tools_for(recipe: Any, generator: Any, folder: Path, results: Path, device: str) -> Any:
@@ -208,22 +210,20 @@ def tools_for(recipe: Any, generator: Any, folder: Path, results: Path, device: 
         from harness_magpie.generator import load_generator
         from harness_magpie.judging import ask_model
 
-        own = recipe.judge == "self"
-        asked = (
-            generator
-            if own
-            else load_generator(chat_model(recipe.judge, results)[0], recipe.precision, device)
-        )
+        asked = generator
+        if recipe.judge != "self":
+            asked = load_generator(chat_model(recipe.judge, results).path, recipe.precision, device)
         tools.judge = ask_model(asked, recipe.batch_size)
     if recipe.reward:
         from harness_magpie.rewards import reward_model
 
-        tools.reward = reward_model(chat_model(recipe.reward, results)[0], device)
+        tools.reward = reward_model(chat_model(recipe.reward, results).path, device)
     if recipe.base:
         from harness_magpie.rewards import log_likelihood, reward_differences
 
         scorers = [
-            log_likelihood(f, recipe.precision, device) for f in (folder, chat_model(recipe.base, results)[0])
+            log_likelihood(f, recipe.precision, device)
+            for f in (folder, chat_model(recipe.base, results).path)
         ]
         tools.reward_difference = lambda questions, given: reward_differences(questions, given, *scorers)
     return tools

@@ -121,18 +121,11 @@ def pictures(made: Made) -> list[str]:
         "Characters of an answer": [len(row["answer"]) for row in made.rows],
         "Squared distance to the nearest other instruction": [row["distance"] for row in made.rows],
     }
-    return [*(histogram(title, numbers) for title, numbers in values.items()), bars(made.yields)]
-
-
-def histogram(title: str, values: list[float]) -> str:
-    """Return a histogram as SVG."""
-    return _drawn(title, lambda axes: axes.hist(values, bins=min(30, max(5, len(values) // 4))), "rows")
-
-
-def bars(yields: Mapping[str, int]) -> str:
-    """Return the rows left after each step as SVG."""
-    names = list(yields)[::-1]
-    return _drawn("Rows left after each step", lambda axes: axes.barh(names, [yields[n] for n in names]), "")
+    bins = min(30, max(5, len(made.rows) // 4))
+    drawn = [_drawn(title, lambda axes, x=x: axes.hist(x, bins=bins), "rows") for title, x in values.items()]
+    names = list(made.yields)[::-1]
+    widths = [made.yields[name] for name in names]
+    return [*drawn, _drawn("Rows left after each step", lambda axes: axes.barh(names, widths), "")]
 
 
 def _drawn(title: str, draw: Any, y: str) -> str:

@@ -20,11 +20,7 @@ CATEGORIES = (
     "Information seeking", "Reasoning", "Planning", "Editing", "Coding & Debugging", "Math", "Role playing",
     "Data analysis", "Creative writing", "Advice seeking", "Brainstorming", "Others",
 )  # fmt: skip
-LABELS: dict[str, tuple[str, ...]] = {
-    "category": CATEGORIES,
-    "difficulty": DIFFICULTY,
-    "quality": QUALITY,
-}
+LABELS: dict[str, tuple[str, ...]] = {"category": CATEGORIES, "difficulty": DIFFICULTY, "quality": QUALITY}
 REASONS = {
     "category": "what the user wants",
     "difficulty": "what one must know to answer it",

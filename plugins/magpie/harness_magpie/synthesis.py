@@ -81,7 +81,6 @@ class Made:
     dropped: Counter[str] = field(default_factory=Counter)
     nulls: Counter[str] = field(default_factory=Counter)
     template: str = ""
-    tokens: int = 0
 
 
 def synthesize(
@@ -118,7 +117,6 @@ def synthesize(
     kept = select(rows, recipe.preset, when="after", raw=recipe.count, dropped=made.dropped)
     made.rows = [dict(row) for row in kept]
     made.yields["kept"] = len(made.rows)
-    made.tokens = sum(row["tokens"] + row["answer_tokens"] for row in made.rows)
     made.dropped = +made.dropped
     return made
 

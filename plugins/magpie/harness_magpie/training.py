@@ -8,7 +8,7 @@ import torch
 
 from harness.data.batches import Shuffled
 from harness.data.jsonl import write_jsonl
-from harness.fit import seed_everything, trial_step
+from harness.fit import recipe, seed_everything, trial_step
 from harness.nn.weights import load_trained, save_trained
 from harness_magpie.packing import Encoded, answer_loss, as_rows, own_mask
 from harness_magpie.preparation import tiny_config
@@ -52,10 +52,7 @@ def train(run: Any) -> None:
             renamed(encoded, vocabulary), task.batch_size, run.seed, lambda pairs: as_rows(pairs, task.length)
         ),
         answer_loss,
-        steps=task.steps,
-        learning_rate=task.learning_rate,
-        weight_decay=task.weight_decay,
-        warmup=task.warmup,
+        **recipe(task),
         optimizer=adamw,
         log_every=min(10, max(1, task.steps // 8)),
     )

@@ -15,21 +15,11 @@ from harness_rdass.overlap import kiwi, normal
 # Subject and topic particles stand for each other; object and genitive ones can be left out; some adverbial ones
 # have a twin, or can take a topic particle. Tags: Sejong's.
 PARTICLES = {
-    ("이", "JKS"): "은",
-    ("가", "JKS"): "는",
-    ("은", "JX"): "이",
-    ("는", "JX"): "가",
-    ("을", "JKO"): "",
-    ("를", "JKO"): "",
-    ("의", "JKG"): "",
-    ("에게", "JKB"): "한테",
-    ("에", "JKB"): "에는",
-    ("에서", "JKB"): "에서는",
-    ("와", "JKB"): "하고",
-    ("과", "JKB"): "하고",
-    ("와", "JC"): "하고",
-    ("과", "JC"): "하고",
-}
+    ("이", "JKS"): "은", ("가", "JKS"): "는", ("은", "JX"): "이", ("는", "JX"): "가",
+    ("을", "JKO"): "", ("를", "JKO"): "", ("의", "JKG"): "", ("에게", "JKB"): "한테",
+    ("에", "JKB"): "에는", ("에서", "JKB"): "에서는", ("와", "JKB"): "하고", ("과", "JKB"): "하고",
+    ("와", "JC"): "하고", ("과", "JC"): "하고",
+}  # fmt: skip
 STEMS = ("VV", "VA", "VX", "XSV", "XSA")
 NAMES = ("NNP", "SL")  # proper nouns, words in Latin letters
 

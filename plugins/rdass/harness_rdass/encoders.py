@@ -35,11 +35,7 @@ class CharacterTfidf:
 
     def __init__(self, background: Iterable[str]) -> None:
         self._count = HashingVectorizer(
-            analyzer="char_wb",
-            ngram_range=(1, 3),
-            n_features=self.FEATURES,
-            alternate_sign=False,
-            norm=None,
+            analyzer="char_wb", ngram_range=(1, 3), n_features=self.FEATURES, alternate_sign=False, norm=None
         )
         counts = self._count.transform([normal(text) for text in background])
         seen = np.bincount(counts.indices, minlength=self.FEATURES)  # texts that hold the n-gram

@@ -68,12 +68,9 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
 
 
 HOOKS = {
-    "prepare": "preparation",
-    "train": "training",
-    "evaluate": "evaluation",
-    "plan": "pricing",
+    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
     "training_step": "training",
-}
+}  # fmt: skip
 
 
 @hookimpl

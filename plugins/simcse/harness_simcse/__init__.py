@@ -15,14 +15,10 @@ from harness_simcse.settings import Augmentation, Data, Head, Objective, SimCSE,
 __getattr__ = lazy(
     __name__,
     {
-        "unsupervised_loss": "contrast",
-        "supervised_loss": "contrast",
-        "alignment": "space",
-        "uniformity": "space",
-        "whiten": "space",
-        "sts": "protocol",
+        "unsupervised_loss": "contrast", "supervised_loss": "contrast", "alignment": "space",
+        "uniformity": "space", "whiten": "space", "sts": "protocol",
     },
-)
+)  # fmt: skip
 
 FIXED: dict[str, Any] = {"baseline": True, "deterministic": True}  # nothing is trained
 
@@ -81,13 +77,9 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 HOOKS = {
-    "prepare": "preparation",
-    "train": "training",
-    "evaluate": "evaluation",
-    "plan": "pricing",
-    "training_step": "training",
-    "tools": "tools",
-}
+    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
+    "training_step": "training", "tools": "tools",
+}  # fmt: skip
 
 
 @hookimpl
