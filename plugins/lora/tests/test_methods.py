@@ -16,7 +16,7 @@ from harness.contract.checks import smoke_spec
 from harness.data.batches import Shuffled
 from harness.errors import UsageError
 from harness.papers.plugins import load
-from harness.runs.run import execute
+from harness.runs.run import execute, open_run, prepared
 
 MENUS = [
     ("name : Alba | food : Thai", "Alba serves Thai food ."),
@@ -148,6 +148,22 @@ def test_the_papers_own_text_form_of_e2e_is_read_as_pairs(home, tmp_path):
     path.write_text("\n".join(f"{p} {n}||{c}" for n in range(40) for p, c in MENUS), encoding="utf-8")
     result = finished(home, "head_only", path, **{"task.length": "48"})
     assert "bleu" in result.metrics
+
+
+def test_windows_of_one_text_are_contiguous_and_completions_of_a_prompt_hang_together(home, tmp_path):
+    plugin = load("lora")
+    (tmp_path / "plain.txt").write_text("the low river runs on. " * 200, encoding="utf-8")
+    for train, groups, contiguous in (
+        (tmp_path / "plain.txt", {}, True),
+        (pairs(tmp_path), {"prompt"}, False),
+    ):
+        given = {"data.general": str(home / "general.txt"), "data.train": str(train), "task.length": "48"}
+        spec = smoke_spec(plugin, "base", home / "results", given=given)
+        assert execute(spec, plugin).status == "finished"
+        run = open_run(spec, plugin)
+        run.data_dir = prepared(spec, plugin, run)
+        items = evaluate(run, "test")["loss"]
+        assert (set(items.groups), items.contiguous) == (set(groups), contiguous)
 
 
 def tokenizer(folder):

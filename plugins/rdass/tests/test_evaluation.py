@@ -11,7 +11,7 @@ from harness_rdass import rdass, rouge, sample
 from harness_rdass.candidates import candidates, read_article
 from harness_rdass.correlations import williams
 from harness_rdass.encoders import CharacterTfidf
-from harness_rdass.evaluation import preferred
+from harness_rdass.evaluation import judged, of_articles, preferred
 from harness_rdass.judgments import read_judgments, speakers_exchanged
 from harness_rdass.metrics import METRICS, copy_bias, drop
 from harness_rdass.preparation import prepare
@@ -155,3 +155,17 @@ def test_every_rouge_has_its_three_kinds_of_tokens():
     assert paper is not None
     for order in ("1", "2", "l"):
         assert {f"rouge_{order}_{t}" for t in ("eojeol", "morpheme", "syllable")} <= set(paper.methods)
+
+
+def test_summaries_of_a_dialogue_and_of_a_system_hang_together_and_so_do_sentences_of_an_article():
+    rows = [
+        {"id": f"{text}/{system}", "document": text, "system": system}
+        for text in ("d", "e")
+        for system in "BC"
+    ]
+    items = judged(rows, {"score": np.arange(4.0)})
+    assert items.groups == {"dialogue": [0, 0, 1, 1], "system": ["B", "C", "B", "C"]}
+    keys = ["article-0-sentence-0", "article-0-sentence-1", "article-1-sentence-0"]
+    assert of_articles({"score": [1, 2, 3]}, keys).groups == {
+        "article": ["article-0", "article-0", "article-1"]
+    }
