@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from harness_lora import METHODS, parameter_counts
-from harness_lora.evaluation import best_rouge_l, bleu_counts, counts
+from harness_lora.evaluation import best_rouge_l, bleu_counts, counts, evaluate
 from harness_lora.metrics import bleu
 from harness_lora.pricing import gpt2_parameters, published
 from harness_lora.training import adapt, padded

@@ -69,15 +69,6 @@ def test_the_mask_of_packed_pairs_is_the_one_transformers_makes():
     ]
 
 
-def test_padding_joins_no_pair():
-    batch = as_rows(
-        [Encoded([3, 4, 5, 6, 7], 2), Encoded([8, 9, 10], 1)], 4
-    )  # a row of four tokens, and one of two
-    assert batch["position_ids"].tolist() == [[0, 1, 2, 3], [0, 1, 0, 1]]
-    seen = own_mask(batch["position_ids"])[1, 0]
-    assert not seen[2:, :2].any()
-
-
 def test_the_loss_is_of_answers_alone_and_of_all_their_tokens_alike():
     student = model()
     batch = as_rows(PAIRS, 8)  # several rows, unequal numbers of answer tokens
