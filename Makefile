@@ -48,8 +48,8 @@ scorecard: $(STAMP)  ## run every paper's experiment on real data and write the 
 bench: $(STAMP)  ## side by side with what one would use instead: 45 minutes on two cores
 	$(BIN)/python benchmarks/run.py
 
-bench-verdict: $(STAMP)  ## how often the verdict rule is right, by simulation (into docs/verdict.md): two minutes
-	$(BIN)/python benchmarks/verdict.py --write
+bench-verdict: $(STAMP)  ## how often the verdict rule is right, by simulation (into docs/verdict.md): three minutes
+	$(BIN)/python -m benchmarks.verdict --write
 
 clean:
 	rm -rf $(VENV) build dist

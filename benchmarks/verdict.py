@@ -1,7 +1,7 @@
 """How often the verdict rule is right, by simulation: coverage, false verdicts, power, places in a ranking.
 
-    python benchmarks/verdict.py            # prints the tables, about four minutes on one core
-    python benchmarks/verdict.py --write    # and puts them into docs/verdict.md
+    python -m benchmarks.verdict            # prints the tables, about three minutes on one core
+    python -m benchmarks.verdict --write    # and puts them into docs/verdict.md
 
 Everything is drawn from known distributions, so the truth is known (truths.py); the rule is the one that judges
 claims.

@@ -19,6 +19,7 @@ REDUCTIONS = ("mean", "exp_mean", "spearman", "pearson", "kendall")
 BLOCK = 150_000  # counts in a block of draws: what a processor's cache holds
 
 Columns = Mapping[str, np.ndarray]
+Total = int | np.ndarray  # items in a draw: as many as there are; of whole groups, (draws,) numbers
 
 
 def bootstrap(
@@ -35,8 +36,12 @@ def bootstrap(
     blocks = []
     for start in range(0, draws, size):
         weights = _weights(units, start, min(size, draws - start))
-        weights = weights if groups is None else weights[groups]
-        blocks.append(np.stack([statistic(metric.reduce, columns, weights) for columns in runs], axis=-1))
+        total: Total = n  # items in a draw
+        if groups is not None:
+            weights = weights[groups]
+            total = weights.sum(axis=0)
+        drawn = [statistic(metric.reduce, columns, weights, total) for columns in runs]
+        blocks.append(np.stack(drawn, axis=-1))
     return np.concatenate(blocks)
 
 
@@ -48,22 +53,23 @@ def _weights(n: int, start: int, draws: int) -> np.ndarray:
     return np.bincount(flat, minlength=draws * n).reshape(draws, n).T.astype(float, order="C")
 
 
-def statistic(reduce: str | Callable[..., float], columns: Columns, weights: np.ndarray) -> np.ndarray:
-    """Return the statistic under each draw's counts: (items, draws) weights -> (draws,)."""
+def statistic(
+    reduce: str | Callable[..., float], columns: Columns, weights: np.ndarray, total: Total
+) -> np.ndarray:
+    """Return the statistic under each draw's counts: (items, draws) weights that sum to `total` -> (draws,)."""
     if callable(reduce):
         items = np.arange(len(weights))
         picks = (np.repeat(items, counts) for counts in weights.T.astype(int))
         return np.array([float(reduce({k: v[pick] for k, v in columns.items()})) for pick in picks])
     x, *others = columns.values()
-    total = weights.sum(axis=0)  # groups differ in size, so draws of them do
     if reduce in ("mean", "exp_mean"):
         mean = x @ weights / total
         return np.exp(mean) if reduce == "exp_mean" else mean
     y = others[0]
     if reduce == "kendall":
-        return _kendall(x, y, weights)
+        return _kendall(x, y, weights, total)
     if reduce == "spearman":
-        return _correlation(_ranks(x, weights), _ranks(y, weights), weights)
+        return _correlation(_ranks(x, weights, total), _ranks(y, weights, total), weights)
     x, y = (column - column[0] for column in (x, y))  # so that a constant column is exactly zero
     return _correlation(x[:, None] - x @ weights / total, y[:, None] - y @ weights / total, weights)
 
@@ -77,14 +83,14 @@ def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarra
         return np.clip(xy / np.sqrt(xx * yy), -1, 1)
 
 
-def _ranks(column: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _ranks(column: np.ndarray, weights: np.ndarray, total: Total) -> np.ndarray:
     """Return each item's rank among the items drawn, (items, draws): ties at their mean, centred on 0."""
     counts, group = _groups(column, weights)
-    ranks = np.cumsum(counts, axis=0) - (counts + weights.sum(axis=0)) / 2
+    ranks = np.cumsum(counts, axis=0) - (counts + total) / 2
     return ranks[group]
 
 
-def _kendall(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _kendall(x: np.ndarray, y: np.ndarray, weights: np.ndarray, total: Total) -> np.ndarray:
     """Return Kendall's tau-b: w'Sw over pairs of items, S = sign(dx) sign(dy), in blocks of items."""
     agreement = np.zeros(weights.shape[1])
     for start in range(0, len(x), 512):
@@ -94,7 +100,7 @@ def _kendall(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     def untied(column: np.ndarray) -> np.ndarray:
         counts, _ = _groups(column, weights)
-        return weights.sum(axis=0) ** 2 - (counts**2).sum(axis=0)
+        return total**2 - (counts**2).sum(axis=0)
 
     with np.errstate(invalid="ignore", divide="ignore"):
         return agreement / np.sqrt(untied(x) * untied(y))
@@ -149,4 +155,5 @@ def reduce(metric: Metric, columns: Mapping[str, Sequence[float]]) -> float:
         raise HarnessError(f"unknown reduction {metric.reduce!r}, {nearest(metric.reduce, REDUCTIONS)}")
     if "mean" not in metric.reduce and len(arrays) < 2:
         raise HarnessError(f"{metric.reduce} needs two item columns, got {', '.join(arrays)}")
-    return float(statistic(metric.reduce, arrays, np.ones((next(iter(lengths.values())), 1)))[0])
+    n = next(iter(lengths.values()))
+    return float(statistic(metric.reduce, arrays, np.ones((n, 1)), n)[0])

@@ -203,9 +203,9 @@ def write_items(folder: Path, items: Mapping[str, Items]) -> None:
         for metric, item in items.items()
         if item.groups or item.contiguous
     }
-    table = table.replace_schema_metadata({"columns": json.dumps(order), "groups": json.dumps(about)})
+    told = {"columns": json.dumps(order), "groups": json.dumps(about), "schema": str(SCHEMA)}
+    table = table.replace_schema_metadata(told)
     temporary = folder / f".{ITEMS}"
-    table = table.replace_schema_metadata({**table.schema.metadata, "schema": str(SCHEMA)})
     pq.write_table(table, temporary)
     os.replace(temporary, folder / ITEMS)
 

@@ -205,8 +205,7 @@ def pair(
         if not by_seed or not set(wanted) <= set(by_seed):
             return None
         found.append({seed: by_seed[seed] for seed in wanted})
-    every = [items for runs in found for items in runs.values()]
-    first = every[0].ids
+    first = next(iter(found[0].values())).ids
     for cell, runs in zip(cells, found, strict=True):
         if cell.metric != cells[0].metric and set(next(iter(runs.values())).ids) != set(first):
             return None
@@ -221,9 +220,12 @@ def pair(
         {seed: _columns(items, order[seed]) for seed, items in runs.items()}
         for runs, order in zip(found, orders, strict=True)
     ]
-    each = [order[seed] for runs, order in zip(found, orders, strict=True) for seed in runs]
-    grouped = [_in_order(items, order) for items, order in zip(every, each, strict=True)]
-    grouped = [items for items in grouped if items.groups or items.contiguous]  # older runs told none
+    grouped = [
+        _groups_of(items, order[seed])
+        for runs, order in zip(found, orders, strict=True)
+        for seed, items in runs.items()
+        if items.groups or items.contiguous  # older runs told none
+    ]
     if any(items != grouped[0] for items in grouped):
         raise HarnessError(
             f"{cells[0].metric}: runs put the same items into different groups: run them again"
@@ -262,10 +264,10 @@ def _columns(items: Items, order: list[int] | None) -> Columns:
     return columns if order is None else {name: column[order] for name, column in columns.items()}
 
 
-def _in_order(items: Items, order: list[int] | None) -> Items:
-    """Return the items without their columns, their groups as names in this order."""
-    groups = {name: [str(g) for g in group] for name, group in items.groups.items()}
+def _groups_of(items: Items, order: list[int] | None) -> Items:
+    """Return the items' groups alone, as names in this order. Raises HarnessError if they cannot be used."""
     check_groups(items)
+    groups = {name: [str(g) for g in group] for name, group in items.groups.items()}
     if order is not None:
         groups = {name: [group[i] for i in order] for name, group in groups.items()}
     return Items({}, [], groups, tuple(items.fixed), items.contiguous)
