@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+__all__ = ["Batch", "Device", "Json", "Model", "Precision", "Results"]
+
 Results = Annotated[Path, typer.Option(help="The results folder: runs, stages and fetched models.")]
 Model = Annotated[str, typer.Option(help="A hub id, a folder, or pypi:. Default: the paper's small one.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
