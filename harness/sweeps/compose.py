@@ -128,7 +128,8 @@ def compose_one(overrides: Sequence[str], plugins: list[Plugin], resolved: bool 
     config.offer(plugins)
     config.find_experiments(plugins)
     ((cfg,), _) = compose(list(overrides), multirun=False)
-    return config.to_spec(cfg, resolved=resolved)[0]
+    known = {plugin.name: plugin for plugin in plugins if plugin.paper is not None}
+    return config.to_spec(cfg, known.get(cfg.get("paper")), resolved)[0]
 
 
 def translated(error: Exception, arguments: Sequence[str]) -> Exception:
