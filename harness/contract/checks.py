@@ -2,7 +2,7 @@
 
 Each check has a name, and when it fails a sentence that says what to change. Whatever the plugin does
 here it does confined (`harness.contract.confine`): in a fork with an empty home, refused everything beyond this
-machine. The same checks run under `harness check <paper>` and in anyone's tests (`contract_pytest`).
+machine. The same checks run under `harness check <paper>` and in anyone's tests (`fixture`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.contract import cheats
 from harness.contract.confine import Seen, confined
 from harness.contract.statements import composes, near, statements
 from harness.runs.results import Result, read_result
@@ -77,9 +78,21 @@ class Bench:
         seen = self.confined(lambda: execute(spec, plugin or self.plugin))
         return read_result(spec.folder), seen
 
+    def prepared(self, spec: Spec) -> Path:
+        """Return the one folder that `prepare` filled for the runs of a round."""
+        (folder,) = (spec.results / "stages").glob(f"{spec.paper}-data-*[0-9a-f]")
+        return folder
 
-def checks(plugin: Any, folder: Path) -> Iterator[Check]:
-    """Yield each check of `plugin`, running its methods at smoke budget under `folder`."""
+    def watched(self, method: str) -> Path:
+        """Return the file that says what the first training of a method consumed."""
+        return self.folder / "results" / "consumed" / f"{method}.json"
+
+
+def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
+    """Yield each check of `plugin`, running its methods at smoke budget under `folder`.
+
+    What takes several runs of a method is done for the first claim's method and its baseline, or for `every` method.
+    """
     for name, look in statements(plugin):
         yield _check(name, look)
     yield _check("its experiments name methods and settings that exist", lambda: composes(plugin))
@@ -88,7 +101,8 @@ def checks(plugin: Any, folder: Path) -> Iterator[Check]:
     bench = Bench(plugin, folder)
     results: dict[str, Result] = {}
     for method in plugin.paper.methods:
-        result, seen = bench.run(method, "first")
+        train = cheats.watching(plugin, bench.watched(method))
+        result, seen = bench.run(method, "first", plugin=Altered(plugin, train=train))
         yield _check(
             f"{method}: a smoke run ends with finite metrics", functools.partial(_finished, result, seen)
         )
@@ -103,9 +117,19 @@ def checks(plugin: Any, folder: Path) -> Iterator[Check]:
         yield _check("its code is recorded with its runs", lambda: _recorded(plugin, results))
         yield _check("prepare leaves the same files again, offline", lambda: _prepares(bench))
         yield _check("prepare cannot see the method", lambda: _blind(bench))
-    trained = sorted(results, key=lambda name: plugin.paper.methods[name].deterministic)
-    for method in trained[:2]:
-        yield from _two(bench, method, results[method])
+    chosen = [name for name in (plugin.paper.methods if every else leading(plugin.paper)) if name in results]
+    outcomes: dict[str, cheats.Outcome] = {}
+    for method in chosen:
+        yield from _whole(bench, method, results[method])
+        again = functools.partial(_evaluated, bench, method, outcomes)
+        yield _check(f"{method}: evaluated again, it gives the same", again)
+        if method in outcomes and not plugin.paper.methods[method].deterministic:
+            look = functools.partial(_moves, bench, method, outcomes)
+            yield _check(f"{method}: every claimed metric moves with the seed", look)
+    for name, look in cheats.examined(bench, outcomes):
+        yield _check(name, look)
+    for name, mend in cheats.fed(plugin.paper, {m: cheats.consumed(bench.watched(m)) for m in results}):
+        yield Check(name, not mend, mend)
     if plugin.implements("training_step"):
         for method in plugin.paper.methods:
             yield _check(
@@ -126,8 +150,37 @@ def checks(plugin: Any, folder: Path) -> Iterator[Check]:
     )
 
 
-def _two(bench: Bench, method: str, first: Result) -> Iterator[Check]:
-    """Yield what is checked on two methods: repetition, another seed, a kill, scrambled data."""
+def leading(paper: Any) -> list[str]:
+    """Return the first claim's method and its baseline; what takes several runs is tried on them."""
+    contrasts = [claim.contrast for claim in paper.claims] or []
+    methods = [name for contrast in contrasts for name in contrast.methods] + list(paper.methods)
+    own = next(
+        (n for n in methods if not paper.methods[n].baseline and not paper.methods[n].deterministic),
+        methods[0],
+    )
+    rivals = [n for c in contrasts if own in c.methods for n in c.methods] + list(paper.methods)
+    others = [n for n in rivals if n != own]
+    trained = [n for n in others if paper.methods[n].baseline and not paper.methods[n].deterministic]
+    return [own, *(trained or others)[:1]]
+
+
+def _evaluated(bench: Bench, method: str, outcomes: dict[str, cheats.Outcome]) -> str:
+    outcomes[method] = cheats.outcome(bench, method)
+    again = read_result(bench.spec(method, "first").folder)
+    assert again is not None
+    differ = [m for m, value in outcomes[method].metrics.items() if again.metrics.get(m) != value]
+    said = (
+        f"read all that evaluate needs from run.output_dir and run.data_dir: {', '.join(differ[:3])} differ"
+    )
+    return said if differ else ""
+
+
+def _moves(bench: Bench, method: str, outcomes: Mapping[str, cheats.Outcome]) -> str:
+    return cheats.moves(bench.plugin.paper, method, outcomes[method], cheats.outcome(bench, method, seed=1))
+
+
+def _whole(bench: Bench, method: str, first: Result) -> Iterator[Check]:
+    """Yield what takes several runs of a method: repetition, another seed, a kill, scrambled data."""
     paper = bench.plugin.paper
     again = bench.run(method, "second")[0]
     yield Check(
@@ -211,7 +264,7 @@ def _prepares(bench: Bench) -> str:
     seen = bench.confined(lambda: prepare(task=run.task, data=run.data, model=run.model, data_dir=again))
     if seen.error or seen.exit_code:
         return f"keep prepare repeatable and off the network; it raised {seen.error or seen.exit_code}"
-    differ = _differ(_prepared(spec), again)
+    differ = _differ(bench.prepared(spec), again)
     shutil.rmtree(again)
     said = f"let prepare depend on its arguments alone (no time, no chance): {', '.join(differ[:3])} changed"
     return said if differ else ""
@@ -224,18 +277,12 @@ def _blind(bench: Bench) -> str:
     result, seen = bench.run(other, "blind", plugin=Altered(bench.plugin, **nothing))
     if result is None or result.status != "finished":
         return _finished(result, seen)
-    differ = _differ(_prepared(bench.spec(first, "first")), _prepared(bench.spec(other, "blind")))
+    differ = _differ(bench.prepared(bench.spec(first, "first")), bench.prepared(bench.spec(other, "blind")))
     said = (
         f"{', '.join(differ[:3])} differ between {first} and {other}: take from prepare what looks at the method, "
         "the command line or the environment"
     )
     return said if differ else ""
-
-
-def _prepared(spec: Spec) -> Path:
-    """Return the one folder that `prepare` filled for the runs of a round."""
-    (folder,) = (spec.results / "stages").glob(f"{spec.paper}-data-*[0-9a-f]")
-    return folder
 
 
 def _differ(one: Path, other: Path) -> list[str]:

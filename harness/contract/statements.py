@@ -39,6 +39,9 @@ def statements(plugin: Any) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "every setting is documented and typed", lambda: _documented(plugin.paper)
     yield "baselines are tuned as far as methods are", lambda: _tuned_alike(plugin.paper)
     yield "the paper's own numbers bear its claims out", lambda: _borne_out(plugin.paper)
+    yield "every bound lies where its metric can", lambda: _within_range(plugin.paper)
+    yield "chance is stated where the data hold answers", lambda: _chance(plugin.paper)
+    yield "nothing of the template is left", lambda: _own_words(plugin.paper)
 
 
 def _light(plugin: Any) -> str:
@@ -91,8 +94,14 @@ def _documented(paper: Any) -> str:
 
 
 def _tuned_alike(paper: Any) -> str:
-    """A method that is tuned against baselines that are not would win by the tuning."""
+    """A method that is tuned against baselines that are not, or less, would win by the tuning."""
     methods = paper.methods.values()
+    for name, method in paper.methods.items():
+        for field, grid in method.tune.items():
+            if len({str(value) for value in grid}) < len(grid):
+                return (
+                    f"the grid of {name}.{field} repeats a value: {list(grid)}: give as many different ones"
+                )
     if not any(method.tune and not method.baseline for method in methods):
         return ""
     plain = [name for name, m in paper.methods.items() if m.baseline and not m.tune and not m.deterministic]
@@ -110,6 +119,40 @@ def _borne_out(paper: Any) -> str:
                 "state another bound, quote its own number, or leave out same=True"
             )
     return ""
+
+
+def _within_range(paper: Any) -> str:
+    """A bound that no value of the metric can miss, or reach, decides nothing."""
+    for claim in paper.claims:
+        contrast = claim.contrast
+        known = paper.metrics[contrast.metric].range
+        if known is None or contrast.kind in ("ratio", "share"):
+            continue
+        low, high = known if contrast.kind == "level" else (known[0] - known[1], known[1] - known[0])
+        if not low <= contrast.by <= high or (contrast.kind == "difference" and contrast.by in (low, high)):
+            return f"the claim {claim.text!r} asks for {contrast.by:g}, and {contrast.metric} stays in {known}: fix one"
+    return ""
+
+
+def _chance(paper: Any) -> str:
+    """Data of several columns hold answers beside what is asked: without them a score must fall to chance."""
+    answers = [f.name for f in dataclasses.fields(paper.data) if len(f.metadata.get("columns", ())) > 1]
+    if not answers or paper.chance or paper.no_chance:
+        return ""
+    return (
+        f"data.{answers[0]} holds answers: state Paper(chance=...) with the hook scramble, "
+        "or say why there is none: Paper(no_chance='...')"
+    )
+
+
+def _own_words(paper: Any) -> str:
+    """Return what still stands as `harness new` wrote it."""
+    placeholders = {"title": "Title of the paper", "authors": "Authors"}
+    left = [name for name, text in placeholders.items() if getattr(paper, name) == text]
+    left += [
+        f"source of {c.text!r}" for c in paper.claims if c.source == "section, table or figure of the paper"
+    ]
+    return f"fill in {', '.join(left)}" if left else ""
 
 
 def composes(plugin: Any) -> str:

@@ -42,6 +42,9 @@ class Items:
     maps the name of such a factor to each item's group, and whole groups are then resampled; at most two
     cross. `fixed` names those of them that a claim does not generalise over (kinds of constructed edits).
     `contiguous` says that the items are consecutive pieces of one long text, which is then cut into stretches.
+
+    `inputs` are what the items ask, each a text or a row of numbers as training would meet it: by them
+    `harness check` sees that all methods answer the same, and that training has not met them.
     """
 
     columns: Mapping[str, Any]  # each (n,): a list or an array of numbers
@@ -49,6 +52,7 @@ class Items:
     groups: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # each (n,): names or numbers
     fixed: Sequence[str] = ()
     contiguous: bool = False
+    inputs: Sequence[Any] = ()  # (n,) or none
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class Method:
     """A named variant: an instance of the paper's method dataclass.
 
     `deterministic` methods run once, without a seed interval. `tune` maps a field to its grid;
-    the grid is searched on `validation` with the first seed, then frozen.
+    the grid is searched on `validation` with the first seed, then frozen. `less` says why a baseline is trained
+    on fewer steps, rows or tokens than the method it is compared with.
     """
 
     config: Any
@@ -82,6 +87,7 @@ class Method:
     baseline: bool = False
     deterministic: bool = False
     tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    less: str = ""
 
 
 class Seen(Enum):
@@ -283,7 +289,7 @@ class Paper:
     the scale to overlays on them: `{"full": {"task": {...}, "method": {...}, "data": {...}}}`.
     `tuned_by` names the metric that decides, on validation, between the settings of a method's `tune`.
     `chance` bounds metrics on data that the hook `scramble` has cut the answers out of, at budget=smoke:
-    `{"accuracy": (0.35, 0.65)}`.
+    `{"accuracy": (0.35, 0.65)}`; `no_chance` says why there is no such bound, where the data hold answers.
     `hooks` names the submodule that holds each hook, imported when it is first called: `{"train": "training"}`.
     `api_version` is the version of the hooks the plugin was written for; one that states none means the first.
     """
@@ -302,5 +308,6 @@ class Paper:
     tuned_by: str = ""
     figures: Sequence[Figure] = ()
     chance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    no_chance: str = ""
     hooks: Mapping[str, str] = field(default_factory=dict)
     api_version: int = 1

@@ -116,7 +116,8 @@ def compose_one(overrides: Sequence[str], plugins: list[Plugin], resolved: bool 
     """Return the spec of the one run that `overrides` describe; its data fetched if `resolved`."""
     offer(plugins)
     ((job,), _) = compose(list(overrides), multirun=False)
-    return config.to_spec(job.cfg, resolved=resolved)[0]
+    known = {plugin.name: plugin for plugin in plugins if plugin.paper is not None}
+    return config.to_spec(job.cfg, known.get(job.cfg.get("paper")), resolved)[0]
 
 
 def translated(error: Exception, arguments: Sequence[str]) -> Exception:
