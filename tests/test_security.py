@@ -285,7 +285,9 @@ def test_a_password_in_an_address_is_in_no_message_and_no_file(harness):
 
 
 def test_a_users_repository_gives_a_run_no_commit_and_no_changes(tmp_path):
-    shutil.copytree(ROOT / "harness", tmp_path / ".venv/lib/harness", ignore=shutil.ignore_patterns("conf"))
+    shutil.copytree(
+        ROOT / "harness", tmp_path / ".venv/lib/harness", ignore=shutil.ignore_patterns("conf", "__pycache__")
+    )
     (tmp_path / "settings.py").write_text("")
     (tmp_path / ".gitignore").write_text(".venv\n")
     me = ["-c", "user.name=a", "-c", "user.email=a@example.org"]

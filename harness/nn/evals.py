@@ -263,9 +263,8 @@ def lm_eval_accuracy(
     ids: list[str] = []
     for name, items in found.items():
         if "acc" not in items.columns:
-            raise UsageError(
-                f"the lm-eval task {name} has no accuracy, only {', '.join(items.columns)}: leave it out"
-            )
+            others = ", ".join(column for column in items.columns if column != "truncated")
+            raise UsageError(f"the lm-eval task {name} has no accuracy, only {others}: leave it out")
         right += list(items.columns["acc"])
         ids += [f"{name}-{document}" for document in items.ids]
     return Items({"acc": right}, ids)

@@ -24,7 +24,7 @@ def told(package: Path, **environ: str) -> tuple[str, bool, str]:
     done = subprocess.run(
         [sys.executable, "-c", ASK],
         cwd=package,  # first on the path
-        env={"PATH": "/usr/bin:/bin", **environ},
+        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **environ},
         check=True,
         capture_output=True,
         text=True,
@@ -48,7 +48,11 @@ def project(tmp_path: Path) -> Path:
 
 def place(folder: Path) -> Path:
     """Copy the package into a folder, without what cannot change what it tells."""
-    shutil.copytree(Path(harness.__file__).parent, folder / "harness", ignore=shutil.ignore_patterns("conf"))
+    shutil.copytree(
+        Path(harness.__file__).parent,
+        folder / "harness",
+        ignore=shutil.ignore_patterns("conf", "__pycache__"),
+    )
     return folder
 
 
