@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.runs.files import digest
+from harness.runs.shapes import Config
 
 KEY_VERSION = 1
 T = TypeVar("T")
@@ -95,19 +96,10 @@ class Spec:
 
     def config(self) -> dict[str, Any]:
         """Return what `result.json` says of the run's settings."""
-        told = {
-            TOLD_AS.get(f.name, f.name): getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if f.name not in UNTOLD
-        }
-        return {**told, "task_digest": self.task_digest}
+        return {name: getattr(self, CALLED.get(name, name)) for name in Config.__annotations__}
 
 
-# What a result tells under another name, and what it tells elsewhere or not at all.
-TOLD_AS = {"declared": "method_declared", "changes": "method_changes"}
-UNTOLD = {
-    *("sources", "model_source", "results", "fit", "keep", "trust_remote_code", "objective", "tuning"),
-}
+CALLED = {"method_declared": "declared", "method_changes": "changes"}  # by other names in a result
 
 
 def filled(cls: type[T], *froms: Any, **own: Any) -> T:
