@@ -42,7 +42,7 @@ from benchmarks.truths import (
 )
 from harness.verdicts.collapse import far, threshold
 from harness.verdicts.intervals import Errors
-from harness.verdicts.places import ranks
+from harness.verdicts.places import places_of
 from harness.verdicts.power import Noise, detects, noise
 from harness.verdicts.stats import equivalent, seeds_interval
 
@@ -384,7 +384,7 @@ def places() -> Iterator[str]:
             apart, ends = [], []
             for _ in range(1000):
                 cells = {str(m): told(str(m), rng.normal(size=seeds)) for m in range(methods)}
-                found = ranks(MEAN["score"], cells)
+                found = places_of(MEAN["score"], cells)
                 apart.append(any(place != (1, methods) for place in found.values()))
                 ends.append(sum(place == (1, 1) for place in found.values()) == 1)
             rows.append((methods, seeds, percent(apart), percent(ends)))

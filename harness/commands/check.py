@@ -29,7 +29,7 @@ def show_check(paper: str, as_json: bool) -> int:
             if not as_json:
                 mark = "[green]ok[/]    " if check.passed else "[red]failed[/]"
                 console.print(
-                    mark, escape(check.name), "" if check.passed else f"\n       {escape(check.mend)}"
+                    mark, escape(check.name), "" if check.passed else f"\n       {escape(check.fix)}"
                 )
     if as_json:
         print(json.dumps([dataclasses.asdict(check) for check in found], indent=1))

@@ -32,7 +32,7 @@ class Check:
 
     name: str
     passed: bool
-    mend: str = ""
+    fix: str = ""
 
 
 class Altered:
@@ -128,8 +128,8 @@ def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
             yield _check(f"{method}: every claimed metric moves with the seed", look)
     for name, look in cheats.examined(bench, outcomes):
         yield _check(name, look)
-    for name, mend in cheats.fed(plugin.paper, {m: cheats.consumed(bench.watched(m)) for m in results}):
-        yield Check(name, not mend, mend)
+    for name, fix in cheats.fed(plugin.paper, {m: cheats.consumed(bench.watched(m)) for m in results}):
+        yield Check(name, not fix, fix)
     if plugin.implements("training_step"):
         for method in plugin.paper.methods:
             yield _check(
@@ -219,19 +219,19 @@ def _warm() -> None:
 def _check(name: str, look: Callable[[], str]) -> Check:
     """Turn a look, which returns what to change or "", into a check; an exception is a failed one."""
     try:
-        mend = look()
+        fix = look()
     except Exception as error:
-        mend = f"mend what raised {type(error).__name__}: {' '.join(str(error).split())}"
-    return Check(name, not mend, mend)
+        fix = f"fix what raised {type(error).__name__}: {' '.join(str(error).split())}"
+    return Check(name, not fix, fix)
 
 
 def _finished(result: Result | None, seen: Seen) -> str:
     if result is None:
-        return f"mend what ended its process ({seen.error or f'exit code {seen.exit_code}'})"
+        return f"fix what ended its process ({seen.error or f'exit code {seen.exit_code}'})"
     if result.status == "finished":
         return ""
     error: dict[str, Any] = result.error or {}
-    return f"mend what raised {error.get('type')}: {error.get('message')}"
+    return f"fix what raised {error.get('type')}: {error.get('message')}"
 
 
 def _complete(plugin: Any, result: Result) -> str:
@@ -343,7 +343,7 @@ def _at_chance(bench: Bench, method: str) -> str:
         if value is not None and not low <= value <= high:
             return (
                 f"{name} is {value:.3g} on scrambled data where chance lies in [{low:g}, {high:g}]: "
-                "keep test answers out of train and evaluate, or mend scramble"
+                "keep test answers out of train and evaluate, or fix scramble"
             )
     return ""
 

@@ -22,6 +22,6 @@ def contract(tmp_path: Path) -> Callable[[str], None]:
 
         failed = [check for check in checks(load(paper), tmp_path) if not check.passed]
         if failed:
-            pytest.fail("\n".join(f"{check.name}: {check.mend}" for check in failed), pytrace=False)
+            pytest.fail("\n".join(f"{check.name}: {check.fix}" for check in failed), pytrace=False)
 
     return keeps

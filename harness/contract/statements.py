@@ -50,7 +50,7 @@ def _light(plugin: Any) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return f"mend its import, which fails in a process of its own: {last}"
+        return f"fix its import, which fails in a process of its own: {last}"
     seconds, modules = json.loads(done.stdout.strip().splitlines()[-1])
     heavy = [name for name in HEAVY if name in modules]
     if heavy:
@@ -174,13 +174,13 @@ def composes(plugin: Any) -> str:
         methods = [name.strip() for name in swept.split(",")] if "(" not in swept else []
         wrong = [name for name in methods if name and name not in known]
         if wrong:
-            return f"mend conf/experiment/{file.name}: no method {wrong[0]!r}, {nearest(wrong[0], known)}"
+            return f"fix conf/experiment/{file.name}: no method {wrong[0]!r}, {nearest(wrong[0], known)}"
         words = [f"+experiment={file.name.removesuffix('.yaml')}", "budget=smoke", "seed=0"]
         try:
             jobs, _ = compose([*words, *(f"method={name}" for name in methods[:1] if name)], multirun=True)
             config.to_spec(jobs[0].cfg, plugin, resolved=False)
         except HarnessError as error:
-            return f"mend conf/experiment/{file.name}: {error}"
+            return f"fix conf/experiment/{file.name}: {error}"
     return ""
 
 

@@ -1,7 +1,7 @@
 """Find the installed papers; speak to one.
 
 Listing reads package metadata only. Loading imports each plugin's light `__init__` in its own
-`try`, so a broken one is a row with its reason and the mend, and the others work.
+`try`, so a broken one is a row with its reason and the fix, and the others work.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Listing:
     distribution: str
     version: str
     summary: str
-    problem: str = ""  # what metadata alone tell is wrong, with the mend
+    problem: str = ""  # what metadata alone tell is wrong, with the fix
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """An imported paper: its listing, what it states, and its module, or the problem and the mend."""
+    """An imported paper: its listing, what it states, and its module, or the problem and the fix."""
 
     listing: Listing
     module: Any = None
@@ -107,7 +107,7 @@ def listed() -> list[Listing]:
 
 
 def _misnamed(listing: Listing, names: list[str]) -> str:
-    """Return why a paper cannot have its name, with the mend, or ""."""
+    """Return why a paper cannot have its name, with the fix, or ""."""
     if listing.name in VERBS:
         return f"{listing.name!r} is a harness command: rename the entry point of {listing.distribution}"
     if names.count(listing.name) > 1:
@@ -159,7 +159,7 @@ def _load(listing: Listing) -> Plugin:
         )
     except pluggy.PluginValidationError as error:
         return Plugin(
-            listing, problem=f"a hook does not fit this harness ({_one_line(error)}): rename or mend it"
+            listing, problem=f"a hook does not fit this harness ({_one_line(error)}): rename or fix it"
         )
     except SystemExit as error:
         return Plugin(
@@ -168,14 +168,14 @@ def _load(listing: Listing) -> Plugin:
     except Exception as error:
         return Plugin(
             listing,
-            problem=f"its import or paper() raised {type(error).__name__}: {_one_line(error)}: mend {listing.module}",
+            problem=f"its import or paper() raised {type(error).__name__}: {_one_line(error)}: fix {listing.module}",
         )
     problem = _other_api(paper) or "; ".join(_problems(paper))
     return Plugin(listing, module, None if problem else paper, problem)
 
 
 def _lacking(distribution: str) -> str:
-    """Return what a plugin's package needs and is not there, with the mend, or "": also what it imports late."""
+    """Return what a plugin's package needs and is not there, with the fix, or "": also what it imports late."""
     from packaging.requirements import Requirement
 
     for line in importlib.metadata.requires(distribution) or ():
@@ -204,7 +204,7 @@ def _other_api(paper: Any) -> str:
 
 
 def _problems(paper: Any) -> Iterable[str]:
-    """Yield what is wrong with what a plugin states, each with its mend."""
+    """Yield what is wrong with what a plugin states, each with its fix."""
     if paper is None:
         yield "its paper() hook is missing: write one, marked @hookimpl, that returns a harness.Paper"
         return

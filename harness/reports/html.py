@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 WORDS: tuple[Callable[..., Any], ...] = (  # what the template says things with
     *(number, plus_minus),
     *(phrases.asked, phrases.by_seed, phrases.claimed, phrases.counted, phrases.counts, phrases.flags),
-    *(phrases.fronts, phrases.judged_on, phrases.ours, phrases.place, phrases.quantity, phrases.rank),
+    *(phrases.fronts, phrases.judged_on, phrases.ours, phrases.place, phrases.quantity, phrases.standing),
     *(phrases.said, phrases.setting, phrases.stance, phrases.strength, phrases.tally, phrases.theirs),
     *(phrases.told, phrases.troubles, phrases.why),
 )

@@ -338,7 +338,7 @@ def place(card: Card, metric: str, method: str) -> str:
     return ordinal(first) if first == last else f"{ordinal(first)}–{ordinal(last)}"
 
 
-def rank(card: Card, metric: str, method: str) -> str:
+def standing(card: Card, metric: str, method: str) -> str:
     """Return "best" for a method the rule separates from the second, "tied" for one of the best, or ""."""
     leaders = card["leaders"].get(metric, [])
     if method not in leaders:

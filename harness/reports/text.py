@@ -20,10 +20,10 @@ from harness.reports.phrases import (
     ours,
     place,
     power,
-    rank,
     said,
     setting,
     stance,
+    standing,
     strength,
     tally,
     theirs,
@@ -95,7 +95,7 @@ def _methods(card: Card, columns: int) -> Any:
         cells = []
         for name in metrics:
             places = re.sub("[a-z]", "", place(card, name, method["method"]))
-            best = rank(card, name, method["method"]) == "best"
+            best = standing(card, name, method["method"]) == "best"
             shown = f"{plus_minus(method['metrics'].get(name))} {f'#{places}' if places else ''}".rstrip()
             cells.append(plain(shown, "bold" if best else ""))
         seeds = "fixed" if method["deterministic"] else str(len(method["seeds"]))

@@ -108,7 +108,7 @@ def _end(processes: Sequence[Any]) -> None:
 
 
 def death(code: int | None, timed_out: bool, minutes: float | None) -> dict[str, Any]:
-    """Name what ended a process: time-out, signal or exit code, with the mend where there is one."""
+    """Name what ended a process: time-out, signal or exit code, with the fix where there is one."""
     if timed_out:
         return {"type": "timeout", "message": f"stopped after {minutes:g} minutes: raise limits.minutes"}
     if code is not None and code < 0:

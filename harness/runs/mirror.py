@@ -354,7 +354,7 @@ def stamp(folder: Path) -> str:
         return ""
 
 
-def level(uri: str, folders: Iterable[Path]) -> bool:
+def up_to_date(uri: str, folders: Iterable[Path]) -> bool:
     """Say whether a local store holds these ended runs whole; asked of its file, since mlflow takes seconds.
 
     False where that cannot be told: then the store is asked in the usual way.

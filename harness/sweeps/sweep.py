@@ -51,10 +51,10 @@ def main(arguments: Sequence[str]) -> int:
         if any(argument.split("=")[0] in ASKS for argument in arguments):
             return _hydra(hydra, list(arguments), Launched(os.getpid()))
         sweep, jobs = plan_sweep(arguments, plugins)
-        had = all_had([(spec, settings) for _, spec, settings in jobs], plugins)
-        with watched(sweep, level=bool(had) and _level(sweep.uri, had)) as behind:
-            if had:
-                for asked, spec, result in had:
+        kept = all_kept([(spec, settings) for _, spec, settings in jobs], plugins)
+        with watched(sweep, up_to_date=bool(kept) and _up_to_date(sweep.uri, kept)) as behind:
+            if kept:
+                for asked, spec, result in kept:
                     note(sweep.journal, asked, spec, result, "skipped")
             else:
                 try:
@@ -156,7 +156,7 @@ def _no_password(uri: str) -> list[str]:
     return [f"tracking.uri='{masked(uri)}'"] if masked(uri) != uri else []
 
 
-def all_had(
+def all_kept(
     jobs: Sequence[tuple[Spec, config.Settings]], plugins: Sequence[Plugin]
 ) -> list[tuple[str, Spec, Result]]:
     """Return (key before tuning, run, result) of each job where every one is finished; else nothing.
@@ -169,8 +169,8 @@ def all_had(
         if settings.rerun:
             return []
         try:
-            spec = tuned(asked, by_name[asked.paper], _had)
-            found.append((asked.run_key, spec, _had(spec)))
+            spec = tuned(asked, by_name[asked.paper], _kept)
+            found.append((asked.run_key, spec, _kept(spec)))
         except NotYet:
             return []
     return found
@@ -180,7 +180,7 @@ class NotYet(Exception):
     """A run is not finished, so there is something to do."""
 
 
-def _had(spec: Spec) -> Result:
+def _kept(spec: Spec) -> Result:
     """Return the result of a finished run. Raises NotYet where there is something to do for it."""
     done = whole(spec.folder)
     if done is None or (spec.objective and not done.validation):
@@ -188,10 +188,10 @@ def _had(spec: Spec) -> Result:
     return done
 
 
-def _level(uri: str, had: Sequence[tuple[str, Spec, Result]]) -> bool:
-    from harness.runs.mirror import level
+def _up_to_date(uri: str, kept: Sequence[tuple[str, Spec, Result]]) -> bool:
+    from harness.runs.mirror import up_to_date
 
-    return level(uri, [spec.folder for _, spec, _ in had])
+    return up_to_date(uri, [spec.folder for _, spec, _ in kept])
 
 
 def _writable(results: Path) -> None:
@@ -253,7 +253,7 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
             shutil.rmtree(spec.folder, ignore_errors=True)
     else:
         with contextlib.suppress(NotYet):
-            return _had(spec), "skipped"
+            return _kept(spec), "skipped"
     try:
         cpus, per_gpu = settings.leases.cpus, settings.leases.per_gpu
         with leased(spec.device, spec.processes, cpus, per_gpu, spec.title) as lease:

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def watched(sweep: Sweep, level: bool = False) -> Iterator[list[str]]:
+def watched(sweep: Sweep, up_to_date: bool = False) -> Iterator[list[str]]:
     """Show and mirror a sweep's runs, from threads of the driver, for as long as they go on.
 
-    `level` says that the store holds all there is to mirror, so that it need not be opened.
+    `up_to_date` says that the store holds all there is to mirror, so that it need not be opened.
     What is yielded holds, after leaving, why the mirror is behind the folders, if it is.
     """
     import filelock
 
     over = threading.Event()
-    mirroring = Mirroring(sweep) if sweep.uri and not level else None
+    mirroring = Mirroring(sweep) if sweep.uri and not up_to_date else None
     watchers = [threading.Thread(target=_show, args=(sweep, over), daemon=True)]
     if mirroring:
         watchers.append(threading.Thread(target=_mirror, args=(mirroring, over), daemon=True))
@@ -100,7 +100,7 @@ def _show(sweep: Sweep, over: threading.Event) -> None:
 
 
 def _told(line: dict[str, Any]) -> str:
-    marks = {"finished": "[green]done[/]", "skipped": "[dim]had[/]", "failed": "[red]FAILED[/]"}
+    marks = {"finished": "[green]done[/]", "skipped": "[dim]kept[/]", "failed": "[red]FAILED[/]"}
     tail = f"{line['seconds']:.1f} s" if line["outcome"] == "finished" else ""
     if line["error"]:
         from rich.markup import escape

@@ -17,7 +17,7 @@ from harness.papers.statement import Metric, difference
 from harness.verdicts.stats import SEEDS, Cell, Resamples, estimate, verdict
 
 
-def ranks(metric: Metric, cells: Mapping[str, Cell]) -> dict[str, tuple[int, int]]:
+def places_of(metric: Metric, cells: Mapping[str, Cell]) -> dict[str, tuple[int, int]]:
     """Return the first and last place that each method may have, the best mean first.
 
     Methods with too few seeds to be told from any other take no part. Raises HarnessError where methods

@@ -20,7 +20,7 @@ from harness.runs.results import Record
 from harness.verdicts.claims import claims_of
 from harness.verdicts.costs import costs
 from harness.verdicts.origin import command, date, machine, note, sources
-from harness.verdicts.places import ranks
+from harness.verdicts.places import places_of
 from harness.verdicts.rows import Row, label_of
 from harness.verdicts.stats import Cell, Interval, seeds_interval
 
@@ -59,7 +59,7 @@ def _scorecard(
     rows = _rows(paper, finished, stale)
     config = records[-1].result.config
     cell = _cells(paper, rows, failed)
-    places = _ranks(paper, rows, cell)
+    places = _places(paper, rows, cell)
     newest = max(records, key=date)
     methods = [_method(paper, row) for row in rows.values()]
     metrics = {
@@ -221,7 +221,7 @@ def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     return {name: fmean(values) for name, values in known.items() if values}
 
 
-def _ranks(
+def _places(
     paper: Paper, rows: Mapping[str, Row], cell: Callable[[str, str], Cell]
 ) -> dict[str, dict[str, tuple[int, int]]]:
     """Return, for each claimed metric, the places each method may have by the same rule as the claims."""
@@ -229,7 +229,7 @@ def _ranks(
     found = {}
     for metric in claimed:
         try:
-            found[metric] = ranks(paper.metrics[metric], {label: cell(label, metric) for label in rows})
+            found[metric] = places_of(paper.metrics[metric], {label: cell(label, metric) for label in rows})
         except HarnessError:  # measured on different items: nobody is ahead
             continue
     return {metric: places for metric, places in found.items() if len(places) > 1}

@@ -323,8 +323,8 @@ def _no_gain(contrast: Contrast, told: bool) -> str:
 def _unusable(cells: Sequence[Cell], seeds: Sequence[int], values: np.ndarray) -> str:
     """Say in words why no contrast can be made of these values, (cells, seeds); empty if one can."""
     if not seeds:
-        had = "; ".join(f"{c.method}: {', '.join(map(str, sorted(c.values)))}" for c in cells)
-        return f"the methods have no seed in common ({had})"
+        known = "; ".join(f"{c.method}: {', '.join(map(str, sorted(c.values)))}" for c in cells)
+        return f"the methods have no seed in common ({known})"
     for cell, row in zip(cells, values, strict=True):
         for seed, value in zip(seeds, row, strict=True):
             if not isfinite(value):
@@ -354,8 +354,8 @@ def holm(p_values: Sequence[float], alpha: float = 0.05) -> list[bool]:
     """Return which hypotheses survive Holm's correction over those that were tested; NaN was not."""
     marks = [False] * len(p_values)
     tested = sorted((i for i, p in enumerate(p_values) if isfinite(p)), key=lambda i: p_values[i])
-    for rank, i in enumerate(tested):
-        if not p_values[i] <= alpha / (len(tested) - rank):
+    for place, i in enumerate(tested):
+        if not p_values[i] <= alpha / (len(tested) - place):
             break
         marks[i] = True
     return marks

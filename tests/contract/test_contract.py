@@ -74,12 +74,12 @@ def replace_default(cls: type, name: str, default: str) -> type:
 
 
 @pytest.fixture
-def mend(text, tmp_path):
+def fix(text, tmp_path):
     """What the check called `name` says to change about a meddled plugin; nothing after it is run."""
 
     def look(name: str, stated: dict[str, Any] | None = None, **hooks) -> str:
         found = checks(Meddled(text, stated, **hooks), tmp_path)
-        return next(check.mend for check in found if check.name == name)
+        return next(check.fix for check in found if check.name == name)
 
     return look
 
@@ -99,49 +99,49 @@ def test_the_plugin_that_is_meddled_with_keeps_the_contract_if_left_alone(text, 
     assert failed == [EXPERIMENTS]  # which name the methods that were taken out
 
 
-def test_a_run_that_is_not_repeatable_is_noticed(mend):
+def test_a_run_that_is_not_repeatable_is_noticed(fix):
     def evaluate(run, split):
         return metrics(float(os.urandom(1)[0] + 256 * os.urandom(1)[0]))
 
-    assert "run.seed" in mend(TWICE, train=lambda run: None, evaluate=evaluate)
+    assert "run.seed" in fix(TWICE, train=lambda run: None, evaluate=evaluate)
 
 
-def test_a_run_that_ignores_its_seed_is_noticed(mend):
+def test_a_run_that_ignores_its_seed_is_noticed(fix):
     def evaluate(run, split):
         return metrics(1.0)
 
-    assert "deterministic" in mend(OTHER_SEED, train=lambda run: None, evaluate=evaluate)
+    assert "deterministic" in fix(OTHER_SEED, train=lambda run: None, evaluate=evaluate)
 
 
-def test_a_metric_that_is_missing_without_a_reason_is_noticed(mend):
+def test_a_metric_that_is_missing_without_a_reason_is_noticed(fix):
     def evaluate(run, split):
         return {"perplexity_1L": float(run.seed + 1)}
 
-    assert "perplexity_2L" in mend(COMPLETE, train=lambda run: None, evaluate=evaluate)
+    assert "perplexity_2L" in fix(COMPLETE, train=lambda run: None, evaluate=evaluate)
 
 
-def test_a_metric_that_is_not_a_number_is_noticed(mend):
+def test_a_metric_that_is_not_a_number_is_noticed(fix):
     def evaluate(run, split):
         return {"perplexity_1L": float("nan")}
 
-    assert "diverged" in mend(FINITE, train=lambda run: None, evaluate=evaluate)
+    assert "diverged" in fix(FINITE, train=lambda run: None, evaluate=evaluate)
 
 
-def test_a_process_that_dies_is_noticed(mend):
-    assert "exit code 3" in mend(FINITE, train=lambda run: os._exit(3))
+def test_a_process_that_dies_is_noticed(fix):
+    assert "exit code 3" in fix(FINITE, train=lambda run: os._exit(3))
 
 
-def test_a_tensor_left_on_another_device_is_noticed_even_in_a_product(mend):
+def test_a_tensor_left_on_another_device_is_noticed_even_in_a_product(fix):
     def training_step(run, device):
         import torch
 
         torch.ones(4, 4) @ torch.ones(4, 4, device=device)
 
-    found = mend(ONE_DEVICE, **AT_ONCE, training_step=training_step)
+    found = fix(ONE_DEVICE, **AT_ONCE, training_step=training_step)
     assert "tensors on cpu and meta" in found
 
 
-def test_training_that_a_kill_sends_elsewhere_is_noticed(mend):
+def test_training_that_a_kill_sends_elsewhere_is_noticed(fix):
     def train(run):
         begun = run.folder / "begun"  # it remembers how often it was begun
         begun.write_text(str(int(begun.read_text()) + 1 if begun.exists() else 1))
@@ -150,22 +150,22 @@ def test_training_that_a_kill_sends_elsewhere_is_noticed(mend):
     def evaluate(run, split):
         return metrics(run.seed + float((run.folder / "begun").read_text()))
 
-    assert "run.checkpoint" in mend(KILLED, train=train, evaluate=evaluate)
+    assert "run.checkpoint" in fix(KILLED, train=train, evaluate=evaluate)
 
 
-def test_training_that_stumbles_over_what_a_kill_left_is_noticed(mend):
+def test_training_that_stumbles_over_what_a_kill_left_is_noticed(fix):
     def train(run):
         (run.output_dir / "model").mkdir()  # fails where it is there already
         run.progress(1, 2)
 
-    assert "run.output_dir is not empty" in mend(KILLED, train=train, evaluate=AT_ONCE["evaluate"])
+    assert "run.output_dir is not empty" in fix(KILLED, train=train, evaluate=AT_ONCE["evaluate"])
 
 
-def test_data_prepared_by_the_clock_are_noticed(mend):
+def test_data_prepared_by_the_clock_are_noticed(fix):
     def prepare(task, data, model, data_dir):
         (data_dir / "made").write_text(str(time.time_ns()))
 
-    assert "made changed" in mend("prepare leaves the same files again, offline", **AT_ONCE, prepare=prepare)
+    assert "made changed" in fix("prepare leaves the same files again, offline", **AT_ONCE, prepare=prepare)
 
 
 def test_a_preparation_that_looks_at_the_method_is_noticed(text, tmp_path):
@@ -182,42 +182,42 @@ def test_a_preparation_that_looks_at_the_method_is_noticed(text, tmp_path):
 
 def test_smoke_data_from_afar_are_noticed(text, tmp_path):
     plugin = Meddled(text, {"data": replace_default(Meddled(text).paper.data, "corpus", "pypi:x==1#y")})
-    mends = {check.name: check.mend for check in itertools.islice(checks(plugin, tmp_path), 8)}
-    assert "data.corpus=pypi:x==1#y" in mends["smoke data are here, or made here"]
+    fixes = {check.name: check.fix for check in itertools.islice(checks(plugin, tmp_path), 8)}
+    assert "data.corpus=pypi:x==1#y" in fixes["smoke data are here, or made here"]
 
 
-def test_an_experiment_of_a_method_that_is_not_there_is_noticed(mend):
-    assert "mend conf/experiment/alibi" in mend(EXPERIMENTS)
+def test_an_experiment_of_a_method_that_is_not_there_is_noticed(fix):
+    assert "fix conf/experiment/alibi" in fix(EXPERIMENTS)
 
 
-def test_what_a_run_reaches_for_is_told(mend):
+def test_what_a_run_reaches_for_is_told(fix):
     def train(run):
         with contextlib.suppress(OSError), socket.socket() as one:
             one.connect(FAR)
 
     hooks = {"train": train, "evaluate": AT_ONCE["evaluate"]}
-    assert "instead of reaching 192.0.2.1" in mend("no socket leads beyond this machine", **hooks)
+    assert "instead of reaching 192.0.2.1" in fix("no socket leads beyond this machine", **hooks)
 
 
-def test_what_a_run_leaves_elsewhere_is_told(mend):
+def test_what_a_run_leaves_elsewhere_is_told(fix):
     def train(run):
         Path("left.txt").write_text("mine")
 
     hooks = {"train": train, "evaluate": AT_ONCE["evaluate"]}
-    assert "run.output_dir or run.stage instead of left.txt" in mend(
+    assert "run.output_dir or run.stage instead of left.txt" in fix(
         "nothing is left outside its folders", **hooks
     )
 
 
-def test_a_score_above_chance_on_scrambled_data_is_noticed(mend):
+def test_a_score_above_chance_on_scrambled_data_is_noticed(fix):
     chance = {"chance": {"perplexity_1L": (50.0, 60.0)}}
-    found = mend(SCRAMBLED, chance, **AT_ONCE, scramble=lambda task, data_dir, seed: None)
+    found = fix(SCRAMBLED, chance, **AT_ONCE, scramble=lambda task, data_dir, seed: None)
     assert "perplexity_1L is 1 on scrambled data where chance lies in [50, 60]" in found
 
 
-def test_a_chance_without_a_way_to_scramble_is_noticed(mend):
+def test_a_chance_without_a_way_to_scramble_is_noticed(fix):
     chance = {"chance": {"perplexity_1L": (50.0, 60.0)}}
-    assert "implement the hook scramble" in mend(SCRAMBLED, chance, **AT_ONCE)
+    assert "implement the hook scramble" in fix(SCRAMBLED, chance, **AT_ONCE)
 
 
 # What a confined process is seen to do
@@ -296,14 +296,14 @@ def test_a_file_removed_or_moved_elsewhere_is_seen(seen, tmp_path):
 
 
 def said(text, stated: dict[str, Any]) -> list[str]:
-    return [mend for _, look in statements(Meddled(text, stated)) if (mend := look())]
+    return [fix for _, look in statements(Meddled(text, stated)) if (fix := look())]
 
 
 def test_baselines_without_a_grid_against_tuned_methods_are_noticed(text):
     methods = load("alibi").paper.methods
     kept = {"alibi": replace(methods["alibi"], tune={"position": ["alibi"]}), "none": methods["none"]}
-    (mend,) = said(text, {"methods": kept, "tuned_by": "perplexity_1L"})
-    assert mend == "give none a grid of the same size in tune"
+    (fix,) = said(text, {"methods": kept, "tuned_by": "perplexity_1L"})
+    assert fix == "give none a grid of the same size in tune"
 
 
 def test_settings_without_words_or_type_are_noticed(text):
@@ -315,20 +315,20 @@ def test_settings_without_words_or_type_are_noticed(text):
     class Typeless:
         position: Any = setting("alibi", "positions")
 
-    for cls, mend in (
+    for cls, fix in (
         (Wordless, "say what Wordless.position is"),
         (Typeless, "give Typeless.position a type"),
     ):
         kept = {"alibi": Method(cls(), "x"), "none": Method(cls("none"), "y", baseline=True)}
         (found,) = said(text, {"methods": kept})
-        assert mend in found
+        assert fix in found
 
 
 def test_a_papers_own_number_on_the_other_side_of_its_claim_is_noticed(text):
     claim = load("alibi").paper.claims[0]  # a ratio of at most 1.01
     theirs = replace(claim.reported, value=1.05, same=True)
-    (mend,) = said(text, {"claims": [replace(claim, reported=theirs)]})
-    assert "asks to be below 1.01 and quotes 1.05 as the same quantity" in mend
+    (fix,) = said(text, {"claims": [replace(claim, reported=theirs)]})
+    assert "asks to be below 1.01 and quotes 1.05 as the same quantity" in fix
     for kept in (
         replace(claim, reported=replace(theirs, same=False)),
         replace(claim, reported=theirs, counter=True),
@@ -340,9 +340,9 @@ def test_a_papers_own_number_on_the_other_side_of_its_claim_is_noticed(text):
 def test_a_control_of_no_method_and_a_margin_of_nothing_are_noticed(text):
     claim = load("alibi").paper.claims[0]
     control = replace(claim.contrast, method="albi")
-    (mend,) = said(text, {"claims": [replace(claim, control=control, margin=0.0)]})
-    assert "names no method 'albi'" in mend
-    assert "has the margin 0.0: give a difference above 0" in mend
+    (fix,) = said(text, {"claims": [replace(claim, control=control, margin=0.0)]})
+    assert "names no method 'albi'" in fix
+    assert "has the margin 0.0: give a difference above 0" in fix
 
 
 def test_a_chance_of_no_metric_is_noticed(text):

@@ -1,4 +1,4 @@
-"""Names become documents and rows; what cannot be read is refused in one sentence with the mend."""
+"""Names become documents and rows; what cannot be read is refused in one sentence with the fix."""
 
 import hashlib
 import json
@@ -196,8 +196,8 @@ def test_a_missing_column_is_answered_with_the_columns_there_are_and_the_overrid
     assert "p.tsv has no column sentence1, score, only sentence_1, sentence_2, gold" in said
     override = re.search("'(.*)'", said)[1]
     assert override == f"{path}?sentence1:sentence_1+score:ITS_NAME"
-    mended = resolve(override.replace("ITS_NAME", "gold"), cache=cache, columns=("sentence1", "score"))
-    assert next(mended.rows())["score"] == "1"
+    fixed = resolve(override.replace("ITS_NAME", "gold"), cache=cache, columns=("sentence1", "score"))
+    assert next(fixed.rows())["score"] == "1"
     assert "has no column 'glod' to call 'score'" in refusal(f"{path}?score:glod", cache, columns=("score",))
     assert "names no columns" in refusal(f"{path}?score", cache)
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.runs.mirror import Mirror, fetch, level
+from harness.runs.mirror import Mirror, fetch
 from harness.runs.results import find_runs, local_store
 from tests.faults.test_kills import wait_for
 from tests.papers.test_plugins import install
@@ -229,7 +229,7 @@ def test_a_results_folder_may_have_any_name(tmp_path, name):
     assert (results / "mlflow.db").stat().st_size
     assert len(_runs(results)) == len(_kept(results)) == 1
     folders = [record.folder for record in find_runs(results)]
-    assert level(local_store(results), folders)
+    assert up_to_date(local_store(results), folders)
     fetched = fetch(local_store(results), tmp_path / "cache")
     assert [record.result.metrics for record in fetched] == [{"accuracy": 0.5}]
 

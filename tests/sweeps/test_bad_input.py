@@ -1,4 +1,4 @@
-"""Each wrong thing one may type gets one sentence that names it and the mend, exit code 2, no traceback."""
+"""Each wrong thing one may type gets one sentence that names it and the fix, exit code 2, no traceback."""
 
 import pytest
 

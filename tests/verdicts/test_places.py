@@ -14,7 +14,7 @@ from harness.numbers import ordinal
 from harness.papers.reduction import reduce
 from harness.papers.statement import Items, Metric, difference
 from harness.reports.phrases import place
-from harness.verdicts.places import ranks
+from harness.verdicts.places import places_of
 from harness.verdicts.stats import Cell, estimate, verdict
 
 UP = Metric("higher", "accuracy")
@@ -34,7 +34,7 @@ def answering(method: str, rate: float, seeds: int, taste: int, fixed: bool = Fa
 
 
 def test_what_is_separable_has_a_place_of_its_own():
-    found = ranks(
+    found = places_of(
         UP,
         {"a": cell("a", 0.9, 0.91, 0.92), "b": cell("b", 0.5, 0.52, 0.51), "c": cell("c", 0.1, 0.13, 0.1)},
     )
@@ -47,16 +47,16 @@ def test_what_is_not_separable_shares_its_places():
         "b": cell("b", 0.91, 0.9, 0.92),
         "c": cell("c", 0.1, 0.11, 0.12),
     }
-    assert ranks(UP, close) == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
+    assert places_of(UP, close) == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
 
 
 def test_lower_is_better_turns_the_ranking_around():
     cells = {"a": cell("a", 9.0, 9.1, 9.2), "b": cell("b", 5.0, 5.3, 5.2)}
-    assert ranks(Metric("lower", "perplexity"), cells) == {"b": (1, 1), "a": (2, 2)}
+    assert places_of(Metric("lower", "perplexity"), cells) == {"b": (1, 1), "a": (2, 2)}
 
 
 def test_too_few_seeds_take_no_place():
-    assert ranks(UP, {"a": cell("a", 0.9, 0.91, 0.92), "b": cell("b", 0.1, 0.2)}) == {"a": (1, 1)}
+    assert places_of(UP, {"a": cell("a", 0.9, 0.91, 0.92), "b": cell("b", 0.1, 0.2)}) == {"a": (1, 1)}
 
 
 def test_each_pair_is_judged_as_a_claim_would_be():
@@ -76,7 +76,7 @@ def test_each_pair_is_judged_as_a_claim_would_be():
             ahead, behind = (one, other) if said == "holds" else (other, one)
             places[behind][0] += 1
             places[ahead][1] -= 1
-    assert {method: list(place) for method, place in ranks(UP, cells).items()} == places
+    assert {method: list(place) for method, place in places_of(UP, cells).items()} == places
     assert len({tuple(place) for place in places.values()}) > 1
 
 
@@ -84,14 +84,14 @@ def test_methods_measured_on_other_items_are_not_ranked():
     other = answering("b", 0.2, 3, 1)
     moved = [Items(run.columns, [f"z{i}" for i in range(400)]) for run in other.items().values()]
     with pytest.raises(HarnessError, match="measured on other items"):
-        ranks(UP, {"a": answering("a", 0.9, 3, 2), "b": cell("b", *other.values.values(), items=moved)})
+        places_of(UP, {"a": answering("a", 0.9, 3, 2), "b": cell("b", *other.values.values(), items=moved)})
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 100), min_size=3, max_size=3), min_size=1, max_size=5))
 def test_places_are_places(table):
     cells = {str(i): cell(str(i), *(v / 7 for v in row)) for i, row in enumerate(table)}
-    found = ranks(UP, cells)
+    found = places_of(UP, cells)
     assert all(1 <= first <= last <= len(cells) for first, last in found.values())
     assert min(first for first, _ in found.values()) == 1
     assert max(last for _, last in found.values()) == len(cells)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.papers.statement import Items, Metric, difference, level
 from harness.verdicts.ceilings import clopper_pearson, clopper_pearson_p, scale, tango, tango_p
-from harness.verdicts.places import ranks
+from harness.verdicts.places import places_of
 from harness.verdicts.stats import Cell, Interval, estimate, seeds_interval, verdict
 
 UP = {"accuracy": Metric("higher", "accuracy")}
@@ -162,7 +162,7 @@ def test_seeds_that_agree_to_rounding_are_judged_by_items_everywhere():
     found = estimate(GAP, UP, list(cells.values()))
     assert found.rule == "items"
     assert verdict(found) == "open"
-    assert ranks(UP["accuracy"], cells) == {"a": (1, 2), "b": (1, 2)}
+    assert places_of(UP["accuracy"], cells) == {"a": (1, 2), "b": (1, 2)}
 
 
 def test_seeds_that_agree_to_rounding_without_items_are_open():

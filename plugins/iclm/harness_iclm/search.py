@@ -83,7 +83,7 @@ def normalised(embeddings: np.ndarray) -> np.ndarray:
     if len(bad):
         raise UsageError(
             f"the embeddings of {len(bad)} documents are not finite, first of number {bad[0]}: "
-            "mend the encoder or its precision, or leave those documents out"
+            "fix the encoder or its precision, or leave those documents out"
         )
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return vectors

@@ -91,7 +91,7 @@ def matched(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module]:
         try:
             found = {name: module for name, module in modules.items() if re.fullmatch(targets, name)}
         except re.error as error:
-            raise UsageError(f"targets={targets!r} is no regular expression ({error}): mend it") from None
+            raise UsageError(f"targets={targets!r} is no regular expression ({error}): fix it") from None
         return found or _none_for(targets, modules)
     for target in targets:
         if not any(_ends(name, target) for name in modules):

@@ -110,9 +110,9 @@ def select(
     wanted = [rule for rule in rules(chosen) if when == "always" or (rule[1] in AFTER) == (when == "after")]
     for name, tag, _ in wanted:
         if rows and all(row.get(tag) is None for row in rows):
-            mend = MEND.get(tag, "tag the rows first")
+            fix = FIX.get(tag, "tag the rows first")
             raise UsageError(
-                f"the filter {chosen.text!r} asks for {name}, and no row has the tag {tag!r}: {mend}"
+                f"the filter {chosen.text!r} asks for {name}, and no row has the tag {tag!r}: {fix}"
             )
     kept = []
     for row in rows:
@@ -129,7 +129,7 @@ def select(
     return kept
 
 
-MEND = {
+FIX = {
     "quality": "name a judge",
     "difficulty": "name a judge",
     "reward": "name a reward model",

@@ -64,7 +64,7 @@ def _plain(row: Mapping[str, Any], number: int) -> Row:
         try:
             scores[name] = float(row[name]) if row.get(name) not in (None, "") else None
         except (TypeError, ValueError):
-            raise UsageError(f"row {number} has {name}={row[name]!r}, which is no number: mend it") from None
+            raise UsageError(f"row {number} has {name}={row[name]!r}, which is no number: fix it") from None
     system = str(row.get("system", ""))
     return _row(f"{row.get('id', number)}/{system}", system, texts, scores, number)
 

@@ -82,7 +82,7 @@ def pairs(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
             score = float(row["score"])
         except (TypeError, ValueError):
             raise UsageError(
-                f"pair {number} has score={row['score']!r}, which is no number: mend it"
+                f"pair {number} has score={row['score']!r}, which is no number: fix it"
             ) from None
         found.append({**_sentences(row), "score": score})
     return found

@@ -110,7 +110,7 @@ def problem_rows(source: Any) -> list[dict[str, str]]:
         answer = answer.rpartition("####")[2].strip()
         if not str(problem).strip() or not answer:
             raise UsageError(
-                f"row {number} of {source.name} has no problem or no answer: mend it or leave it out"
+                f"row {number} of {source.name} has no problem or no answer: fix it or leave it out"
             )
         rows.setdefault(str(problem), {"problem": str(problem), "answer": answer})
     return list(rows.values())

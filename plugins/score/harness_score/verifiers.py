@@ -76,7 +76,7 @@ def maths(problems: Sequence[dict[str, Any]], answers: Sequence[str]) -> list[fl
         gold = parse(f"${problem['answer']}$", **limits)
         if not gold:
             raise VerifierError(
-                f"math-verify cannot read the expected answer {problem['answer']!r}: mend that row"
+                f"math-verify cannot read the expected answer {problem['answer']!r}: fix that row"
             )
         seconds = {"timeout_seconds": None} if limits else {}
         rewards.append(float(verify(gold, parse(final(answer), **limits), **seconds)))
@@ -109,7 +109,7 @@ def command(words: str, seconds: float) -> Verify:
         except subprocess.TimeoutExpired:
             raise VerifierError(
                 f"the verifier {words!r} did not answer within {seconds:g} s for {len(lines)} answers: "
-                "mend it, or raise task.verifier_seconds"
+                "fix it, or raise task.verifier_seconds"
             ) from None
         except OSError as error:
             raise VerifierError(f"the verifier {words!r} cannot be started: {error}") from None

@@ -18,7 +18,7 @@ def test_progress_is_rewarded_and_its_loss_punished_at_turn_two_alone():
     first, second = pair([0, 0, 1, 1], [0, 1, 0, 1])
     turn1, turn2 = shaped_rewards(first, second, alpha=10)
     assert turn1.tolist() == [0, 0, 1, 1]
-    assert turn2.tolist() == [0, 11, -10, 1]  # stays wrong, mends, spoils, stays right
+    assert turn2.tolist() == [0, 11, -10, 1]  # stays wrong, fixes, spoils, stays right
 
 
 def test_without_alpha_both_turns_keep_the_verifiers_reward():
@@ -184,11 +184,11 @@ def bandit(gamma, steps=600):
 
 
 def test_a_bandit_learns_to_answer_right_both_times():
-    right_first, mends, keeps = bandit(gamma=0.0)
-    assert min(right_first, mends, keeps) > 0.95
+    right_first, fixes, keeps = bandit(gamma=0.0)
+    assert min(right_first, fixes, keeps) > 0.95
 
 
 def test_a_bandit_whose_bonus_reaches_turn_one_learns_to_be_wrong_first():
-    right_first, mends, _ = bandit(gamma=1.0)
+    right_first, fixes, _ = bandit(gamma=1.0)
     assert right_first < 0.05
-    assert mends > 0.95
+    assert fixes > 0.95

@@ -47,7 +47,7 @@ def rows(path: Path) -> Iterator[tuple[str, str, str]]:
                 raise UsageError(f"{first} has no {file.name} beside it: s1, s2 and labels belong together")
             columns.append(file.read_text(encoding="utf-8").splitlines())
         if len({len(column) for column in columns}) > 1:
-            raise UsageError(f"{first} and its s2 and labels have different numbers of lines: mend them")
+            raise UsageError(f"{first} and its s2 and labels have different numbers of lines: fix them")
         yield from zip(*columns, strict=True)
     for file in [] if aligned else files.data_files(path):
         there = files.columns(file)

@@ -244,7 +244,7 @@ def _add(
     except (TypeError, ValueError):
         gold = math.nan
     if not math.isfinite(gold):
-        raise UsageError(f"{where} has the score {score!r}, which is no number: mend it or leave it empty")
+        raise UsageError(f"{where} has the score {score!r}, which is no number: fix it or leave it empty")
     first, second = (" ".join(str(text or "").split()) for text in (first, second))
     if not first or not second:
         skipped["an empty sentence"] += 1
