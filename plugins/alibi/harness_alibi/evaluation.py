@@ -18,10 +18,10 @@ from harness.nn.bases import load_model
 from harness.nn.evals import by_position, nll, retrieval
 from harness_alibi import positions  # noqa: F401  (makes position="alibi" known to the decoder)
 from harness_alibi.metrics import EDGES, MULTIPLES, PROBES
-from harness_alibi.settings import Task
+from harness_alibi.settings import Alibi, Task
 
 
-def evaluate(run: Run, split: str) -> dict[str, float | Items]:
+def evaluate(run: Run[Task, Alibi], split: str) -> dict[str, float | Items]:
     """Return perplexity at every length with both protocols, by position, and the probe's gains."""
     task = run.task
     model = load_model(run.output_dir, run.device)
@@ -65,7 +65,7 @@ def evaluate(run: Run, split: str) -> dict[str, float | Items]:
     return found
 
 
-def within_reach(run: Run, task: Task) -> tuple[int, ...]:
+def within_reach(run: Run[Task, Alibi], task: Task) -> tuple[int, ...]:
     """Return the multiples of L this method can be scored at; say why the others are absent."""
     if run.method.position != "learned":
         return MULTIPLES

@@ -6,10 +6,11 @@ import torch
 
 from harness import Plan, Run
 from harness.nn.pricing import plan_of
+from harness_alibi.settings import Alibi, Task
 from harness_alibi.training import decoder
 
 
-def plan(run: Run) -> Plan:
+def plan(run: Run[Task, Alibi]) -> Plan:
     """Price a run of this task."""
     task = run.task
     vocabulary = task.vocabulary if task.tokenizer == "words" else 100  # printable characters

@@ -23,7 +23,7 @@ def decoder(method: Alibi, task: Task, vocabulary: int) -> Decoder:
     return Decoder.of(task, vocabulary, position=method.position, position_options=options)
 
 
-def train(run: Run) -> None:
+def train(run: Run[Task, Alibi]) -> None:
     """Train on random windows of L tokens, the same ones for every method of a seed."""
     from transformers import AutoTokenizer
 
@@ -46,7 +46,7 @@ def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten())
 
 
-def training_step(run: Run, device: str) -> None:
+def training_step(run: Run[Task, Alibi], device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
     build = functools.partial(decoder, run.method, run.task)
     trial_step(build, step, (2, run.task.length), device)
