@@ -247,10 +247,11 @@ def _quick(seen: list[Seen]) -> str:
 
 
 def _recorded(plugin: Any, results: Mapping[str, Result]) -> str:
-    """Runs made by other code are told by digests of modules, and only of those named harness or harness_*."""
+    """Runs made by other code are told by the definitions they used, of packages named harness or harness_*."""
     package = plugin.module.__name__
-    modules = next(iter(results.values())).code.get("modules", {})
-    return "" if package in modules else f"call its package harness_<name> instead of {package}"
+    used = next(iter(results.values())).code.get("definitions", {})
+    known = any(name.partition(":")[0].partition(".")[0] == package for name in used)
+    return "" if known else f"call its package harness_<name> instead of {package}"
 
 
 def _prepares(bench: Bench) -> str:

@@ -70,7 +70,7 @@ def test_without_a_name_a_fit_is_the_run_s_own(run):
 
 
 def test_going_on_forgets_the_points_of_that_fit_alone(tmp_path):
-    curves = tmp_path / "curves.jsonl"
+    curves = tmp_path / "metrics.jsonl"
     lines = [{"step": 1, "a/loss": 1}, {"step": 5, "a/loss": 1}, {"step": 5, "b/loss": 1}]
     curves.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 6, "a/lo')
     forget_after(curves, 2, "a/")
