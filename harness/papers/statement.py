@@ -289,7 +289,8 @@ class Paper:
     the scale to overlays on them: `{"full": {"task": {...}, "method": {...}, "data": {...}}}`.
     `tuned_by` names the metric that decides, on validation, between the settings of a method's `tune`.
     `chance` bounds metrics on data that the hook `scramble` has cut the answers out of, at budget=smoke:
-    `{"accuracy": (0.35, 0.65)}`; `no_chance` says why there is no such bound, where the data hold answers.
+    `{"accuracy": (0.35, 0.65)}`; `no_chance` says why there is no such bound, where the data hold answers,
+    and `no_validation` why no rows are kept apart for validation: nothing is chosen there.
     `hooks` names the submodule that holds each hook, imported when it is first called: `{"train": "training"}`.
     `api_version` is the version of the hooks the plugin was written for; one that states none means the first.
     """
@@ -309,5 +310,6 @@ class Paper:
     figures: Sequence[Figure] = ()
     chance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     no_chance: str = ""
+    no_validation: str = ""
     hooks: Mapping[str, str] = field(default_factory=dict)
     api_version: int = 1

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.runs.mirror import Mirror, fetch
+from harness.runs.mirror import Mirror, fetch, up_to_date
 from harness.runs.results import find_runs, local_store
 from tests.faults.test_kills import wait_for
 from tests.papers.test_plugins import install
