@@ -48,8 +48,9 @@ scorecard: $(STAMP)  ## run every paper's experiment on real data and write the 
 bench: $(STAMP)  ## side by side with what one would use instead: 45 minutes on two cores
 	$(BIN)/python benchmarks/run.py
 
-bench-verdict: $(STAMP)  ## how often the verdict rule is right, by simulation (into docs/verdict.md): three minutes
+bench-verdict: $(STAMP)  ## how often the verdict rule and the referee are right, by simulation (into docs/): three minutes
 	$(BIN)/python -m benchmarks.verdict --write
+	$(BIN)/python -m benchmarks.referee --write
 
 clean:
 	rm -rf $(VENV) build dist

@@ -54,7 +54,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         epilog="Start here: [bold]harness run -m +experiment=quickstart[/], then [bold]harness report alibi[/].",
     )
     app.callback()(_options)
-    for command in (run, plan, report, compare, papers, data, status, new, check, ui):
+    for command in (run, decide, gate, plan, report, compare, papers, data, status, new, check, ui):
         app.command()(command)
     word = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     from harness.papers.plugins import VERBS, listed, load
@@ -104,6 +104,76 @@ def run() -> None:
 
     Example: harness run -m +experiment=alibi data.corpus=my.txt
     """
+
+
+def decide(
+    overrides: Annotated[list[str], typer.Argument(help="Hydra overrides, as for `harness run -m`.")],
+    most_seeds: Annotated[int, typer.Option(help="The last look.")] = 20,
+    minutes: Annotated[float | None, typer.Option(help="Begin no look that would end later.")] = None,
+    claims: Annotated[
+        list[str] | None, typer.Option(help="Only this claim: its number, or words of it; may be repeated.")
+    ] = None,
+    looks: Annotated[str, typer.Option(help="The seeds at which claims are judged.")] = "3,5,8,12,20",
+    spending: Annotated[
+        str, typer.Option(help="What looks may err: alike (even), little at first (late).")
+    ] = "even",
+    power: Annotated[float, typer.Option(help="Stop a claim that what is left decides less often.")] = 0.1,
+    json_: Json = False,
+) -> None:
+    """Run seeds until a paper's claims are decided: looks declared beforehand, seeds only where one is open.
+
+    Example: harness decide +experiment=alibi --minutes 60
+    """
+    from harness.commands.decide import show_decide
+
+    at = _counts(looks)
+    raise SystemExit(show_decide(overrides, at, most_seeds, minutes, claims or [], spending, power, json_))
+
+
+def gate(
+    base: Annotated[
+        str, typer.Argument(help="Overrides of a method; with --run a folder, or the words for {change}.")
+    ],
+    candidate: Annotated[str, typer.Argument(help="As BASE; overrides are put on top of the base's.")],
+    run_: Annotated[
+        str,
+        typer.Option(
+            "--run", help="Any program that prints one JSON line, as in 'python train.py --seed {seed}'."
+        ),
+    ] = "",
+    metric: Annotated[str, typer.Option(help="Which number decides.")] = "",
+    better: Annotated[str, typer.Option(help="For --run: is it better when higher or lower?")] = "",
+    margin: Annotated[float, typer.Option(help="By how much it must be better.")] = 0.0,
+    campaign: Annotated[str, typer.Option(help="The campaign this is a proposal of.")] = "",
+    alpha: Annotated[float, typer.Option(help="The campaign's error rate.")] = 0.05,
+    mode: Annotated[
+        str, typer.Option(help="fdr: of what is kept; family: of keeping anything wrongly.")
+    ] = "fdr",
+    proposals: Annotated[int, typer.Option(help="How many proposals the campaign takes.")] = 200,
+    looks: Annotated[str, typer.Option(help="The seeds at which it is judged.")] = "3,5,8,12,20",
+    run_minutes: Annotated[float, typer.Option(help="A program that takes longer hangs.")] = 60.0,
+    results: Results = Path("results"),
+    json_: Json = False,
+) -> None:
+    """Say whether a change is better, one error rate for all proposals: exit code 0 kept, 3 not kept, 4 undecided.
+
+    Example: harness gate base/ changed/ --run 'python train.py --seed {seed}' --better lower --campaign night
+    """
+    from harness.commands.gate import show_gate
+    from harness.sweeps.proposals import Terms
+
+    terms = Terms(run_, metric, better, margin, alpha, mode, tuple(_counts(looks)), proposals)
+    where = results.expanduser().resolve()
+    raise SystemExit(show_gate(base, candidate, terms, where, campaign, run_minutes, json_))
+
+
+def _counts(text: str) -> list[int]:
+    from harness.errors import UsageError
+
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--looks {text}: give numbers of seeds, as in 3,5,8,12,20") from None
 
 
 def plan(

@@ -12,7 +12,12 @@ from harness.reports.stored import read_cards
 
 pytestmark = pytest.mark.xdist_group("docs")  # one folder that is lived in
 ROOT = Path(__file__).parent.parent
-FOLLOWED = ("plugin.md", "own-data.md", "tracking.md")  # from top to bottom: test_install, test_site
+FOLLOWED = (
+    "plugin.md",
+    "own-data.md",
+    "tracking.md",
+    "gate.md",
+)  # from top to bottom: test_install, test_site
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "plugins").glob("*/README.md")),
@@ -57,7 +62,7 @@ COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] n
 def smoke(words: list[str], text: Path) -> list[str]:
     """Return a documented command at smoke budget, on a short text, with two methods and one seed."""
     words = [word.replace("my.txt", str(text)).replace("mine/", f"{text.parent}/") for word in words]
-    if words[0] != "run":
+    if words[0] not in ("run", "decide"):
         return words
     kept = [w for w in words if not w.startswith(("budget=", "device=", "task."))]
     small = [
@@ -72,6 +77,8 @@ def smoke(words: list[str], text: Path) -> list[str]:
         small += [f"data.{name}={text}" for name in TEXTS.get(experiment, ("corpus",))]
     if experiment in FEWER:
         small.append(f"method={FEWER[experiment]}")
+    if words[0] == "decide":  # which says itself what seeds it takes
+        small.remove("seed=0")
     return [*kept, *(w.replace("task.length=128", "task.length=24") for w in small)]
 
 
@@ -101,7 +108,7 @@ def lived_in(tmp_path_factory, text, warm):
 def test_a_documented_command_runs(lived_in, text, command):
     words = smoke(shlex.split(command)[1:], text)
     before = set(lived_in.folder.rglob("result.json"))
-    done = lived_in(*words)
+    done = lived_in(*words, code=4 if words[0] == "decide" else 0)  # smoke runs decide nothing
     if words[0] == "run":
         assert set(lived_in.folder.rglob("result.json")) - before or "already there" in done.stderr
     elif words[0] == "report":

@@ -250,7 +250,7 @@ def test_a_store_does_not_choose_folders_here(key, tmp_path):
 def test_a_run_records_what_it_downloaded_by_version_and_hash(index, text, tmp_path):  # noqa: F811
     import hashlib
 
-    from harness.contract.checks import smoke_spec
+    from harness.contract.bench import smoke_spec
     from harness.papers.plugins import load
     from harness.runs.run import execute
 

@@ -229,3 +229,15 @@ def test_the_page_on_tracking_can_be_followed(tmp_path, text, warm):
     assert (tmp_path / "team.db").exists()
     assert "smoke" in report[1].stdout
     assert "2 already there" in off[1].stderr
+
+
+@pytest.mark.slow
+def test_the_loop_of_the_gates_page_goes_through_all_its_proposals(tmp_path, monkeypatch):
+    from benchmarks.referee import loop
+
+    monkeypatch.setenv("HARNESS_LEASES", str(tmp_path / "leases"))
+    answers = loop(tmp_path, steps=10, batch=16)
+    assert len(answers) == 20
+    assert {answer["outcome"] for answer in answers} <= {"kept", "not kept"}
+    assert answers[-1]["kept_so_far"] == sum(answer["outcome"] == "kept" for answer in answers)
+    assert not any(answer["failures"] for answer in answers)

@@ -14,6 +14,7 @@ from harness.papers.plugins import listed, load
 from harness.reports.comparison import title, to_html, to_terminal
 from harness.runs.files import write_json, write_text
 from harness.verdicts.comparison import compare
+from harness.verdicts.looks import Memory
 from harness.verdicts.rows import Damage, select
 
 
@@ -51,7 +52,9 @@ def show_compare(
     if unknown:
         every = {m for paper in papers.values() for m in paper.metrics}
         raise UsageError(f"no metric is named {unknown[0]!r}: {nearest(unknown[0], every)}")
-    found = {"a": a, "b": b, **compare(one, other, papers, metrics, detect, margin), "damaged": damage.told}
+    looks = Memory(results)
+    found = {"a": a, "b": b, **compare(one, other, papers, metrics, detect, margin, looks)}
+    found["damaged"] = damage.told
     refused = [pair for pair in found["pairs"] if pair["refused"]]
     if len(refused) == len(found["pairs"]):
         pair = refused[0]

@@ -15,6 +15,7 @@ from harness.reports.text import to_markdown, to_terminal
 from harness.runs.files import as_text, write_text
 from harness.runs.provenance import stale
 from harness.runs.results import Record
+from harness.verdicts.looks import Memory
 from harness.verdicts.register import NAME, entered
 from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
@@ -31,9 +32,10 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
     names: list[str] = []
     files: dict[str, str] = {}
     folder = results / "reports"
+    looks = Memory(results)
     for plugin, records in ended(papers, results, uri, damage):
         assert plugin.paper is not None
-        found = entered(judge(plugin.name, plugin.paper, records, stale), results / NAME)
+        found = entered(judge(plugin.name, plugin.paper, records, stale, looks), results / NAME)
         cards += found
         every += records
         names.append(plugin.name)
@@ -46,6 +48,7 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
             write_text(folder / name, text)
     except OSError as error:  # a full disk, results that may only be read: what is there can still be told
         print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
+    looks.write()
     if as_json:
         print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
         return damage.exit_code

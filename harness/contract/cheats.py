@@ -13,14 +13,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.contract.bench import Bench
 from harness.papers.statement import Claim, Paper
 from harness.runs.files import canonical, write_json
 from harness.runs.run import measure, open_run
-
-if TYPE_CHECKING:
-    from harness.contract.checks import Bench
 
 LESS = 0.9  # of what the method is trained on; below it a baseline has been given less
 DISTINCT = 0.7  # the same for distinct rows, which chance makes differ

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import cheats
-from harness.contract.confine import Seen, confined
+from harness.contract.bench import Altered, Bench
+from harness.contract.confine import Seen
 from harness.contract.statements import composes, near, statements
 from harness.runs.results import Result, read_result
-from harness.runs.run import execute, open_run
+from harness.runs.run import open_run
 from harness.runs.spec import Spec
 
 SMOKE_SECONDS = 10.0  # of processor time, on a slow machine
@@ -33,59 +34,6 @@ class Check:
     name: str
     passed: bool
     fix: str = ""
-
-
-class Altered:
-    """A plugin with some of its hooks replaced by functions of the same arguments."""
-
-    def __init__(self, plugin: Any, **hooks: Callable[..., Any]) -> None:
-        self.plugin, self.hooks = plugin, hooks
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.plugin, name)
-
-    def hook(self, name: str) -> Any:
-        """Return the replaced hook, or the plugin's own."""
-        return self.hooks.get(name) or self.plugin.hook(name)
-
-
-class Bench:
-    """Where the checks do their runs: a results folder a round, and what all of them were seen to do."""
-
-    def __init__(self, plugin: Any, folder: Path) -> None:
-        self.plugin, self.folder = plugin, folder
-        self.seen: list[Seen] = []
-
-    def confined(self, act: Callable[[], object]) -> Seen:
-        """Do something of the plugin's in a confined process, and remember what it was seen to do."""
-        room = self.folder / "rooms" / str(len(self.seen))
-        self.seen.append(confined(act, self.folder / "results", room))
-        return self.seen[-1]
-
-    def spec(self, method: str, turn: str, seed: int = 0) -> Spec:
-        """Return the spec of a smoke run whose results belong to the round `turn`; all share fetched sources."""
-        results = self.folder / "results" / turn
-        shared = self.folder / "results" / "sources"
-        shared.mkdir(parents=True, exist_ok=True)
-        if not (results / "stages").exists():
-            (results / "stages").mkdir(parents=True)
-            (results / "stages" / "sources").symlink_to(shared)
-        return smoke_spec(self.plugin, method, results, seed)
-
-    def run(self, method: str, turn: str, seed: int = 0, plugin: Any = None) -> tuple[Result | None, Seen]:
-        """Bring a smoke run to its end; return its result, None where its process died before."""
-        spec = self.spec(method, turn, seed)
-        seen = self.confined(lambda: execute(spec, plugin or self.plugin))
-        return read_result(spec.folder), seen
-
-    def prepared(self, spec: Spec) -> Path:
-        """Return the one folder that `prepare` filled for the runs of a round."""
-        (folder,) = (spec.results / "stages").glob(f"{spec.paper}-data-*[0-9a-f]")
-        return folder
-
-    def watched(self, method: str) -> Path:
-        """Return the file that says what the first training of a method consumed."""
-        return self.folder / "results" / "consumed" / f"{method}.json"
 
 
 def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
@@ -198,17 +146,6 @@ def _whole(bench: Bench, method: str, first: Result) -> Iterator[Check]:
     yield _check(f"{method}: killed, it goes on to the same numbers", lambda: _resumes(bench, method, first))
     if paper.chance:
         yield _check(f"{method}: scrambled data score at chance", lambda: _at_chance(bench, method))
-
-
-def smoke_spec(
-    plugin: Any, method: str, results: Path, seed: int = 0, given: Mapping[str, str] | None = None
-) -> Spec:
-    """Return the spec of a smoke run of `method` on one CPU thread, with its results under `results`."""
-    from harness.sweeps.compose import compose_one
-
-    words = {"method": f"{plugin.name}/{method}", "budget": "smoke", "seed": str(seed), "device": "cpu"}
-    words |= {"results": str(results), "tracking": "off", "fit.checkpoint_seconds": "0", **(given or {})}
-    return compose_one([f"{key}={value}" for key, value in words.items()], [plugin])
 
 
 def _warm() -> None:

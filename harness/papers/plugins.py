@@ -22,7 +22,20 @@ from harness.papers import hookspecs
 from harness.papers.statement import API_VERSION, Paper
 
 GROUP = "harness.papers"
-VERBS = ("run", "plan", "report", "compare", "papers", "data", "status", "new", "check", "ui")
+VERBS = (
+    "run",
+    "decide",
+    "gate",
+    "plan",
+    "report",
+    "compare",
+    "papers",
+    "data",
+    "status",
+    "new",
+    "check",
+    "ui",
+)
 HOOKS = tuple(name for name, made in vars(hookspecs).items() if hasattr(made, "harness_spec"))
 BUDGETS = ("smoke", "small", "full")
 

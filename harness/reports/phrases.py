@@ -142,7 +142,8 @@ def basis(claim: Card) -> str:
 
 def why(claim: Card) -> str:
     """Return the reason of a verdict in sentences, and what its interval rests on."""
-    sentences = [_reason(claim), beside_the_paper(claim), basis(claim), *notes(claim)]
+    looks = claim.get("looks", "")
+    sentences = [_reason(claim), beside_the_paper(claim), basis(claim), looks, *notes(claim)]
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
@@ -185,7 +186,7 @@ def notes(claim: Card) -> list[str]:
     if registered.get("late"):
         lines.append("Not an independent test: the claim was added after the values of these runs were seen")
     first, now = registered.get("seeds", []), [seed for seed, _ in claim["by_seed"]]
-    if first and set(first) < set(now):
+    if first and set(first) < set(now) and not claim.get("looks"):
         lines.append(f"Seeds were added after a look at {len(first)} of them")
     for one in claim["far"]:
         who = f"{one['metric']} of {one['method']} with seed {one['seed']}"

@@ -34,6 +34,7 @@ from harness.reports.phrases import (
 from harness.reports.stored import read_cards
 from harness.runs.files import write_json, write_text
 from harness.runs.provenance import stale
+from harness.verdicts.looks import Memory
 from harness.verdicts.register import NAME, entered
 from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
@@ -56,7 +57,7 @@ def publish(results: Path, root: Path) -> list[Path]:
     for plugin, records in ended([], results, "", damage):
         assert plugin.paper is not None
         kept = [record for record in records if record.result.config["budget"] != "smoke"]
-        cards = judge(plugin.name, plugin.paper, kept, stale)
+        cards = judge(plugin.name, plugin.paper, kept, stale, Memory(results))
         if not cards:
             raise HarnessError(
                 f"{plugin.name} has smoke runs only, which are no evidence: run its experiment"

@@ -25,6 +25,7 @@ SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an olde
     "groups": {},
     "design": None,
     "scope": "",
+    "looks": "",
 }
 
 

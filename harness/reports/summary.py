@@ -11,6 +11,7 @@ from harness.runs.files import write_json, write_text
 from harness.runs.journal import read_journal
 from harness.runs.provenance import stale
 from harness.runs.results import read_record
+from harness.verdicts.looks import Memory
 from harness.verdicts.register import NAME, entered
 from harness.verdicts.scorecard import judge
 
@@ -26,7 +27,8 @@ def summary(journal: Path, paper: str) -> list[Path]:
     assert plugin.paper is not None
     folders = dict.fromkeys(line["folder"] for line in read_journal(journal) if line["paper"] == paper)
     records = [record for folder in folders if (record := read_record(Path(folder)))]
-    cards = entered(judge(paper, plugin.paper, records, stale), journal.parent.parent / NAME)
+    results = journal.parent.parent
+    cards = entered(judge(paper, plugin.paper, records, stale, Memory(results)), results / NAME)
     if not cards:
         return []
     folder = journal.with_suffix("") / paper

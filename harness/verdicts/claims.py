@@ -20,19 +20,32 @@ from harness.numbers import number
 from harness.papers.statement import Claim, Contrast, Metric, Paper, Reported, Seen
 from harness.verdicts.collapse import better, far, interquartile_mean
 from harness.verdicts.origin import prototype_saw
+from harness.verdicts.pairs import only
 from harness.verdicts.power import answer, values
-from harness.verdicts.stats import Cell, Interval, cells_of, equivalent, estimate, holm, verdict
+from harness.verdicts.stats import LEVEL, Cell, Interval, cells_of, equivalent, estimate, holm, verdict
 
 WORDS = ("holds", "fails", "no difference", "open", "not tested", "cannot be shown here")
 DECIDED = ("holds", "fails", "no difference")
 ONE_SIDED = 0.9  # the interval of two one-sided tests at 5 % each
-
 Cells = Callable[[str, str], Cell]
 
 
-def claims_of(paper: Paper, budget: str, cell: Cells, judged: Collection[str]) -> list[dict[str, Any]]:
-    """Return every claim with its estimate and verdict; `judged` are the names of the data that judge it."""
-    found = [_claim(paper, claim, budget, cell, judged) for claim in paper.claims]
+Rule = Callable[[Claim, Mapping[str, Metric], Sequence[Cell]], Interval]
+
+
+def usual(claim: Claim, metrics: Mapping[str, Metric], cells: Sequence[Cell]) -> Interval:
+    """Return a claim's interval where this is the only look."""
+    return estimate(claim.contrast, metrics, cells)
+
+
+def claims_of(
+    paper: Paper, budget: str, cell: Cells, judged: Collection[str], rule: Rule = usual
+) -> list[dict[str, Any]]:
+    """Return every claim with its estimate and verdict; `judged` are the names of the data that judge it.
+
+    `rule` makes the interval; of several looks it may judge some of the seeds.
+    """
+    found = [_claim(paper, claim, budget, cell, judged, rule) for claim in paper.claims]
     tested = [one for one in found if one["verdict"] != "not tested" and not one["is_control"]]
     for one, mark in zip(tested, holm([one["p"] for one in tested]), strict=True):
         one["holm"] = mark and one["verdict"] in DECIDED
@@ -41,9 +54,12 @@ def claims_of(paper: Paper, budget: str, cell: Cells, judged: Collection[str]) -
     return found
 
 
-def _claim(paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collection[str]) -> dict[str, Any]:
+def _claim(
+    paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collection[str], rule: Rule
+) -> dict[str, Any]:
     contrast = claim.contrast
-    interval = _estimate(paper, contrast, cell)
+    interval = _estimate(paper, claim, cell, rule)
+    cell = _seen(cell, interval.at)
     control = _control(paper, claim.control, cell)
     equal = _equivalence(paper, claim, cell, interval)
     said = _word(claim, interval, budget, cell, control, equal)
@@ -68,6 +84,7 @@ def _claim(paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collect
         "verdict": said,
         "holm": False,
         "reason": _reason(contrast, interval, said, budget),
+        "looks": interval.looks,
         "control": control,
         "equivalence": equal,
         "reported": _reported(claim.reported),
@@ -82,9 +99,14 @@ def _stated(contrast: Contrast) -> dict[str, Any]:
     return {**plain, "of": [name for name in contrast.of if name]}
 
 
-def _estimate(paper: Paper, contrast: Contrast, cell: Cells) -> Interval:
+def _seen(cell: Cells, seeds: tuple[int, ...]) -> Cells:
+    """Return cells as a look saw them; all seeds where that was the only one."""
+    return (lambda method, metric: only(cell(method, metric), seeds)) if seeds else cell
+
+
+def _estimate(paper: Paper, claim: Claim, cell: Cells, rule: Rule) -> Interval:
     try:
-        return estimate(contrast, paper.metrics, [cell(*pair) for pair in cells_of(contrast)])
+        return rule(claim, paper.metrics, [cell(*pair) for pair in cells_of(claim.contrast)])
     except HarnessError as error:  # other items: this claim cannot be judged, the others can
         return Interval(nan, reason=str(error))
 
@@ -142,7 +164,7 @@ def _control(paper: Paper, contrast: Contrast | None, cell: Cells) -> dict[str, 
     """Return the contrast of known sign that shows whether the experiment can tell, judged as a claim is."""
     if contrast is None:
         return None
-    found = _estimate(paper, contrast, cell)
+    found = _estimate(paper, Claim("", contrast, ""), cell, usual)
     said = verdict(found, contrast.by, contrast.side) if _tested(contrast, cell) else "not tested"
     known = {"value": _finite(found.value), "low": _finite(found.low), "high": _finite(found.high)}
     return {**_stated(contrast), **known, "verdict": said, "reason": found.reason}
@@ -153,18 +175,22 @@ def _equivalence(paper: Paper, claim: Claim, cell: Cells, interval: Interval) ->
     if claim.margin is None or isnan(interval.low):
         return None
     cells = [cell(*pair) for pair in cells_of(claim.contrast)]
-    return equivalence(claim.contrast, paper.metrics, cells, claim.margin)
+    return equivalence(claim.contrast, paper.metrics, cells, claim.margin, interval.level)
 
 
 def equivalence(
-    contrast: Contrast, metrics: Mapping[str, Metric], cells: Sequence[Cell], margin: float
+    contrast: Contrast,
+    metrics: Mapping[str, Metric],
+    cells: Sequence[Cell],
+    margin: float,
+    level: float = LEVEL,
 ) -> dict[str, Any]:
     """Return the 90 % interval, whether it lies `within` the margin, and whether it is `not_worse` by it.
 
-    These are two one-sided tests at 5 % each, and one of them alone. What is no difference lies around zero, a
-    ratio of 1, or the bound of a level or a share.
+    These are two one-sided tests at 5 % each, and one of them alone; at a look, each at the look's `level`.
+    What is no difference lies around zero, a ratio of 1, or the bound of a level or a share.
     """
-    found = estimate(contrast, metrics, cells, level=ONE_SIDED)
+    found = estimate(contrast, metrics, cells, level=ONE_SIDED if level == LEVEL else 2 * level - 1)
     around = {"difference": 0.0, "ratio": 1.0}.get(contrast.kind, contrast.by)
     return {
         "margin": margin,

@@ -8,7 +8,8 @@ such difference, and whether A is not worse by more than it, at which cost. The 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -17,6 +18,8 @@ from harness.papers.statement import Contrast, Items, Paper
 from harness.runs.results import Record
 from harness.verdicts.claims import by_seed, equivalence
 from harness.verdicts.costs import SECOND
+from harness.verdicts.looks import Memory
+from harness.verdicts.pairs import paired
 from harness.verdicts.power import answer, values
 from harness.verdicts.rows import ABOUT, Row, flat, rows_of
 from harness.verdicts.stats import Cell, Interval, estimate, holm, seeds_interval, verdict
@@ -29,12 +32,14 @@ def compare(
     metrics: Sequence[str] = (),
     detect: float = float("nan"),
     margin: float = float("nan"),
+    looks: Memory | None = None,
 ) -> dict[str, Any]:
     """Return every pair of methods with its metrics and what differs in their settings.
 
     One method on a side is compared with each of the other's; otherwise methods of one name are.
     `metrics` limits the table; `detect` is a difference to say the needed seeds for, `margin` the smallest one
-    worth having, of one metric. Raises UsageError where nothing can be paired, or a margin has no metric.
+    worth having, of one metric; `looks` are the settings' plans and former looks. Raises UsageError where nothing
+    can be paired, or a margin has no metric.
     """
     if isfinite(margin) and (len(metrics) != 1 or margin <= 0):
         raise UsageError(
@@ -45,7 +50,7 @@ def compare(
     paired_a, paired_b = {one for one, _ in pairs}, {other for _, other in pairs}
     return {
         "pairs": [
-            _pair(rows_a[one], rows_b[other], papers[one[0]], metrics, detect, margin)
+            _pair(rows_a[one], rows_b[other], papers[one[0]], metrics, detect, margin, looks or Memory())
             if one[0] == other[0]
             else _refused(rows_a[one], rows_b[other], f"{one[0]} and {other[0]} are different papers")
             for one, other in pairs
@@ -106,14 +111,21 @@ def _keys(row: Row) -> list[str]:
 
 
 def _pair(
-    a: Row, b: Row, paper: Paper, metrics: Sequence[str], detect: float, margin: float
+    a: Row,
+    b: Row,
+    paper: Paper,
+    metrics: Sequence[str],
+    detect: float,
+    margin: float,
+    looks: Memory,
 ) -> dict[str, Any]:
     reason = other_task(a, b)
     if reason:
         return _refused(a, b, reason)
     cells = [_cells(row, name) for row, name in ((a, "A"), (b, "B"))]
     shared = [m for m in paper.metrics if all(m in side for side in cells) and (not metrics or m in metrics)]
-    found = {m: _metric(paper, m, cells[0][m], cells[1][m], detect, margin) for m in shared}
+    level = partial(looks.level, a.config)
+    found = {m: _metric(paper, m, cells[0][m], cells[1][m], detect, margin, level) for m in shared}
     marks = holm([one.pop("p") for one in found.values()])
     for one, mark in zip(found.values(), marks, strict=True):
         one["holm"] = mark and one["verdict"] != "open"
@@ -179,12 +191,20 @@ def _cells(row: Row, name: str) -> dict[str, Cell]:
     }
 
 
-def _metric(paper: Paper, metric: str, a: Cell, b: Cell, detect: float, margin: float) -> dict[str, Any]:
+def _metric(
+    paper: Paper,
+    metric: str,
+    a: Cell,
+    b: Cell,
+    detect: float,
+    margin: float,
+    level: Callable[[int], float],
+) -> dict[str, Any]:
     """Return both means, how far A is ahead, and who is better by the verdict rule."""
     contrast = Contrast("difference", metric, "A", than="B")
     refused = ""
     try:
-        interval = estimate(contrast, paper.metrics, [a, b])
+        interval = estimate(contrast, paper.metrics, [a, b], level(len(paired([a, b]))))
     except HarnessError as error:
         interval, refused = Interval(float("nan"), reason=str(error)), str(error)
     said = "open" if refused else verdict(interval)
@@ -194,7 +214,7 @@ def _metric(paper: Paper, metric: str, a: Cell, b: Cell, detect: float, margin: 
     declared = paper.metrics[metric]
     equal = None
     if isfinite(margin) and isfinite(interval.low):
-        equal = equivalence(contrast, paper.metrics, [a, b], margin)
+        equal = equivalence(contrast, paper.metrics, [a, b], margin, interval.level)
     return {
         "text": declared.text,
         "unit": declared.unit,

@@ -6,7 +6,7 @@ together it draws whole groups. Means need no drawing for that: the deviations o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import nan
@@ -41,6 +41,23 @@ class Cell:
         """Return the value that pairs with this seed; NaN where the run wrote null."""
         value = next(iter(self.values.values())) if self.deterministic else self.values[seed]
         return nan if value is None else float(value)
+
+
+def paired(cells: Sequence[Cell]) -> tuple[int, ...]:
+    """Return the seeds that all cells share; none where no method varies with the seed."""
+    seeded = [set(cell.values) for cell in cells if not cell.deterministic]
+    return tuple(sorted(set.intersection(*seeded))) if seeded else ()
+
+
+def only(cell: Cell, seeds: Collection[int]) -> Cell:
+    """Return a cell as it was with these seeds alone; a deterministic one as it is."""
+    if cell.deterministic:
+        return cell
+    values = {seed: value for seed, value in cell.values.items() if seed in seeds}
+    items = cell.items
+    return replace(
+        cell, values=values, items=lambda: {seed: found for seed, found in items().items() if seed in seeds}
+    )
 
 
 @dataclass(frozen=True)

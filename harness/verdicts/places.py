@@ -8,18 +8,22 @@ told apart by chance (docs/verdict.md says how often).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 
 import numpy as np
 
 from harness.papers.statement import Metric, difference
-from harness.verdicts.stats import SEEDS, Cell, Resamples, estimate, verdict
+from harness.verdicts.pairs import paired
+from harness.verdicts.stats import LEVEL, SEEDS, Cell, Resamples, estimate, verdict
 
 
-def places_of(metric: Metric, cells: Mapping[str, Cell]) -> dict[str, tuple[int, int]]:
+def places_of(
+    metric: Metric, cells: Mapping[str, Cell], level: Callable[[int], float] = lambda seeds: LEVEL
+) -> dict[str, tuple[int, int]]:
     """Return the first and last place that each method may have, the best mean first.
 
+    `level` is the intervals', by the number of paired seeds: after several looks it is higher.
     Methods with too few seeds to be told from any other take no part. Raises HarnessError where methods
     were measured on different items.
     """
@@ -32,7 +36,9 @@ def places_of(metric: Metric, cells: Mapping[str, Cell]) -> dict[str, tuple[int,
     worse = dict(better)
     for one, other in itertools.combinations(ordered, 2):
         pair = difference(cells[one].metric, one, other)
-        said = verdict(estimate(pair, {pair.metric: metric}, [known[one], known[other]], resamples=draws))
+        both = [known[one], known[other]]
+        found = estimate(pair, {pair.metric: metric}, both, level(len(paired(both))), draws)
+        said = verdict(found)
         if said != "open":
             ahead, behind = (one, other) if said == "holds" else (other, one)
             worse[ahead] += 1

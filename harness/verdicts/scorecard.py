@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from math import isfinite
 from statistics import fmean
 from typing import Any
@@ -19,6 +20,7 @@ from harness.papers.statement import Items, Paper
 from harness.runs.results import Record
 from harness.verdicts.claims import claims_of
 from harness.verdicts.costs import costs
+from harness.verdicts.looks import Memory
 from harness.verdicts.origin import command, date, machine, note, sources
 from harness.verdicts.places import places_of
 from harness.verdicts.rows import Row, label_of
@@ -33,11 +35,14 @@ def judge(
     paper: Paper,
     records: Iterable[Record],
     stale: Callable[[Record], bool] = lambda record: False,
+    looks: Memory | None = None,
 ) -> list[dict[str, Any]]:
     """Return a scorecard for each (budget, task digest, device, precision) that has ended runs.
 
-    `stale` says which runs were made by other code than today's: they are listed.
+    `stale` says which runs were made by other code than today's: they are listed. `looks` remembers plans and
+    former looks, by whose rule claims are then judged; without it this is the only look.
     """
+    looks = looks or Memory()
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         config = record.result.config
@@ -48,18 +53,22 @@ def judge(
     def order(key: tuple[str, ...]) -> tuple[Any, ...]:
         return (BUDGETS.index(key[0]) if key[0] in BUDGETS else 1.5, *key)
 
-    return [_scorecard(paper_name, paper, groups[key], stale) for key in sorted(groups, key=order)]
+    return [_scorecard(paper_name, paper, groups[key], stale, looks) for key in sorted(groups, key=order)]
 
 
 def _scorecard(
-    paper_name: str, paper: Paper, records: Sequence[Record], stale: Callable[[Record], bool]
+    paper_name: str,
+    paper: Paper,
+    records: Sequence[Record],
+    stale: Callable[[Record], bool],
+    looks: Memory,
 ) -> dict[str, Any]:
     finished = [r for r in records if r.result.status == "finished"]
     failed = [r for r in records if r.result.status != "finished"]
     rows = _rows(paper, finished, stale)
     config = records[-1].result.config
     cell = _cells(paper, rows, failed)
-    places = _places(paper, rows, cell)
+    places = _places(paper, rows, cell, partial(looks.level, config))
     newest = max(records, key=date)
     methods = [_method(paper, row) for row in rows.values()]
     metrics = {
@@ -84,7 +93,13 @@ def _scorecard(
         "machine": machine(newest),
         "command": made,
         "note": note(config["budget"]),
-        "claims": claims_of(paper, config["budget"], cell, sources(config["data"], digests, made)),
+        "claims": claims_of(
+            paper,
+            config["budget"],
+            cell,
+            sources(config["data"], digests, made),
+            partial(looks.estimate, config),
+        ),
         "methods": methods,
         "metrics": metrics,
         "leaders": {
@@ -222,14 +237,18 @@ def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
 
 
 def _places(
-    paper: Paper, rows: Mapping[str, Row], cell: Callable[[str, str], Cell]
+    paper: Paper,
+    rows: Mapping[str, Row],
+    cell: Callable[[str, str], Cell],
+    level: Callable[[int], float],
 ) -> dict[str, dict[str, tuple[int, int]]]:
     """Return, for each claimed metric, the places each method may have by the same rule as the claims."""
     claimed = dict.fromkeys(metric for claim in paper.claims for metric in claim.contrast.metrics)
     found = {}
     for metric in claimed:
         try:
-            found[metric] = places_of(paper.metrics[metric], {label: cell(label, metric) for label in rows})
+            cells = {label: cell(label, metric) for label in rows}
+            found[metric] = places_of(paper.metrics[metric], cells, level)
         except HarnessError:  # measured on different items: nobody is ahead
             continue
     return {metric: places for metric, places in found.items() if len(places) > 1}

@@ -67,6 +67,8 @@ class Interval:
     seed_error: float = 0.0
     item_error: float = 0.0
     freedom: int = 0
+    looks: str = ""  # which of several looks it comes from, in words
+    at: tuple[int, ...] = ()  # the seeds of that look
 
 
 def cells_of(contrast: Contrast) -> list[tuple[str, str]]:

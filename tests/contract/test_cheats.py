@@ -11,7 +11,8 @@ import pytest
 
 from harness import Claim, Items, Method, Metric, Paper, difference, level, setting, source
 from harness.contract import cheats
-from harness.contract.checks import Bench, leading
+from harness.contract.bench import Bench
+from harness.contract.checks import leading
 from harness.contract.statements import statements
 from harness.papers.plugins import Listing
 
@@ -130,7 +131,7 @@ def bench(tmp_path):
     import harness.runs.warm  # noqa: F401
 
     def made(quiz: Quiz) -> Bench:
-        from harness.contract.checks import Altered
+        from harness.contract.bench import Altered
 
         bench = Bench(quiz, tmp_path)
         for method in quiz.paper.methods:

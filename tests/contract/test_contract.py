@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from harness.contract.checks import Bench, _blind, checks
+from harness.contract.bench import Bench
+from harness.contract.checks import _blind, checks
 from harness.contract.confine import confined
 from harness.contract.statements import statements
 from harness.papers.plugins import listed, load

@@ -10,7 +10,7 @@ from harness_longskywork.commands import heatmap_, interleave_, tables_
 from harness_longskywork.preparation import check
 from harness_longskywork.settings import Task
 
-from harness.contract.checks import smoke_spec
+from harness.contract.bench import smoke_spec
 from harness.errors import UsageError
 from harness.papers.plugins import load
 from harness.runs.run import execute

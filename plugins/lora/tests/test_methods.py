@@ -12,7 +12,7 @@ from harness_lora.pricing import gpt2_parameters, published
 from harness_lora.training import adapt, padded
 from lora_models import decoder, llama, roberta
 
-from harness.contract.checks import smoke_spec
+from harness.contract.bench import smoke_spec
 from harness.data.batches import Shuffled
 from harness.errors import UsageError
 from harness.papers.plugins import load

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from harness_magpie.sets import held_out, sampled, training_pairs, unseen
 
-from harness.contract.checks import smoke_spec
+from harness.contract.bench import smoke_spec
 from harness.errors import HarnessError
 from harness.papers.plugins import load
 from harness.runs.run import execute, open_run, prepared

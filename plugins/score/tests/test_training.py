@@ -12,7 +12,7 @@ from harness_score.training import train
 from harness_score.verifiers import VERIFIERS, VerifierError
 from safetensors.torch import load_file
 
-from harness.contract.checks import smoke_spec
+from harness.contract.bench import smoke_spec
 from harness.data.sources import Document
 from harness.data.tokens import character_tokenizer
 from harness.errors import HarnessError, UsageError
