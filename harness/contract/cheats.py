@@ -158,8 +158,10 @@ def moves(paper: Paper, method: str, first: Outcome, other: Outcome) -> str:
         if not same or paper.metrics[name].exact or not changed:
             continue
         items = first.values.get(name)
-        if items is None:
+        if items is None and first.metrics[name] % 1:  # a count may well be equal
             return f"{name} is the same with another seed, as a bare number: return the Items behind it"
+        if items is None:
+            continue
         if items != other.values.get(name):
             return f"the items of {name} move with the seed and it does not: let its `reduce` use them"
         if len(items) >= MANY and len(set(items.values())) > 1:
@@ -194,18 +196,17 @@ def same_test(outcomes: Mapping[str, Outcome]) -> str:
     return ""
 
 
-def apart(test: Outcome, validation: Outcome) -> str:
-    """Say whether `validation` returns the rows of `test`: then the choice of settings is made on the test."""
-    for metric, inputs in test.inputs.items():
-        ours = set(map(_digest, inputs.values()))
-        shared = ours & set(map(_digest, validation.inputs.get(metric, {}).values()))
-        if 2 * len(shared) > len(ours):
-            return f"{len(shared)} inputs of {metric} on validation are the test's: keep rows apart for validation"
-    for metric, values in test.values.items():
-        if len(set(values.values())) > 1 and values == validation.values.get(metric):
+def apart(test: Outcome, validation: Outcome, deciding: Sequence[str]) -> str:
+    """Say whether `validation` returns the rows of `test` for a `deciding` metric: then the test chooses settings."""
+    for metric in deciding:
+        ours, theirs = (one.inputs.get(metric, {}) for one in (test, validation))
+        shared = set(map(_digest, ours.values())) & set(map(_digest, theirs.values()))
+        values = test.values.get(metric, {})
+        same = len(set(values.values())) > 1 and values == validation.values.get(metric)
+        if same or (ours and 2 * len(shared) > len(ours)):
             return (
-                f"the items of {metric} on validation are those of the test, value by value: "
-                "keep rows apart for validation, or say why none are: Paper(no_validation='...')"
+                f"the items of {metric} on validation are those of the test: keep rows apart for validation, "
+                "or say why none are: Paper(no_validation='...')"
             )
     return ""
 
@@ -239,7 +240,13 @@ def fed(paper: Paper, found: Mapping[str, Consumed]) -> Iterator[tuple[str, str]
     """Yield for each baseline of a claim what it was given less of than the method, or ""; stated reasons count."""
     for method, baseline in dict.fromkeys(_pairs(paper.claims)):
         stated = paper.methods[baseline]
-        if stated.less or stated.deterministic or method not in found or baseline not in found:
+        if (
+            not stated.baseline
+            or stated.less
+            or stated.deterministic
+            or method not in found
+            or baseline not in found
+        ):
             continue
         less = _less(found[method], found[baseline])
         yield (
@@ -283,9 +290,11 @@ def _renamed(bench: Bench, method: str, found: Outcome, other: str) -> str:
 
 
 def _apart(bench: Bench, method: str, found: Outcome) -> str:
-    if bench.plugin.paper.no_validation:
+    paper = bench.plugin.paper
+    if paper.no_validation:
         return ""
-    return apart(found, outcome(bench, method, split="validation"))
+    deciding = [paper.tuned_by] if paper.tuned_by else claimed(paper, method)
+    return apart(found, outcome(bench, method, split="validation"), deciding)
 
 
 def _unmet(bench: Bench, method: str, found: Outcome) -> str:

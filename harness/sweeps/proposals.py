@@ -132,8 +132,8 @@ class Bench:
             raise KeyboardInterrupt
         found: dict[int, dict[str, Any]] = {}
         for seed, job in zip(seeds, jobs, strict=True):
-            had = all_kept([job], self.plugins)
-            spec = had[0][1] if had else job[0]
+            kept = all_kept([job], self.plugins)
+            spec = kept[0][1] if kept else job[0]
             result = read_result(spec.folder)
             if result is None or result.status != "finished":
                 told = (result.error if result else None) or {"type": "missing", "message": "it did not run"}

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from harness.errors import UsageError
-from harness.runs.results import write_result
-from harness.tools import Result, device_of, fetched, finished, run_folder
+from harness.tools import device_of, fetched, finished, run_folder
+from tests.records import write_run
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def test_no_run_and_several_are_refused_with_what_to_do(results):
 
 
 def test_only_a_finished_run_of_the_paper_is_taken(tmp_path):
-    write_result(tmp_path, Result("key", "finished", {"paper": "mine"}))
-    assert finished(tmp_path, "mine").run_key == "key"
+    record = write_run(tmp_path, "a", 0, {"accuracy": 0.5}, paper="mine")
+    assert finished(record.folder, "mine").run_key == record.result.run_key
     with pytest.raises(UsageError, match="is no finished run of other: give results/runs/other/"):
-        finished(tmp_path, "other")
+        finished(record.folder, "other")
 
 
 def test_a_model_in_a_folder_is_that_folder(tmp_path):

@@ -73,4 +73,6 @@ def paper() -> Paper:
         figures=FIGURES,
         budgets=BUDGETS,
         hooks=HOOKS,
+        no_chance="a score is compared with what people say, which nobody trains on",
+        no_validation="nothing is tuned or chosen: all judgments are for judging",
     )

@@ -23,14 +23,25 @@ METHODS = {
     "score": Method(Score(), "stage I, then stage II with the bonus (the paper's)"),
     "score_no_stage_one": Method(Score(stage_one=0.0), "stage II from the start"),
     "score_no_bonus": Method(Score(alpha=0.0), "stage I, then both rewards without the bonus"),
-    "base": Method(Score(Trains.nothing), "the base, asked twice", baseline=True),
+    "base": Method(
+        Score(Trains.nothing),
+        "the base, asked twice",
+        baseline=True,
+        less="it is what every other starts from",
+    ),
     "single_turn_rl": Method(Score(turns=1), "reinforcement of the first answer alone", baseline=True),
     "multi_turn_rl": Method(Score(stage_one=0.0, alpha=0.0), "both rewards from the start", baseline=True),
-    "star": Method(Score(Trains.star), "imitation of episodes that end right, three rounds", baseline=True),
+    "star": Method(
+        Score(Trains.star),
+        "imitation of episodes that end right, three rounds",
+        baseline=True,
+        less="episodes that end right are all there is to imitate",
+    ),
     "pair_sft": Method(
         Score(Trains.pair_sft, keep_right=False),
         "imitation of a wrong and a right answer, glued",
         baseline=True,
+        less="pairs of a wrong and a right answer are all there is to imitate",
     ),
     "blank_first_answer": Method(
         Score(blank=True, guarded=False),
