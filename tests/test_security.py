@@ -166,6 +166,17 @@ NAMED = {
     "a log handler's class": ["+hydra.job_logging.handlers.x.class=os.system"],
     "a log handler's factory": ["+hydra.job_logging.handlers.x={'()': os.system}"],
     "a folder of configs": ["--config-dir", "theirs", "+extra=code"],
+    "a folder on the search path": ["hydra.searchpath=[file://theirs]", "+extra=code"],
+    "a function of the harness's own": [
+        "+hydra.callbacks.x={_target_: harness.runs.files.write_text, path: owned, text: owned}"
+    ],
+    "a launcher of the harness's own": ["hydra.launcher._target_=harness.runs.files.write_text"],
+    "a sampler's place": ["-m", "+hydra.sweeper.sampler._target_=os.system"],
+    "an interpolation": ["hydra.searchpath=[file://theirs]", "+extra=hidden"],
+    "an interpolation elsewhere": ["-m", "+hydra.launcher.x='${oc.decode:owned}'"],
+    "a job's environment": ["-m", "+hydra.job.env_set.PYTHONPATH=theirs"],
+    "a pickle of a job": ["--experimental-rerun", "theirs/config.pickle"],
+    "a question": ["--cfg", "job", "+hydra.callbacks.x._target_=os.system"],
 }
 
 
@@ -175,6 +186,8 @@ def test_a_setting_cannot_name_code(place, tmp_path, monkeypatch, capsys):
     (tmp_path / "theirs" / "extra" / "code.yaml").write_text(
         "# @package hydra.callbacks.x\n_target_: os.system\n"
     )
+    hidden = "# @package hydra.launcher\nx: \"${oc.decode:'{_target_: os.mkdir, path: owned}'}\"\n"
+    (tmp_path / "theirs" / "extra" / "hidden.yaml").write_text(hidden)
     (tmp_path / "mine.txt").write_text("words enough\n" * 400)
     monkeypatch.chdir(tmp_path)
     words = [word for word in NAMED[place] if word != "-m"]
@@ -185,6 +198,7 @@ def test_a_setting_cannot_name_code(place, tmp_path, monkeypatch, capsys):
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert line.startswith("harness: ")
     assert not (tmp_path / "results" / "runs").exists()
+    assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize(

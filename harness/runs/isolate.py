@@ -155,6 +155,21 @@ def die_with_parent() -> None:
     die_with(lambda: os.getppid() != parent)
 
 
+def die_with_driver(driver: int, began: float) -> None:
+    """Kill this process when the driver that began then is no more; at once where it is gone already."""
+    die_with(lambda: began_at(driver) != began)
+
+
+def began_at(process: int) -> float:
+    """Return when a process of this machine began, in seconds since 1970; 0 where there is none (any more)."""
+    import psutil
+
+    try:
+        return float(psutil.Process(process).create_time())
+    except psutil.Error:
+        return 0.0
+
+
 def quiet_threads() -> None:
     """Give a CPU run one thread, whatever launched it: two busy pools on two cores run 15 times slower."""
     import torch

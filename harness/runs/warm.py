@@ -1,12 +1,23 @@
 """What the fork server does before its first run: import what nearly every run needs, and hold it still.
 
-A module to be imported, nothing more. `gc.freeze` keeps what is there out of the collector's sight: a
+A module to be imported, nothing more. The server ends with the process that started it, also while it still
+imports: the kernel sees to it (Linux). `gc.freeze` keeps what is there out of the collector's sight: a
 fork would otherwise copy all of it as soon as it collects, which takes longer than all the rest.
 """
 
 import contextlib
 import gc
 import importlib
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+if "multiprocessing.forkserver" in " ".join(sys.orig_argv):
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 # What is missing here, each run pays anew: torch._dynamo alone takes a second.
 NEEDED = (

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from harness.errors import HarnessError, UsageError, nearest
 from harness.papers.plugins import Plugin, load_all
 from harness.runs.spec import Spec
 from harness.sweeps import config, inside
 from harness.sweeps.choices import offer
+from harness.sweeps.trusted import refuse_code
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfi
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     whole = inside.composed(overrides, multirun)
-    _names_no_code(OmegaConf.to_container(whole.hydra, resolve=False))
+    refuse_code(whole.hydra)
     sweeper = whole.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     if not multirun:
@@ -89,18 +90,6 @@ def _apart(job: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
     if len(seeds) != 1:
         return tuple(job), None
     return tuple(word for word in job if word != seeds[0]), int(seeds[0].removeprefix("seed="))
-
-
-OWN_CODE = ("hydra._internal.", "hydra_plugins.", "hydra.experimental.", "harness.", "optuna.samplers.")
-
-
-def _names_no_code(value: Any, where: str = "hydra") -> None:
-    """Refuse a part of Hydra's own settings that would have it call code other than its launchers and sweepers."""
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            if key in ("_target_", "()", "class") and not str(inner).startswith(OWN_CODE):
-                raise UsageError(f"{where}.{key}={inner} names code, which no setting may: take it out")
-            _names_no_code(inner, f"{where}.{key}")
 
 
 def _own(cfg: DictConfig) -> DictConfig:

@@ -1,9 +1,12 @@
-"""What is taken from inside Hydra, one function each: no public name gives it. Checked with hydra-core 1.3.8."""
+"""What is taken from inside Hydra and joblib, one function each: no public name gives it.
+
+Checked with hydra-core 1.3.8 and joblib 1.6.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
@@ -22,6 +25,17 @@ def combinations(overrides: Sequence[Any]) -> list[list[str]]:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     return [job for batch in BasicSweeper.split_arguments(list(overrides), None) for job in batch]
+
+
+def begin_workers_with(first: Callable[..., None], *arguments: Any) -> None:
+    """Let each of joblib's worker processes call `first(*arguments)` before anything else."""
+    import functools
+
+    import joblib
+    from joblib.parallel import BACKENDS
+
+    loky = functools.partial(BACKENDS["loky"], initializer=first, initargs=arguments)
+    joblib.register_parallel_backend("loky", loky)
 
 
 def composed(overrides: list[str], multirun: bool) -> DictConfig:

@@ -12,6 +12,7 @@ import io
 import os
 import secrets
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from omegaconf import DictConfig
 
 from harness.errors import HarnessError, UsageError, masked
 from harness.papers.plugins import Plugin, load, load_all
+from harness.runs.isolate import die_with_driver
 from harness.runs.journal import Sweep, note, read_journal
 from harness.runs.locks import alone
 from harness.runs.provenance import stale
@@ -33,6 +35,7 @@ from harness.sweeps import config, inside
 from harness.sweeps.choices import offer
 from harness.sweeps.compose import compose, translated
 from harness.sweeps.planned import forget, leave, pick_up
+from harness.sweeps.trusted import refuse_asked, refuse_flags
 from harness.sweeps.tuning import tuned
 from harness.sweeps.watch import watched
 
@@ -49,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         if any(argument.split("=")[0] in ASKS for argument in arguments):
-            return _hydra(hydra, list(arguments), Launched(os.getpid()))
+            refuse_asked(arguments)
+            return _hydra(hydra, list(arguments), Launched.here())
         sweep, jobs = plan_sweep(arguments, plugins)
         kept = all_kept([(spec, settings) for _, spec, settings in jobs], plugins)
         with watched(sweep, up_to_date=bool(kept) and _up_to_date(sweep.uri, kept)) as behind:
@@ -61,7 +65,9 @@ def main(arguments: Sequence[str]) -> int:
                     for words, spec, settings in jobs:
                         leave(sweep, [*map(masked, words)], spec, settings)
                     told = [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)]
-                    _hydra(hydra, told, Launched(os.getpid()))
+                    launched = Launched.here()
+                    inside.begin_workers_with(die_with_driver, launched.driver, launched.began)
+                    _hydra(hydra, told, launched)
                 finally:
                     forget(sweep)
         return close(sweep, behind)
@@ -138,6 +144,7 @@ def plan_sweep(
         except SystemExit:
             reason = complaint.getvalue().strip().splitlines()[-1].partition("error: ")[2]
             raise UsageError(f"{reason}: see harness run --help") from None
+    refuse_flags(args)
     jobs, shared = compose(args.overrides, args.multirun)
     results = Path(shared.results).expanduser().resolve()
     _writable(results)
@@ -212,15 +219,26 @@ class Launched:
     """What Hydra calls for each job, in whatever process its launcher puts it; `driver` is the one that waits."""
 
     driver: int
+    host: str
+    began: float  # when the driver did: another process may get its number
+
+    @classmethod
+    def here(cls) -> Launched:
+        """Return what this process, the driver, launches."""
+        from harness.runs.isolate import began_at
+
+        return cls(os.getpid(), socket.gethostname(), began_at(os.getpid()))
 
     def __call__(self, cfg: DictConfig) -> float:
-        """Make the run of one job; a process that was started for it goes when its parent does."""
+        """Make the run of one job; a process that was started for it goes when its parent or its driver does."""
         from hydra.core.hydra_config import HydraConfig
 
         from harness.runs.isolate import die_with_parent, start_runs_from_a_fork_server
 
-        if os.getpid() != self.driver:
+        if (os.getpid(), socket.gethostname()) != (self.driver, self.host):
             die_with_parent()
+            if socket.gethostname() == self.host:
+                die_with_driver(self.driver, self.began)
         start_runs_from_a_fork_server()
         journal = Path(cfg.results).expanduser().resolve() / "sweeps" / f"{cfg.sweep}.jsonl"
         planned = pick_up(journal, HydraConfig.get().overrides.task)

@@ -89,6 +89,18 @@ def unbroken(tmp_path_factory, text, warm):
     return metrics(harness)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0, 2.0, 3.0, 4.0, 5.0])
+def test_a_driver_killed_in_its_first_seconds_leaves_nobody_behind(harness, text, seconds):
+    """From the first joblib worker on, before and after jobs are handed over; half a second is how often they look."""
+    driver = start(harness, "run", "-m", "method=alibi/alibi", "seed=0,1,2", *TRAINING, f"data.corpus={text}")
+    wait_for(lambda: [p for p in workers(harness) if "loky" in " ".join(p.cmdline())])
+    time.sleep(seconds)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait(60)
+    time.sleep(1.0)
+    wait_for(lambda: not workers(harness), seconds=5.0)  # what is slow here is a busy machine
+
+
 @pytest.mark.parametrize(("victim", "seeds"), [("run", 1), ("everything", 1), ("driver", 2)])
 def test_what_is_killed_in_mid_training_leaves_no_process_and_ends_with_the_numbers_of_one_never_killed(
     harness, text, unbroken, victim, seeds
