@@ -177,6 +177,8 @@ def notes(claim: Card) -> list[str]:
     """Return the sentences behind a verdict's marks: a test that is none, and seeds far from the others."""
     found, registered = claim["bound"] or {}, claim.get("registered") or {}
     lines = [f"Its bound: {found['why']}"] if found.get("why") else []
+    if claim["untuned"]:
+        lines.append("Judged with every method at its default settings (tuned=false)")
     if found.get("seen"):
         lines.append("Not an independent test: the prototype that set the bound saw these data")
     if was := registered.get("was"):

@@ -26,6 +26,7 @@ SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an olde
     "design": None,
     "scope": "",
     "looks": "",
+    "untuned": False,
 }
 
 

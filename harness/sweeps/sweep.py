@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from harness.sweeps.trusted import refuse_asked, refuse_flags
 from harness.sweeps.tuning import tuned
 from harness.sweeps.watch import watched
 
+ASKED = ("method_declared", "method_changes", "tuned")  # of a run's config: not what was made, but why
 ASKS = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc"}
 
 
@@ -192,6 +193,9 @@ def _kept(spec: Spec) -> Result:
     done = whole(spec.folder)
     if done is None or (spec.objective and not done.validation):
         raise NotYet
+    if spec.declared and not done.config["method_declared"]:  # made with tuned=false, and what the grid chose
+        done = replace(done, config={**done.config, **{key: spec.config()[key] for key in ASKED}})
+        write_result(spec.folder, done)
     return done
 
 

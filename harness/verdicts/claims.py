@@ -22,6 +22,7 @@ from harness.verdicts.collapse import better, far, interquartile_mean
 from harness.verdicts.origin import prototype_saw
 from harness.verdicts.pairs import only
 from harness.verdicts.power import answer, values
+from harness.verdicts.rows import UNTUNED
 from harness.verdicts.stats import LEVEL, Cell, Interval, cells_of, equivalent, estimate, holm, verdict
 
 WORDS = ("holds", "fails", "no difference", "open", "not tested", "cannot be shown here")
@@ -58,6 +59,7 @@ def _claim(
     paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collection[str], rule: Rule
 ) -> dict[str, Any]:
     contrast = claim.contrast
+    cell, untuned = _alike(paper, contrast, cell)
     interval = _estimate(paper, claim, cell, rule)
     cell = _seen(cell, interval.at)
     control = _control(paper, claim.control, cell)
@@ -85,6 +87,7 @@ def _claim(
         "holm": False,
         "reason": _reason(contrast, interval, said, budget),
         "looks": interval.looks,
+        "untuned": untuned,
         "control": control,
         "equivalence": equal,
         "reported": _reported(claim.reported),
@@ -92,6 +95,30 @@ def _claim(
         **by_seed(paper.metrics, contrast, cell),
         "far": far_seeds(paper.metrics, contrast, cell, interval.items),
     }
+
+
+def _alike(paper: Paper, contrast: Contrast, cell: Cells) -> tuple[Cells, bool]:
+    """Return cells in which methods that have a grid stand with their default settings, where all of them do.
+
+    Where some were tuned and others not, the runs of the others judge nothing, and the cell says so.
+    """
+    grids = [name for name in contrast.methods if paper.methods[name].tune]
+    plain = {name: UNTUNED.format(name) for name in grids}
+    default = [
+        name
+        for name in grids
+        if not cell(name, contrast.metric).values and cell(plain[name], contrast.metric).values
+    ]
+
+    def found(method: str, metric: str) -> Cell:
+        if method not in default:
+            return cell(method, metric)
+        if default == grids:
+            return dataclasses.replace(cell(plain[method], metric), method=method)
+        absent = "it has only runs with tuned=false beside tuned ones of the others: run it without"
+        return Cell(method, metric, {}, absent=absent)
+
+    return found, bool(default) and default == grids
 
 
 def _stated(contrast: Contrast) -> dict[str, Any]:

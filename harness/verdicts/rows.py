@@ -20,6 +20,7 @@ from harness.runs.provenance import stale
 from harness.runs.results import RESULT, Damaged, Record, find_runs, read_record
 
 SHORT = {"method": "name"}  # what a filter may say for a field of a run's config
+UNTUNED = "{} (tuned=False)"  # the label of a method with a grid, run with its default settings
 ABOUT = ("seed", "sweep", "tuned", "method_changes", "method_declared", "deterministic", "baseline")
 
 
@@ -121,8 +122,22 @@ def select(
     finished = [record for record in found if record.result.status == "finished"]
     if not finished:
         reason = f"{len(found)} runs, none of them finished" if found else "no run"
+        untuned = _untuned(words, results, records, damage) if not found else []
+        if untuned:
+            raise UsageError(f"{words!r} was run with tuned=false only: say '{words},tuned=false'")
         raise UsageError(f"{words!r} names {reason} under {results}: see harness status")
     return finished
+
+
+def _untuned(
+    words: str, results: Path, records: Sequence[Record] | None, damage: Callable[[str], None]
+) -> list[Record]:
+    """Return the runs with tuned=false that `words` would name with that said."""
+    return (
+        _matching(f"{words},tuned=false", results, records, damage)
+        if "/" in words and "=" not in words
+        else []
+    )
 
 
 def _matching(
@@ -156,6 +171,9 @@ def _filtered(words: str, records: Sequence[Record]) -> list[Record]:
         {**flat(r.result.config), "label": label_of(r.result.config), "run_key": r.result.run_key}
         for r in records
     ]
+    if wanted.get("tuned", "").lower() == "false" and "label" in wanted:
+        wanted["label"] = UNTUNED.format(wanted["label"])
+        del wanted["tuned"]
     fields = {key for row in flats for key in row}
     for key in wanted:
         if flats and key not in fields:

@@ -356,3 +356,26 @@ def test_judged_data_go_by_their_source_file_digest_and_what_was_drawn():
     for data in ("", "wikitext", "task.draw=3", "c0ffee99"):
         assert not prototype_saw(Bound(Origin.PROTOTYPE, "", data), names), data
     assert not prototype_saw(Bound(Origin.PAPER, "", "sts"), names)
+
+
+@pytest.mark.parametrize(("untuned", "tested"), [(("toy",), False), (("toy", "plain"), True)])
+def test_untuned_runs_judge_where_every_method_with_a_grid_is_untuned(tmp_path, untuned, tested):
+    grid = {"slope": [0.0, 1.0]}
+    methods = {name: replace(PAPER.methods[name], tune=grid) for name in ("toy", "plain")}
+    claim = Claim("Toy is ahead", difference("accuracy", "toy", "plain"), "Table 1")
+    paper = replace(PAPER, methods={**PAPER.methods, **methods}, claims=[claim], tuned_by="accuracy")
+    records = [
+        write_run(
+            tmp_path,
+            name,
+            seed,
+            {"accuracy": 0.5 + gap + SPREAD[seed]},
+            changes={"tuned": False} if name in untuned else None,
+        )
+        for name, gap in (("toy", 0.1), ("plain", 0.0))
+        for seed in range(3)
+    ]
+    (card,) = judge("toy", paper, records)
+    (one,) = card["claims"]
+    assert (one["verdict"] != "not tested", one["untuned"]) == (tested, tested)
+    assert tested or "only runs with tuned=false" in one["reason"]
