@@ -283,14 +283,20 @@ def new(
     show_new(name, method, baseline)
 
 
-def check(paper: Paper, json_: Json = False) -> None:
-    """Check that a paper's plugin keeps the contract: smoke runs, repeatability, one device.
+def check(
+    paper: Paper,
+    every: Annotated[
+        bool, typer.Option("--all", help="Look at every method as closely as at the first claim's.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Check that a paper's plugin keeps the contract: smoke runs, repeatability, one device, no cheats.
 
     Example: harness check alibi
     """
     from harness.commands.check import show_check
 
-    raise SystemExit(show_check(paper, json_))
+    raise SystemExit(show_check(paper, json_, every))
 
 
 def ui(

@@ -11,7 +11,7 @@ from harness.contract.checks import checks
 from harness.papers.plugins import load
 
 
-def show_check(paper: str, as_json: bool) -> int:
+def show_check(paper: str, as_json: bool, every: bool = False) -> int:
     """Run the contract of one installed paper and print it; return 0 when all of it holds."""
     from rich.console import Console
     from rich.markup import escape
@@ -24,7 +24,7 @@ def show_check(paper: str, as_json: bool) -> int:
     console = Console(highlight=False)
     found = []
     with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:
-        for check in checks(plugin, Path(folder)):
+        for check in checks(plugin, Path(folder), every):
             found.append(check)
             if not as_json:
                 mark = "[green]ok[/]    " if check.passed else "[red]failed[/]"
