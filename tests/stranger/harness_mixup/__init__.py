@@ -73,6 +73,7 @@ def paper() -> Paper:
         figures=FIGURES,
         budgets=BUDGETS,
         chance={"accuracy": (0.0, 0.25)},
+        no_validation="nothing is chosen, and what is believed are the training labels",
         api_version=1,
     )
 
