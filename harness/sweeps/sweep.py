@@ -179,7 +179,7 @@ def all_kept(
         try:
             spec = tuned(asked, by_name[asked.paper], _kept)
             found.append((asked.run_key, spec, _kept(spec)))
-        except NotYet:
+        except (NotYet, Newer):  # what a newer harness made is told as that run's failure, not the sweep's
             return []
     return found
 

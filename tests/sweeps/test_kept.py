@@ -1,4 +1,4 @@
-"""A grid's choice and tuned=false: equal runs are one run, and what was asked decides what it may judge."""
+"""What is there already: equal runs are one run whatever was asked, and a damaged file costs its own run alone."""
 
 import json
 from pathlib import Path
@@ -47,3 +47,21 @@ def test_runs_made_untuned_are_judged_so_and_become_tuned_when_the_grid_chooses_
     }
     coin("run", "-m", "method=coin/tuned", *QUICK, "tuned=false")
     assert claim(coin)["untuned"] is False  # asking for less takes nothing back
+
+
+def test_a_file_from_the_future_a_torn_and_an_empty_one_cost_their_own_runs_alone(coin):
+    coin("run", "-m", "method=coin/plain,coin/better", *QUICK)
+    found = {
+        json.loads(path.read_text())["config"]["seed"]: path
+        for path in (coin.folder / "results" / "runs" / "coin" / "plain").glob("*/result.json")
+    }
+    found[0].write_text(json.dumps({**json.loads(found[0].read_text()), "schema": 99}))
+    found[1].write_text(found[1].read_text()[:100])
+    found[2].write_text("")
+    told = coin("report", "coin", code=1)
+    assert "made by a newer harness" in told.stderr
+    assert [told.stderr.count(word) for word in ("is no JSON", "is empty")] == [1, 1]
+    assert "newer" in coin("status", code=1).stdout
+    done = coin("run", "-m", "method=coin/plain,coin/better", *QUICK, code=1)
+    assert "2 finished; 3 already there; 1 failed" in done.stderr
+    assert json.loads(found[0].read_text())["schema"] == 99
