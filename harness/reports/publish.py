@@ -32,6 +32,7 @@ from harness.reports.phrases import (
     theirs,
 )
 from harness.reports.stored import read_cards
+from harness.reports.text import table
 from harness.runs.files import write_json, write_text
 from harness.runs.provenance import stale
 from harness.verdicts.looks import Memory
@@ -137,7 +138,7 @@ def short(cards: Sequence[dict[str, Any]]) -> str:
         rows.append(
             (link, judged_on(card), *kinds, first["text"], number, ours(first), _verdict(card, first))
         )
-    return "\n".join([*_lines(rows), "", *_made(cards)]) + "\n"
+    return "\n".join([*table(rows, _in_a_cell), "", *_made(cards)]) + "\n"
 
 
 def whole(cards: Sequence[dict[str, Any]]) -> str:
@@ -158,7 +159,7 @@ def whole(cards: Sequence[dict[str, Any]]) -> str:
             pairs = f"{claim['seeds']} × {claim['items']:,}" if claim["items"] else claim["seeds"]
             text = claim["text"] + (f" ({stance(claim)})" if stance(claim) else "")
             rows.append((text, theirs(claim), ours(claim), asked(claim), _verdict(card, claim), pairs))
-        lines += [*_lines(rows), ""]
+        lines += [*table(rows, _in_a_cell), ""]
     return "\n".join([*lines, *_made(cards)]) + "\n"
 
 
@@ -166,9 +167,9 @@ def _verdict(card: dict[str, Any], claim: dict[str, Any]) -> str:
     return ", ".join([f"**{said(card, claim)}**", *flags(claim)])
 
 
-def _lines(rows: Sequence[Sequence[Any]]) -> list[str]:
-    table = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table]
+def _in_a_cell(text: str) -> str:
+    """Return text of our own, which may hold links and emphasis, as a cell."""
+    return text.replace("|", "\\|")
 
 
 def _made(cards: Sequence[dict[str, Any]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.numbers import plus_minus, printable
@@ -153,18 +153,21 @@ def _markdown(card: Card) -> list[str]:
         f"## {_escaped(card['paper'])}: {_escaped(card['title'])}\n",
         f"{_escaped(setting(card))}\n",
         f"{tally(card)}. {_escaped(card['note'])}\n",
-        *_table(("claim", "the paper", "here, 95 % interval", "asked", "verdict", "why"), claims),
-        *_table(("method", "seeds", *metrics), methods),
+        *table([("claim", "the paper", "here, 95 % interval", "asked", "verdict", "why"), *claims], _escaped),
+        "",
+        *table([("method", "seeds", *metrics), *methods], _escaped),
+        "",
         *([f"Pareto front {_escaped(fronts(card))}.\n"] if fronts(card) else []),
         *(f"- {_escaped(line)}" for line in troubles(card)),
         f"\n    {printable(card['command'])}\n",
     ]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [[_escaped(cell) for cell in row] for row in (header, *rows)]
-    lines.insert(1, ["---"] * len(header))
-    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+def table(rows: Sequence[Sequence[Any]], shown: Callable[[str], str]) -> list[str]:
+    """Return the lines of a Markdown table whose first row is its head; a cell stands there as `shown` makes it."""
+    lines = [[shown(str(cell)) for cell in row] for row in rows]
+    lines.insert(1, ["---"] * len(rows[0]))
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def _escaped(text: str) -> str:
