@@ -28,9 +28,10 @@ def show_check(paper: str, as_json: bool, every: bool = False) -> int:
             found.append(check)
             if not as_json:
                 mark = "[green]ok[/]    " if check.passed else "[red]failed[/]"
-                console.print(
-                    mark, escape(check.name), "" if check.passed else f"\n       {escape(check.fix)}"
-                )
+                if check.warning:
+                    mark = "[yellow]look[/]  "
+                said = check.warning if check.passed else check.fix
+                console.print(mark, escape(check.name), f"\n       {escape(said)}" if said else "")
     if as_json:
         print(json.dumps([dataclasses.asdict(check) for check in found], indent=1))
     failed = sum(not check.passed for check in found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Outcome:
     metrics: Mapping[str, float]
     inputs: Mapping[str, Mapping[str, Any]]  # metric -> id -> the item's input; none where not given
     values: Mapping[str, Mapping[str, str]]  # metric -> id -> digest of the item's columns
+    grouped: Sequence[str] = ()  # metrics that say which of their items hang together
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def outcome(bench: Bench, method: str, split: str = "test", name: str = "", seed
                     }
                     for metric, one in items.items()
                 },
+                "grouped": [metric for metric, one in items.items() if one.groups or one.contiguous],
             },
         )
 
@@ -196,6 +199,23 @@ def same_test(outcomes: Mapping[str, Outcome]) -> str:
                         f"the item {key!r} of {metric} has one input for {before[1]} and another for {method}: "
                         "measure every method on the same items"
                     )
+    return ""
+
+
+def together(outcomes: Mapping[str, Outcome]) -> str:
+    """Say which metric's ids look as if items hung together (`a/1`, `a/2`) though no groups are declared."""
+    for found in outcomes.values():
+        for metric, items in found.values.items():
+            if metric in found.grouped:
+                continue
+            first = [re.split(r"[/:#|]|[-_.](?=\d+$)", key)[0] for key in items]
+            groups = Counter(first)
+            if 1 < len(groups) < len(first) and max(groups.values()) > 1:
+                name = next(group for group, count in groups.items() if count > 1)
+                return (
+                    f"ids of {metric} share beginnings ({name!r} begins {groups[name]}): if such items hang together, "
+                    "say so with Items(groups=...)"
+                )
     return ""
 
 

@@ -29,11 +29,15 @@ SMOKE_SECONDS = 10.0  # of processor time, on a slow machine
 
 @dataclass(frozen=True)
 class Check:
-    """One part of the contract: what was looked at, whether it holds, and what to change if not."""
+    """One part of the contract: what was looked at, whether it holds, and what to change if not.
+
+    A `warning` is what may be right as it is.
+    """
 
     name: str
     passed: bool
     fix: str = ""
+    warning: str = ""
 
 
 def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
@@ -76,6 +80,7 @@ def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
             yield _check(f"{method}: every claimed metric moves with the seed", look)
     for name, look in cheats.examined(bench, outcomes):
         yield _check(name, look)
+    yield Check("items that hang together are grouped", True, warning=cheats.together(outcomes))
     for name, fix in cheats.fed(plugin.paper, {m: cheats.consumed(bench.watched(m)) for m in results}):
         yield Check(name, not fix, fix)
     if plugin.implements("training_step"):

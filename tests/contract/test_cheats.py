@@ -251,6 +251,23 @@ def test_a_bare_number_that_stands_still_is_seen(bench):
     assert "as a bare number" in caught(bench(Quiz({"claims": claims}, **fixed)))["clever: moves"]
 
 
+@pytest.mark.parametrize(
+    ("ids", "grouped", "said"),
+    [
+        (["a/1", "a/2", "b/1", "b/2"], (), "'a' begins 2"),
+        (["doc-1", "doc-2", "text-1", "text-2"], (), "'doc' begins 2"),
+        (["a/1", "a/2", "b/1", "b/2"], ("accuracy",), ""),
+        (["window-1", "window-2", "window-3"], (), ""),
+        (["one", "two", "three"], (), ""),
+    ],
+)
+def test_ids_that_look_grouped_are_asked_about(ids, grouped, said):
+    outcome = cheats.Outcome({}, {}, {"accuracy": dict.fromkeys(ids, "")}, grouped)
+    found = cheats.together({"clever": outcome})
+    assert said in found
+    assert bool(found) == bool(said)
+
+
 def stated(name: str, **paper: Any) -> str:
     """What the check called `name` says of the honest paper with something else stated."""
     looks = dict(statements(Quiz(paper)))
