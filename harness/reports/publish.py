@@ -109,10 +109,29 @@ def only_here(cards: Sequence[dict[str, Any]]) -> str:
 
 def with_table(text: str, cards: Sequence[dict[str, Any]]) -> str:
     """Return a page with the lines between its scorecard marks replaced: a row a paper, or every claim."""
-    for mark, made in (("scorecard in short", short), ("scorecard", whole)):
+    for mark, made in (("three verdicts", three), ("scorecard in short", short), ("scorecard", whole)):
         marks = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
         text = re.sub(marks, lambda m, made=made: m[1] + made(cards) + m[2], text, flags=re.S)  # type: ignore[misc]
     return text
+
+
+def three(cards: Sequence[dict[str, Any]]) -> str:
+    """Return one claim of each verdict, of as many papers as can be: what a reader sees first."""
+    rows: list[tuple[Any, ...]] = [("a claim", "asked", "measured [95 %]", "verdict")]
+    seen: set[str] = set()
+    for word in ("holds", "fails", "open"):
+        found = [
+            (card["paper"] in seen, not claim["holm"], n, card, claim)
+            for n, card in enumerate(cards)
+            for claim in card["claims"]
+            if claim["verdict"] == word and not claim["counter"]
+        ]
+        for *_, card, claim in sorted(found, key=lambda one: one[:3])[:1]:
+            seen.add(card["paper"])
+            rows.append(
+                (f"{card['paper']}: {claim['text']}", asked(claim), ours(claim), _verdict(card, claim))
+            )
+    return "\n".join(table(rows, _in_a_cell)) + "\n"
 
 
 def short(cards: Sequence[dict[str, Any]]) -> str:

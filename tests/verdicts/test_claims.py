@@ -36,7 +36,7 @@ from harness.reports.phrases import (
     told,
     why,
 )
-from harness.reports.publish import short, whole
+from harness.reports.publish import short, three, whole
 from harness.reports.text import to_markdown
 from harness.verdicts.origin import prototype_saw, sources
 from harness.verdicts.scorecard import judge
@@ -198,6 +198,21 @@ def test_claims_controls_and_claims_against_the_paper_are_counted_apart(tmp_path
     for text in (to_markdown([card]), to_html([card]), whole([card])):
         assert "a control: its sign is known" in text
         assert "1 not tested" in text
+
+
+def test_the_first_screen_shows_a_claim_of_each_verdict_and_none_against_the_paper(tmp_path):
+    behind = difference("accuracy", "plain", than="toy", by=0)
+    card = judged(
+        tmp_path,
+        Claim("against", AHEAD, "s", counter=True),
+        Claim("ahead", AHEAD, "s"),
+        Claim("behind", behind, "s"),
+    )
+    shown = three([card])
+    assert "toy: ahead" in shown
+    assert "toy: behind" in shown
+    assert "against" not in shown
+    assert shown.index("**holds") < shown.index("**fails")
 
 
 def test_the_mark_of_holm_stands_in_every_table(tmp_path):
