@@ -1,4 +1,4 @@
-"""From measured rows to what is tracked: `results/benchmarks.json`, README's three lines, the table of docs/performance.md."""
+"""From measured rows to what is tracked: the file, three lines in README, the table of docs/performance.md."""
 
 from __future__ import annotations
 
