@@ -514,7 +514,10 @@ def _told(asked: Question, runs: Runs, plan: Plan, claim: Claim, look: int) -> t
         return "no seed changes it"
     for cell in cells:
         if not cell.values or (not cell.deterministic and not seeds <= set(cell.values)):
-            return f"runs of {cell.method} are missing, have failed, or have no {cell.metric}"
+            there = runs[cell.method].values()
+            why = next((r.result.absent[cell.metric] for r in there if cell.metric in r.result.absent), "")
+            lacking = f"runs of {cell.method} are missing, have failed, or have no {cell.metric}"
+            return f"{cell.method} has no {cell.metric}: {why}" if why else lacking
     try:
         interval = estimate(claim.contrast, asked.paper.metrics, cells)
     except HarnessError as error:

@@ -1,6 +1,7 @@
 """A paper whose runs cost nothing: scores drawn from the seed. The tests install this file as a plugin.
 
-`better` is two deviations ahead of `plain`, `equal` is level with it, `tuned` has a grid, `broken` raises.
+`better` is two deviations ahead of `plain`, `equal` is level with it, `tuned` has a grid, `broken` raises,
+`mute` has no score.
 """
 
 import os
@@ -41,6 +42,7 @@ def paper():
             "equal": Method(Shift(0.0, 2), "no better"),
             "tuned": Method(Shift(0.0, 3), "tuned", tune={"shift": [0.0, 3.0]}),
             "broken": Method(Shift(0.0, 4), "raises"),
+            "mute": Method(Shift(0.0, 5), "has no score, and says why"),
         },
         metrics={"score": Metric("higher", "score")},
         claims=[
@@ -48,6 +50,7 @@ def paper():
             Claim("equal is better", difference("score", "equal", "plain"), "Table 1"),
             Claim("tuned is better", difference("score", "tuned", "plain"), "Table 1"),
             Claim("broken is better", difference("score", "broken", "plain"), "Table 1"),
+            Claim("mute is better", difference("score", "mute", "plain"), "Table 1"),
         ],
         budgets={"smoke": {}, "small": {}, "full": {}},
         tuned_by="score",
@@ -70,5 +73,8 @@ def train(run):
 def evaluate(run, split):
     import numpy as np
 
+    if run.name == "mute":
+        run.absent("score", "it has no voice")
+        return {}
     drawn = np.random.default_rng([run.seed, run.method.draw]).normal()
     return {"score": run.method.shift + float(drawn)}

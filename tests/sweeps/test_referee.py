@@ -73,6 +73,12 @@ def test_seeds_go_only_where_a_verdict_is_open_and_a_repeated_command_does_nothi
 
 
 @pytest.mark.slow
+def test_a_claim_on_a_metric_that_its_method_lacks_is_open_for_the_methods_own_reason(coin):
+    answer = json.loads(coin(*asked("mute"), "--json", code=4).stdout)
+    assert answer["open"][0]["why"] == "mute has no score: it has no voice"
+
+
+@pytest.mark.slow
 def test_a_claim_that_what_is_left_cannot_decide_gets_no_more_seeds(coin):
     words = (*asked("equal"), "--power", "0.9", "--json")
     answer = json.loads(coin(*words, code=4).stdout)
