@@ -30,11 +30,15 @@ def show_check(paper: str, as_json: bool, every: bool = False) -> int:
                 mark = "[green]ok[/]    " if check.passed else "[red]failed[/]"
                 if check.warning:
                     mark = "[yellow]look[/]  "
-                said = check.warning if check.passed else check.fix
+                if check.void:
+                    mark = "[dim]void[/]  "
+                said = (check.warning or check.void) if check.passed else check.fix
                 console.print(mark, escape(check.name), f"\n       {escape(said)}" if said else "")
     if as_json:
         print(json.dumps([dataclasses.asdict(check) for check in found], indent=1))
     failed = sum(not check.passed for check in found)
     if not as_json:
-        console.print(f"{len(found) - failed} of {len(found)} checks passed")
+        void = sum(bool(check.void) for check in found)
+        does_not = f"; {void} do not apply" if void > 1 else "; one does not apply" if void else ""
+        console.print(f"{len(found) - failed - void} of {len(found) - void} checks passed{does_not}")
     return 1 if failed else 0

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from typing import Any
 from harness.contract.bench import Bench
 from harness.papers.statement import Claim, Paper
 from harness.runs.files import canonical, write_json
+from harness.runs.results import Result
 from harness.runs.run import measure, open_run
+from harness.runs.stages import ANSWERS
 
 LESS = 0.9  # of what the method is trained on; below it a baseline has been given less
 DISTINCT = 0.7  # the same for distinct rows, which chance makes differ
@@ -43,7 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Consumed:
-    """What `run.fit` was given over a training: steps, rows, tokens, and how many rows were different ones."""
+    """What a run's fits were given: steps, rows, tokens, and how many rows were different ones."""
 
     steps: int = 0
     rows: int = 0
@@ -70,20 +73,18 @@ class Watched:
 
 
 def watching(plugin: Any, file: Path) -> Callable[[Any], None]:
-    """Return the plugin's `train`, which leaves in `file` what all its fits consumed and the rows themselves."""
+    """Return the plugin's `train`, which leaves in `file` how many distinct rows its fits met, and beside it the rows.
+
+    Stages are left out, as in what a result says was consumed.
+    """
 
     def train(run: Any) -> None:
         seen: set[str] = set()
         met: set[str] = set()
-        count = {"steps": 0, "rows": 0, "tokens": 0}
 
         def told(batch: Mapping[str, Any]) -> None:
             tensors = [tensor.detach().cpu() for tensor in batch.values() if hasattr(tensor, "detach")]
             rows = len(tensors[0]) if tensors else 0
-            ids = batch.get("input_ids")
-            count["steps"] += 1
-            count["rows"] += rows
-            count["tokens"] += ids.numel() if ids is not None else rows
             for row in range(rows):
                 parts = [_digest(tensor[row]) for tensor in tensors if tensor.dim()]
                 seen.add("".join(parts))
@@ -91,18 +92,19 @@ def watching(plugin: Any, file: Path) -> Callable[[Any], None]:
 
         fit = run.fit
         run.fit = lambda model, batches, *rest, **options: fit(
-            model, Watched(batches, told), *rest, **options
+            model, batches if run.sharing else Watched(batches, told), *rest, **options
         )
         plugin.hook("train")(run=run)
-        write_json(file, {**count, "distinct": len(seen)})
+        write_json(file, {"distinct": len(seen)})
         write_json(file.with_suffix(".rows.json"), sorted(met))
 
     return train
 
 
-def consumed(file: Path) -> Consumed:
-    """Return what `watching` counted; nothing where a training went through no fit."""
-    return Consumed(**json.loads(file.read_text())) if file.exists() else Consumed()
+def consumed(result: Result, file: Path) -> Consumed:
+    """Return what a run was given by its result and by what `watching` left; nothing where it went through no fit."""
+    distinct = json.loads(file.read_text()) if file.exists() else {}
+    return Consumed(**result.consumed, **distinct)
 
 
 def outcome(bench: Bench, method: str, split: str = "test", name: str = "", seed: int = 0) -> Outcome:
@@ -112,6 +114,7 @@ def outcome(bench: Bench, method: str, split: str = "test", name: str = "", seed
 
     def act() -> None:
         run = open_run(spec, bench.plugin)
+        shutil.rmtree(run.folder / ANSWERS, ignore_errors=True)  # asked anew, whatever was answered before
         run.data_dir = bench.prepared(spec)
         run.name = name or run.name
         metrics, items = measure(bench.plugin, run, split)
@@ -304,7 +307,11 @@ def examined(bench: Bench, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[st
             functools.partial(_renamed, bench, method, found, other),
         )
         yield f"{method}: validation is not the test", functools.partial(_apart, bench, method, found)
-        yield f"{method}: no test input is met in training", functools.partial(_unmet, bench, method, found)
+        if bench.plugin.implements("train"):
+            yield (
+                f"{method}: no test input is met in training",
+                functools.partial(_unmet, bench, method, found),
+            )
     yield "every method is measured on the same inputs", lambda: same_test(outcomes)
 
 

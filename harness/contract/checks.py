@@ -31,13 +31,14 @@ SMOKE_SECONDS = 10.0  # of processor time, on a slow machine
 class Check:
     """One part of the contract: what was looked at, whether it holds, and what to change if not.
 
-    A `warning` is what may be right as it is.
+    A `warning` is what may be right as it is; `void` says why a check does not apply.
     """
 
     name: str
     passed: bool
     fix: str = ""
     warning: str = ""
+    void: str = ""
 
 
 def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
@@ -67,8 +68,11 @@ def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
     yield _check("a smoke run takes a second or two", lambda: _quick(bench.seen))
     if results:
         yield _check("its code is recorded with its runs", lambda: _recorded(plugin, results))
-        yield _check("prepare leaves the same files again, offline", lambda: _prepares(bench))
-        yield _check("prepare cannot see the method", lambda: _blind(bench))
+        if plugin.implements("prepare"):
+            yield _check("prepare leaves the same files again, offline", lambda: _prepares(bench))
+            yield _check("prepare cannot see the method", lambda: _blind(bench))
+        else:
+            yield Check("prepare is repeatable and blind", True, void="there is no prepare")
     chosen = [name for name in (plugin.paper.methods if every else leading(plugin.paper)) if name in results]
     outcomes: dict[str, cheats.Outcome] = {}
     for method in chosen:
@@ -81,8 +85,12 @@ def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
     for name, look in cheats.examined(bench, outcomes):
         yield _check(name, look)
     yield Check("items that hang together are grouped", True, warning=cheats.together(outcomes))
-    for name, fix in cheats.fed(plugin.paper, {m: cheats.consumed(bench.watched(m)) for m in results}):
+    given = {m: cheats.consumed(result, bench.watched(m)) for m, result in results.items()}
+    for name, fix in cheats.fed(plugin.paper, given) if plugin.implements("train") else ():
         yield Check(name, not fix, fix)
+    if not plugin.implements("train"):
+        nothing = "there is no train: no rows are met, no baseline is given fewer, no step is taken"
+        yield Check("training is fair and keeps to its data", True, void=nothing)
     if plugin.implements("training_step"):
         for method in plugin.paper.methods:
             yield _check(
@@ -157,7 +165,7 @@ def _whole(bench: Bench, method: str, first: Result) -> Iterator[Check]:
             other is not None and other.metrics != first.metrics,
             "use run.seed, or declare the method deterministic",
         )
-    yield _check(f"{method}: killed, it goes on to the same numbers", lambda: _resumes(bench, method, first))
+    yield _resumes(bench, method, first)
     if paper.chance:
         yield _check(f"{method}: scrambled data score at chance", lambda: _at_chance(bench, method))
 
@@ -249,32 +257,47 @@ def _differ(one: Path, other: Path) -> list[str]:
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
-def _resumes(bench: Bench, method: str, first: Result) -> str:
-    """Kill a run in the middle of its training, really, and bring it to its end."""
-    plugin = bench.plugin
+def _resumes(bench: Bench, method: str, first: Result) -> Check:
+    """Kill a run in the middle of its training, and again among the answers of its evaluation; bring it to its end."""
+    plugin, name = bench.plugin, f"{method}: killed, it goes on to the same numbers"
 
-    def train(run: Any) -> None:
+    def killing(run: Any, note: str = "") -> None:
         def progress(done: int, total: int, **values: Any) -> None:
-            begun = run.checkpoint.is_dir() and any(run.checkpoint.iterdir())
+            begun = not note and run.checkpoint.is_dir() and any(run.checkpoint.iterdir())
             if 0 < done < total and (begun or 2 * done >= total):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        run.fit = functools.partial(run.fit, log_every=1)  # a look, and so a checkpoint, after each step
         run.progress = progress
+
+    def train(run: Any) -> None:
+        run.fit = functools.partial(run.fit, log_every=1)  # a look, and so a checkpoint, after each step
+        killing(run)
         plugin.hook("train")(run=run)
 
-    def evaluate(run: Any, split: str) -> None:
+    def begun(run: Any, split: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    result, seen = bench.run(method, "killed", plugin=Altered(plugin, train=train, evaluate=evaluate))
-    if seen.exit_code != -signal.SIGKILL:
-        return _finished(result, seen) or "let evaluate run once train is done"
-    result, seen = bench.run(method, "killed")
+    def evaluate(run: Any, split: str) -> Any:
+        killing(run, "evaluate")
+        return plugin.hook("evaluate")(run=run, split=split)
+
+    trains = plugin.implements("train")
+    if trains:
+        result, seen = bench.run(method, "killed", plugin=Altered(plugin, train=train, evaluate=begun))
+        if seen.exit_code != -signal.SIGKILL:
+            fix = _finished(result, seen) or "let evaluate run once train is done"
+            return Check(name, False, fix)
+    result, seen = bench.run(method, "killed", plugin=Altered(plugin, evaluate=evaluate))
+    if seen.exit_code == -signal.SIGKILL:
+        result, seen = bench.run(method, "killed")
+    elif not trains:
+        return Check(name, True, void="there is no train, and evaluate does not go through run.each")
+    fix = ""
     if result is None or result.status != "finished":
-        return f"let train begin anew or go on when run.output_dir is not empty; {_finished(result, seen)}"
-    if result.metrics != first.metrics:
-        return "train with run.fit, or keep in run.checkpoint all that decides what comes next"
-    return ""
+        fix = f"let train begin anew or go on when run.output_dir is not empty; {_finished(result, seen)}"
+    elif result.metrics != first.metrics:
+        fix = "train with run.fit, evaluate with run.each, or keep in run.checkpoint all that decides what comes next"
+    return Check(name, not fix, fix)
 
 
 def _at_chance(bench: Bench, method: str) -> str:

@@ -58,13 +58,15 @@ class NonFiniteLoss(HarnessError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the whole fit took, over all its restarts; a batch without `input_ids` has a token a row."""
+    """What the whole fit took, over all its restarts and processes; without `input_ids` a row is a token."""
 
     steps: int
     tokens_per_second: float
     peak_memory_bytes: int  # allocated on the device; on a CPU the process's largest resident size
     seconds: float  # without the time to write checkpoints
     last_loss: float
+    rows: int = 0
+    tokens: int = 0
 
 
 def recipe(task: Any) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def fit(
         "clip": clip,
     }
 
-    done, tokens, seconds, loss = 0, 0, 0.0, math.nan
+    done, given, tokens, seconds, loss = 0, 0, 0, 0.0, math.nan
     found = load(checkpoint, accelerator.process_index, where) if checkpoint else None
     if found:
         shared, own = found
@@ -148,6 +150,7 @@ def fit(
         batches.load_state_dict(own["batches"])
         set_random_state(own["random"])
         done, tokens, seconds, loss = (shared[name] for name in ("step", "tokens", "seconds", "loss"))
+        given = shared.get("rows", 0)  # a checkpoint of before has none
     if progress and main:
         progress(done, steps)
 
@@ -164,6 +167,7 @@ def fit(
         optimiser.step()
         optimiser.zero_grad()
         unread.append(torch.stack([mean, norm.detach().to(mean)]))
+        given += rows
         tokens += batch["input_ids"].numel() if "input_ids" in batch else rows
         done += 1
         if done % log_every and done < steps:
@@ -188,7 +192,7 @@ def fit(
             accelerator.set_trigger()  # process 0's clock decides for all
         if accelerator.check_trigger() or done == steps:
             pause = time.monotonic()
-            counts = {"step": done, "tokens": tokens, "seconds": elapsed, "loss": loss}
+            counts = {"step": done, "rows": given, "tokens": tokens, "seconds": elapsed, "loss": loss}
             weights = {"model": trained_state(model), "optimizer": optimiser.state_dict()}
             save(
                 checkpoint,
@@ -203,7 +207,8 @@ def fit(
 
     seconds += time.monotonic() - started
     model.eval()
-    return Fitted(steps, tokens / seconds if seconds else 0.0, peak_memory(where), seconds, loss)
+    per_second = tokens / seconds if seconds else 0.0
+    return Fitted(steps, per_second, peak_memory(where), seconds, loss, given, tokens)
 
 
 def rate(step: int, steps: int, schedule: str, warmup: int) -> float:

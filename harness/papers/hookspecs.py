@@ -1,7 +1,8 @@
 """The hooks a plugin implements, and what each promises.
 
 `paper` is light; `prepare` is the only one that may use the network; `train` leaves its outcome
-in `run.output_dir`; `evaluate` reads it back. A hook may take fewer arguments than listed.
+in `run.output_dir`; `evaluate` reads it back. A hook may take fewer arguments than listed. A paper that trains
+nothing has no `train`, one that needs no files no `prepare`.
 Their version is `harness.papers.statement.API_VERSION`; it is raised when a plugin must change.
 """
 
@@ -35,7 +36,7 @@ def paper() -> Paper:  # type: ignore[empty-body]
 
 @hookspec(firstresult=True)
 def prepare(task: Any, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    """Fill `data_dir` with what every method reads.
+    """Fill `data_dir` with what every method reads. May be left out.
 
     The only hook that may use the network. It sees neither method nor seed, so it cannot favour
     one. `data` maps each field of the paper's `Data` to its resolved `Source`; `model` is the
@@ -45,21 +46,22 @@ def prepare(task: Any, data: Mapping[str, Any], model: Any, data_dir: Path) -> N
 
 @hookspec(firstresult=True)
 def train(run: Run) -> None:
-    """Apply the method `run.method` to the task `run.task`; leave the outcome in `run.output_dir`.
+    """Apply the method `run.method` to the task `run.task`; leave the outcome in `run.output_dir`. May be left out.
 
     What `prepare` made is in `run.data_dir`. A killed run comes back here with what it had written:
     `run.fit` goes on from its checkpoint, and `run.stage` keeps what several runs share. Every random
-    number comes from `run.seed`. To fail, raise; one sentence that says what to do is best.
+    number comes from `run.seed`. To fail, raise; one sentence that says what to do is best. A method that only
+    samples or scores has no `train`: its `evaluate` takes the model that `run.base` gives.
     """
 
 
 @hookspec(firstresult=True)
 def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:  # type: ignore[empty-body]
-    """Measure what `train` left, on `split` ("validation" or "test"); return metrics by declared name.
+    """Measure what `train` left, or the model itself, on `split` ("validation" or "test"); return metrics by name.
 
     Where there are test items, return `Items`: the core then reduces, resamples and pairs them. A metric that
     cannot exist for a method is left out, with its reason given to `run.absent`; what is timed (speed, memory)
-    goes to `run.measure`.
+    goes to `run.measure`. What takes long goes through `run.each`, which a kill does not set back.
     """
 
 

@@ -184,6 +184,8 @@ def _load(listing: Listing) -> Plugin:
             problem=f"its import or paper() raised {type(error).__name__}: {_one_line(error)}: fix {listing.module}",
         )
     problem = _other_api(paper) or "; ".join(_problems(paper))
+    if not problem and not Plugin(listing, module, paper).implements("evaluate"):
+        problem = "its evaluate hook is missing: write one, which returns the metrics"
     return Plugin(listing, module, None if problem else paper, problem)
 
 

@@ -212,6 +212,7 @@ class Mirror:
             **{f"validation/{name}": value for name, value in result.validation.items()},
             **{f"measured/{name}": value for name, value in result.measured.items()},
             **{f"seconds/{name}": value for name, value in result.timings.items()},
+            **{f"consumed/{name}": value for name, value in result.consumed.items()},
             **{f"measured/{name}": value for name, value in result.environment.get("gpu", {}).items()},
         }
         stored = {name.replace("@", ":"): v for name, v in numbers.items() if v is not None}  # no @ in MLflow

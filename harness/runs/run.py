@@ -7,6 +7,7 @@ a spec into a folder.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import shutil
@@ -36,7 +37,7 @@ from harness.runs.results import (
     write_result,
 )
 from harness.runs.spec import Spec, filled
-from harness.runs.stages import stage
+from harness.runs.stages import ANSWERS, answered, stage
 
 Task = TypeVar("Task")
 Method = TypeVar("Method")
@@ -69,9 +70,12 @@ class Run(Generic[Task, Method]):
     about: dict[str, Any] = field(default_factory=dict)
     absences: dict[str, str] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
+    consumed: dict[str, int] = field(default_factory=dict)  # steps, rows, tokens of every fit, stages apart
     processes: int = 1
     rank: int = 0  # which of the run's processes this is; 0 is the one that writes
     staged: float = 0.0  # seconds spent on stages: what methods share is no method's own cost
+    sharing: int = 0  # how many stages are being made just now, one within the other
+    asked: set[Path] = field(default_factory=set)  # the files of what `each` has answered in this evaluation
     _shown: float = 0.0
 
     @property
@@ -87,6 +91,7 @@ class Run(Generic[Task, Method]):
         """
         name = f"{self.paper}-{name}"
         before, begun = self.staged, time.perf_counter()
+        self.sharing += 1
         try:
             if self.processes == 1:
                 return stage(self.stages_dir, name, inputs, make)
@@ -94,6 +99,7 @@ class Run(Generic[Task, Method]):
 
             return stage_together(self.stages_dir, name, inputs, make, self.rank)
         finally:  # a stage within a stage counts once
+            self.sharing -= 1
             self.staged = before + time.perf_counter() - begun
 
     def base(self, make: Callable[[Path], None] | None = None, inputs: Any = None) -> Path:
@@ -140,7 +146,8 @@ class Run(Generic[Task, Method]):
         """Train with `harness.fit.fit` on this run's device, precision, checkpoint and curves.
 
         `options` are `fit`'s own (steps, learning_rate, schedule ...). The rate and peak memory it
-        measured become the run's `train_tokens_per_second` and `train_peak_memory` measurements. A run
+        measured become the run's `train_tokens_per_second` and `train_peak_memory` measurements, and the
+        steps, rows and tokens it was given are added up in its result, but for a stage's. A run
         that trains more than once gives each fit a `name`: its checkpoint is a folder of its own, its curves
         are `<name>/loss` and so on, and its measurements `train_tokens_per_second@<name>` and so on.
         """
@@ -171,7 +178,31 @@ class Run(Generic[Task, Method]):
         )
         self.measure(f"train_tokens_per_second{suffix}", fitted.tokens_per_second)
         self.measure(f"train_peak_memory{suffix}", fitted.peak_memory_bytes)
+        if not self.sharing:
+            for what in ("steps", "rows", "tokens"):
+                self.consumed[what] = self.consumed.get(what, 0) + getattr(fitted, what)
         return fitted
+
+    def each(self, name: str, items: Sequence[Any], answer: Callable[[Any], Any]) -> list[Any]:
+        """Return `answer(item)` of every item, in order, with progress; killed, it goes on after the last one.
+
+        For what takes long in `evaluate`: sampling, judging. An item may be a batch. Answers are kept as JSON
+        (numbers, text, lists, dicts) and come back so. Before each item the global generators are seeded from
+        `run.seed`, `name` and the item's place, so neither a kill nor the order of calls changes an answer.
+        Raises HarnessError for an answer that is no JSON, and for a name given twice for the same items.
+        """
+        from harness.fit import seed_everything
+
+        path = self.folder / ANSWERS / f"{digest([name, [digest(item) for item in items]])[:16]}.jsonl"
+        if path in self.asked:
+            raise HarnessError(f"{name!r} is asked of the same items twice: give each call a name of its own")
+        self.asked.add(path)
+
+        def one(place: int) -> Any:
+            seed_everything(int(digest([self.seed, name, place])[:8], 16))
+            return answer(items[place])
+
+        return answered(path, len(items), one, functools.partial(self.progress, note=name))
 
 
 def forget_after(curves: Path, step: int, name: str = "") -> None:
@@ -316,6 +347,8 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
     result.measured = run.measured
     write_items(spec.folder, items)
     result.items = {metric: len(found.ids) for metric, found in items.items()}
+    result.consumed = run.consumed
+    shutil.rmtree(run.folder / ANSWERS, ignore_errors=True)
     if spec.keep != "all":
         shutil.rmtree(run.checkpoint, ignore_errors=True)
     if spec.keep == "metrics" or spec.tuning:
@@ -332,6 +365,7 @@ def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[s
     declared = plugin.paper.metrics
     metrics: dict[str, float] = {}
     items: dict[str, Items] = {}
+    run.asked.clear()
     for name, value in plugin.hook("evaluate")(run=run, split=split).items():
         if name not in declared:
             raise HarnessError(f"evaluate returned {name!r}, which {run.paper} does not declare as a metric")

@@ -50,6 +50,9 @@ class Result:
     data: dict[str, Any] = field(default_factory=dict)
     code: dict[str, Any] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)  # metric -> how many test items are behind it
+    consumed: dict[str, int] = field(
+        default_factory=dict
+    )  # steps, rows, tokens that all fits of it were given
 
     @property
     def numbers(self) -> dict[str, float]:

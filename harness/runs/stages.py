@@ -1,14 +1,18 @@
-"""Stages: steps whose outcome is kept in a folder named by what decides it, and made once."""
+"""What is made once and kept: stages, in folders named by what decides them, and a run's answers, one by one."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.runs.files import digest, write_json
+from harness.errors import HarnessError
+from harness.runs.files import digest, write_json, write_text
+
+ANSWERS = "answers"  # the folder of what a run's evaluation has answered so far
 
 
 def stage(stages: Path, name: str, inputs: Any, make: Callable[[Path], None]) -> Path:
@@ -70,3 +74,29 @@ def _agree(make: bool) -> bool:
     said = [make]
     broadcast_object_list(said, from_process=0)
     return said[0]
+
+
+def answered(
+    path: Path, number: int, answer: Callable[[int], Any], progress: Callable[[int, int], None]
+) -> list[Any]:
+    """Return `answer(place)` for each place below `number`, those that `path` keeps as they are.
+
+    An answer is a line of JSON, there before the next one is asked for; the one that a kill tore is asked anew.
+    """
+    whole = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    write_text(path, "".join(f"{line}\n" for line in whole))
+    found = [json.loads(line) for line in whole]
+    with path.open("a", encoding="utf-8") as file:
+        for place in range(len(found), number):
+            progress(place, number)
+            try:
+                line = json.dumps(answer(place))
+            except TypeError as error:
+                raise HarnessError(
+                    f"answers are kept as JSON ({error}): return numbers, text or lists"
+                ) from error
+            file.write(f"{line}\n")
+            file.flush()
+            found.append(json.loads(line))
+    progress(number, number)
+    return found

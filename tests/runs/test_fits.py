@@ -77,3 +77,18 @@ def test_going_on_forgets_the_points_of_that_fit_alone(tmp_path):
     assert [json.loads(line) for line in curves.read_text().splitlines()] == [lines[0], lines[2]]
     forget_after(curves, 2)
     assert [json.loads(line) for line in curves.read_text().splitlines()] == lines[:1]
+
+
+def test_a_run_adds_up_what_its_fits_were_given_but_not_what_a_stage_was(run):
+    train(run, 2, name="first")
+    train(run, 3, name="second")
+    assert run.consumed == {"steps": 5, "rows": 20, "tokens": 20}
+    run.stage("shared", {}, lambda folder: train(run, 7, name="third"))
+    assert run.consumed == {"steps": 5, "rows": 20, "tokens": 20}
+
+
+def test_a_fit_that_is_resumed_counts_what_it_was_given_before(run):
+    train(run, 2, schedule="constant", schedule_steps=4)
+    run.consumed.clear()
+    train(run, 2, schedule="constant", schedule_steps=4)
+    assert run.consumed == {"steps": 2, "rows": 8, "tokens": 8}
