@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import HarnessError, UsageError, nearest
+from harness.papers.families import metric_called
 from harness.papers.plugins import listed, load
 from harness.reports.comparison import title, to_html, to_terminal
 from harness.runs.files import write_json, write_text
@@ -48,7 +49,7 @@ def show_compare(
         plugin = load(name)
         assert plugin.paper is not None
         papers[name] = plugin.paper
-    unknown = [m for m in metrics if not any(m in paper.metrics for paper in papers.values())]
+    unknown = [m for m in metrics if not any(metric_called(p.metrics, m) for p in papers.values())]
     if unknown:
         every = {m for paper in papers.values() for m in paper.metrics}
         raise UsageError(f"no metric is named {unknown[0]!r}: {nearest(unknown[0], every)}")

@@ -129,8 +129,8 @@ def outcome(bench: Bench, method: str, split: str = "test", name: str = "", seed
                 },
                 "values": {
                     metric: {
-                        str(key): _digest([float(column[i]) for column in one.columns.values()])
-                        for i, key in enumerate(one.ids)
+                        str(key): _digest(row)
+                        for key, *row in zip(one.ids, *map(_numbers, one.columns.values()), strict=True)
                     }
                     for metric, one in items.items()
                 },
@@ -146,6 +146,13 @@ def outcome(bench: Bench, method: str, split: str = "test", name: str = "", seed
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(canonical(_plain(value)).encode()).hexdigest()[:16]
+
+
+def _numbers(column: Any) -> list[Any]:
+    import numpy as np
+
+    found: list[Any] = np.asarray(column, dtype=float).tolist()
+    return found
 
 
 def _plain(value: Any) -> Any:

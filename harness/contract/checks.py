@@ -20,6 +20,7 @@ from harness.contract import cheats
 from harness.contract.bench import Altered, Bench
 from harness.contract.confine import Seen
 from harness.contract.statements import composes, near, statements
+from harness.papers.families import members
 from harness.runs.results import Result, read_result
 from harness.runs.run import open_run
 from harness.runs.spec import Spec
@@ -194,7 +195,8 @@ def _finished(result: Result | None, seen: Seen) -> str:
 
 
 def _complete(plugin: Any, result: Result) -> str:
-    missing = set(plugin.paper.metrics) - set(result.metrics) - set(result.measured) - set(result.absent)
+    declared = members(plugin.paper.metrics, result.config["task"])
+    missing = set(declared) - set(result.metrics) - set(result.measured) - set(result.absent)
     said = f"return {', '.join(sorted(missing))} from evaluate, or say why not with run.absent"
     return said if missing else ""
 

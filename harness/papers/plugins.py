@@ -18,7 +18,7 @@ from typing import Any
 import pluggy
 
 from harness.errors import HarnessError, UsageError, nearest
-from harness.papers import hookspecs
+from harness.papers import families, hookspecs
 from harness.papers.statement import API_VERSION, Paper
 
 GROUP = "harness.papers"
@@ -183,6 +183,8 @@ def _load(listing: Listing) -> Plugin:
             listing,
             problem=f"its import or paper() raised {type(error).__name__}: {_one_line(error)}: fix {listing.module}",
         )
+    if isinstance(paper, Paper):
+        paper = families.with_members(paper)
     problem = _other_api(paper) or "; ".join(_problems(paper))
     if not problem and not Plugin(listing, module, paper).implements("evaluate"):
         problem = "its evaluate hook is missing: write one, which returns the metrics"
@@ -252,6 +254,7 @@ def _problems(paper: Any) -> Iterable[str]:
     grids = {tuple(len(g) for g in method.tune.values()) for method in paper.methods.values() if method.tune}
     if len({_product(g) for g in grids}) > 1:
         yield "its tuning grids differ in size: give each tuned method as many settings"
+    yield from families.problems(paper)
     for claim in paper.claims:
         for contrast in filter(None, (claim.contrast, claim.control)):
             for name in contrast.methods:

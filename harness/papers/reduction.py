@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import nan
+from typing import Any
 
 import numpy as np
 
@@ -140,12 +141,36 @@ def check_groups(items: Items) -> None:
         )
 
 
-def reduce(metric: Metric, columns: Mapping[str, Sequence[float]]) -> float:
+def by_item(column: Any) -> np.ndarray:
+    """Return a column as one number an item, (n,): of several draws an item, (n, draws), their mean.
+
+    Raises HarnessError where items have different numbers of draws.
+    """
+    try:
+        values = np.asarray(column, dtype=float)
+    except ValueError as error:
+        raise HarnessError(
+            "a column of items is no table of numbers: give every item as many draws"
+        ) from error
+    if values.ndim > 2 or (values.ndim == 2 and not values.shape[1]):
+        raise HarnessError(f"a column of items has the shape {values.shape}: give (items,) or (items, draws)")
+    return values.mean(axis=1) if values.ndim == 2 else values
+
+
+def of_draws(column: Any) -> float:
+    """Return how much of an item's variance is from its draws, on average; NaN of one number an item."""
+    values = np.asarray(column, dtype=float)
+    if values.ndim < 2 or values.shape[1] < 2:
+        return nan
+    return float(values.var(axis=1, ddof=1).mean() / values.shape[1])
+
+
+def reduce(metric: Metric, columns: Mapping[str, Any]) -> float:
     """Compute a metric from its item columns; the only place where this happens.
 
     Raises HarnessError for columns of unequal length, no items, or too few columns.
     """
-    arrays = {name: np.asarray(column, dtype=float) for name, column in columns.items()}
+    arrays = {name: by_item(column) for name, column in columns.items()}
     lengths = {name: len(column) for name, column in arrays.items()}
     if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:
         raise HarnessError(f"items need columns of one length and at least one item, got {lengths or 'none'}")

@@ -36,7 +36,10 @@ class Items:
     """Per-item outcomes behind a metric, so that the core can reduce, resample and pair them.
 
     `columns` maps a name to n numbers; `ids` are n identifiers, equal between two runs exactly
-    when their items are the same test items. A correlation's item is a pair of columns.
+    when their items are the same test items. A correlation's item is a pair of columns. Several draws an item (ten
+    answers to one question) are a column of shape (n, draws): the item's mean is its value, and what varies over
+    items. More draws make that mean less noisy, and so the interval narrower; how much of the items' variance is
+    still from draws is printed with the verdict. They are no further items, nor seeds.
 
     Items that share a document, a dialogue, a template, an article or a text are not independent: `groups`
     maps the name of such a factor to each item's group, and whole groups are then resampled; at most two
@@ -47,7 +50,7 @@ class Items:
     `harness check` sees that all methods answer the same, and that training has not met them.
     """
 
-    columns: Mapping[str, Any]  # each (n,): a list or an array of numbers
+    columns: Mapping[str, Any]  # each (n,) or (n, draws): lists or arrays of numbers
     ids: Sequence[str]
     groups: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # each (n,): names or numbers
     fixed: Sequence[str] = ()
@@ -63,6 +66,10 @@ class Metric:
     columns), or a pure function of the columns, `{name: (n,) array} -> float`. `exact` is a count that
     chance does not touch (bytes of a file, parameters): judged as it is, from one seed on. `range` is what
     the metric cannot leave, such as (0, 1) of an accuracy: intervals stay inside.
+
+    `over` names a list of the task, as in `over="task.temperatures"`: there is then a metric for each of its values,
+    called `accuracy@0.7`, `accuracy@1.5` (a whole number without a point), of which `evaluate` returns
+    `{"accuracy": {0.7: items, 1.5: items}}`. A claim names one: `difference("accuracy@1.5", ...)`.
     """
 
     better: Literal["higher", "lower"]
@@ -71,6 +78,7 @@ class Metric:
     reduce: str | Callable[[Mapping[str, Any]], float] = "mean"
     exact: bool = False
     range: tuple[float, float] | None = None
+    over: str = ""
 
 
 @dataclass(frozen=True)

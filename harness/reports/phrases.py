@@ -132,6 +132,8 @@ def basis(claim: Card) -> str:
     if groups and claim["items"]:
         design = f", design effect {number(claim['design'])}" if claim["design"] is not None else ""
         items += f" in {groups}{design}"
+    if claim.get("drawn") is not None:
+        items += f", {claim['drawn']:.0%} of whose variance is from draws within them"
     return {
         "exact": "A count, the same with every seed",
         "seeds": f"{seeds} (t interval){', ' + claim['scope'] if claim['scope'] else ''}",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.papers.families import metric_called
 from harness.papers.plugins import load
 from harness.papers.reach import place_of, reached, source_of
 from harness.papers.statement import Metric
@@ -54,8 +55,9 @@ def definitions(plugin: Any, hooks: Collection[str], metrics: Iterable[str] = ()
     places += [(made.__module__, made.__qualname__.partition(".")[0]) for made in (paper.task, *settings)]
     found = {}
     for name in metrics:
-        if name in paper.metrics:
-            found[f"{METRIC}:{name}"], place = _reduction(paper.metrics[name])
+        metric = metric_called(paper.metrics, name)
+        if metric is not None:
+            found[f"{METRIC}:{name}"], place = _reduction(metric)
             places.append(place)
     return {**reached(places, package), **found}
 

@@ -171,23 +171,34 @@ def find_runs(results: Path, paper: str = "*", damage: Callable[[str], None] = t
 def write_items(folder: Path, items: Mapping[str, Items]) -> None:
     """Write every metric's items as one table: `metric`, `id`, the columns any metric has, and `group:` columns.
 
+    Of several draws an item the column holds the mean, and a `draws:` column what was drawn.
+
     Raises HarnessError for groups that cannot be used.
     """
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from harness.papers.reduction import check_groups  # here, since numpy is not light
+    from harness.papers.reduction import by_item, check_groups  # here, since numpy is not light
 
     if not items:
         return
     for item in items.values():
         check_groups(item)
+    drawn = {
+        metric: [name for name, column in item.columns.items() if np.ndim(column) == 2]
+        for metric, item in items.items()
+    }
     tables = [
         pa.table(
             {
                 "metric": pa.array([metric] * len(item.ids), pa.string()),
                 "id": pa.array([str(i) for i in item.ids], pa.string()),
-                **{name: pa.array(column, pa.float64()) for name, column in item.columns.items()},
+                **{name: pa.array(by_item(column), pa.float64()) for name, column in item.columns.items()},
+                **{
+                    f"draws:{name}": pa.array([list(map(float, row)) for row in item.columns[name]])
+                    for name in drawn[metric]
+                },
                 **{
                     f"group:{name}": pa.array([str(group) for group in groups], pa.string())
                     for name, groups in item.groups.items()
@@ -204,6 +215,7 @@ def write_items(folder: Path, items: Mapping[str, Items]) -> None:
         if item.groups or item.contiguous
     }
     told = {"columns": json.dumps(order), "groups": json.dumps(about), "schema": str(SCHEMA)}
+    told["draws"] = json.dumps({metric: names for metric, names in drawn.items() if names})
     table = table.replace_schema_metadata(told)
     temporary = folder / f".{ITEMS}"
     pq.write_table(table, temporary)
@@ -253,6 +265,7 @@ def _items(folder: Path) -> dict[str, Items]:
     file.close()
     order = json.loads(table.schema.metadata[b"columns"])
     about = json.loads(table.schema.metadata.get(b"groups", b"{}"))  # runs of before told none
+    drawn = json.loads(table.schema.metadata.get(b"draws", b"{}"))
     if not table.num_rows:
         return {metric: Items({name: np.empty(0) for name in names}, []) for metric, names in order.items()}
     metric_of, id_of = (table[name].chunk(0) for name in ("metric", "id"))
@@ -265,14 +278,25 @@ def _items(folder: Path) -> dict[str, Items]:
         rows = np.flatnonzero(belongs == places.get(metric, -1))
         told = about.get(metric, {"groups": [], "fixed": [], "contiguous": False})
         groups = {name: table[f"group:{name}"].take(rows).to_pylist() for name in told["groups"]}
+        several = drawn.get(metric, [])
         found[metric] = Items(
-            {name: columns[name][rows] for name in names},
+            {
+                name: _drawn(table[f"draws:{name}"].take(rows)) if name in several else columns[name][rows]
+                for name in names
+            },
             ids[known[rows]].tolist(),
             groups,
             tuple(told["fixed"]),
             told["contiguous"],
         )
     return found
+
+
+def _drawn(column: Any) -> Any:
+    """Return lists of draws as an (items, draws) array."""
+    import numpy as np
+
+    return np.array(column.to_pylist(), dtype=float)
 
 
 def read_curves(folder: Path) -> list[dict[str, Any]]:

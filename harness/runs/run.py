@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from harness.errors import HarnessError, UsageError, said
+from harness.papers.families import members, named, spread
 from harness.papers.statement import Items
 from harness.runs.files import append_line, digest, write_json, write_text
 from harness.runs.locks import alone, note_start
@@ -343,7 +344,7 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
     if not spec.tuning:
         with _timed(result.timings, "evaluate", run):
             result.metrics, items = measure(plugin, run, "test")
-    result.absent = run.absences
+    result.absent = spread(plugin.paper.metrics, run.absences, run.task)
     result.measured = run.measured
     write_items(spec.folder, items)
     result.items = {metric: len(found.ids) for metric, found in items.items()}
@@ -362,11 +363,12 @@ def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[s
     """
     from harness.papers.reduction import reduce
 
-    declared = plugin.paper.metrics
+    declared = members(plugin.paper.metrics, run.task)
     metrics: dict[str, float] = {}
     items: dict[str, Items] = {}
     run.asked.clear()
-    for name, value in plugin.hook("evaluate")(run=run, split=split).items():
+    returned = plugin.hook("evaluate")(run=run, split=split)
+    for name, value in named(plugin.paper.metrics, returned, run.task):
         if name not in declared:
             raise HarnessError(f"evaluate returned {name!r}, which {run.paper} does not declare as a metric")
         if isinstance(value, Items):

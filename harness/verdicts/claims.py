@@ -82,6 +82,7 @@ def _claim(
         "rule": interval.rule,
         "groups": dict(interval.groups),
         "design": _finite(interval.design),
+        "drawn": _finite(interval.drawn),
         "scope": interval.scope,
         "verdict": said,
         "holm": False,

@@ -9,11 +9,13 @@ such difference, and whether A is not worse by more than it, at which cost. The 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import isfinite
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
+from harness.papers.families import members
 from harness.papers.statement import Contrast, Items, Paper
 from harness.runs.results import Record
 from harness.verdicts.claims import by_seed, equivalence
@@ -123,7 +125,9 @@ def _pair(
     if reason:
         return _refused(a, b, reason)
     cells = [_cells(row, name) for row, name in ((a, "A"), (b, "B"))]
-    shared = [m for m in paper.metrics if all(m in side for side in cells) and (not metrics or m in metrics)]
+    paper = replace(paper, metrics={**paper.metrics, **members(paper.metrics, a.config["task"])})
+    wanted = [m for m in paper.metrics if not metrics or m in metrics or m.rpartition("@")[0] in metrics]
+    shared = [m for m in wanted if all(m in side for side in cells)]
     level = partial(looks.level, a.config)
     found = {m: _metric(paper, m, cells[0][m], cells[1][m], detect, margin, level) for m in shared}
     marks = holm([one.pop("p") for one in found.values()])

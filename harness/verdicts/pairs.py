@@ -14,7 +14,7 @@ from math import nan
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.papers.reduction import Columns, bootstrap, check_groups
+from harness.papers.reduction import Columns, bootstrap, by_item, check_groups, of_draws
 from harness.papers.statement import Contrast, Items, Metric
 from harness.verdicts.groups import GROUPS, Factors, clustered, factors_of, stretches, ways
 from harness.verdicts.intervals import Errors, Part, forms, quantile
@@ -91,6 +91,7 @@ class Pairs:
     factors: Factors
     contiguous: bool
     resamples: Resamples
+    noise: Sequence[Sequence[float]] = ()  # of each cell's runs: an item's variance that is from its draws
 
     @cached_property
     def number(self) -> int:
@@ -170,6 +171,22 @@ class Pairs:
         """Return the variance that a weighted sum of the means would have if the items were independent."""
         alone = None if self.deviations is None else np.arange(self.number)
         return float(weights @ self.covariance(alone) @ weights)
+
+    def from_draws(self, weights: np.ndarray) -> float:
+        """Return the share of the items' variance that is from draws within them; NaN where items are drawn once."""
+        noisy = np.array([np.mean(np.nan_to_num(runs)) / len(runs) for runs in self.noise])
+        if self.deviations is None or not noisy.any():
+            return nan
+        means = np.array([
+            np.mean([next(iter(columns.values())).mean() for columns in runs.values()]) for runs in self.runs
+        ])  # fmt: skip
+        times = [
+            np.exp(m) if metric.reduce == "exp_mean" else 1.0
+            for m, metric in zip(means, self.metrics, strict=True)
+        ]
+        whole = float((weights @ self.deviations).var(ddof=1))
+        within = float(((weights @ self.form) ** 2 * np.square(times)) @ noisy)
+        return min(1.0, within / whole) if whole else nan
 
     def worth(self, alpha: float) -> tuple[float, float]:
         """Return how many independent items right or wrong answers are worth, and their design effect.
@@ -255,6 +272,7 @@ def pair(
         factors_of(grouped[0]) if grouped else {},
         any(items.contiguous for items in grouped),
         resamples,
+        [[of_draws(next(iter(items.columns.values()))) for items in runs.values()] for runs in found],
     )
 
 
@@ -277,7 +295,7 @@ def _order(own: Sequence[str], ids: Sequence[str], where: str) -> list[int] | No
 
 
 def _columns(items: Items, order: list[int] | None) -> Columns:
-    columns = {name: np.asarray(column, dtype=float) for name, column in items.columns.items()}
+    columns = {name: by_item(column) for name, column in items.columns.items()}
     return columns if order is None else {name: column[order] for name, column in columns.items()}
 
 

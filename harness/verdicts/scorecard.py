@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.papers.families import members
 from harness.papers.statement import Items, Paper
 from harness.runs.results import Record
 from harness.verdicts.claims import claims_of
@@ -67,6 +68,8 @@ def _scorecard(
     failed = [r for r in records if r.result.status != "finished"]
     rows = _rows(paper, finished, stale)
     config = records[-1].result.config
+    single = {name: metric for name, metric in paper.metrics.items() if not metric.over}
+    paper = dataclasses.replace(paper, metrics={**single, **members(paper.metrics, config["task"])})
     cell = _cells(paper, rows, failed)
     places = _places(paper, rows, cell, partial(looks.level, config))
     newest = max(records, key=date)

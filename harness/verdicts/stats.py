@@ -63,6 +63,7 @@ class Interval:
     level: float = LEVEL
     groups: Mapping[str, int] = field(default_factory=dict)
     design: float = nan
+    drawn: float = nan  # share of the items' variance that is from several draws within them
     scope: str = ""
     seed_error: float = 0.0
     item_error: float = 0.0
@@ -223,6 +224,7 @@ def _with_items(
         item_error=sqrt(variance) / _unit(contrast, items.means),
         freedom=min(start.groups.values(), default=pairs.number) - 1,
         design=variance / alone if alone else nan,
+        drawn=pairs.from_draws(weights),
     )
 
 
