@@ -94,7 +94,7 @@ def spread(metrics: Mapping[str, Metric], reasons: Mapping[str, str], task: Any)
 
 def problems(paper: Paper) -> Iterator[str]:
     """Yield what is wrong with a paper's families, and with what names one instead of a member, each with its fix."""
-    default = paper.task() if is_dataclass(paper.task) else {}
+    default: Any = paper.task() if is_dataclass(paper.task) else {}
     families = {name: metric for name, metric in paper.metrics.items() if metric.over}
     for name, metric in families.items():
         if not _values(default, metric):

@@ -19,8 +19,9 @@ from harness.numbers import number, printable
 from harness.papers.statement import Figure
 from harness.reports.plots import COLOURS, INK, PAPER, STANDS, Line, height, legend_columns, mark, plot
 from harness.runs.files import write_text
-from harness.runs.results import Record, read_curves
+from harness.runs.results import Record, read_curves, read_produced
 
+BINS = 20  # of a distribution
 CURVE_POINTS = 200
 LEGEND: Any = {"frameon": False, "handlelength": 2.4}
 NO_NUMBERS = "No method has these metrics yet"
@@ -81,6 +82,31 @@ def curves(scorecard: Mapping[str, Any], records: Iterable[Record]) -> list[tupl
             drawn.append(Line(label, place, steps, means, none, none))
         if max(len(line.x) for line in drawn) > 1:
             found.append((Figure(f"{name} in training", "line", {}, x="step", y=name), drawn))
+    return found
+
+
+def distributions(scorecard: Mapping[str, Any], records: Iterable[Record]) -> list[tuple[Figure, list[Line]]]:
+    """Return a figure per distribution that runs kept: shares of its values in equal bins, over all seeds."""
+    import numpy as np
+
+    folders = {record.result.run_key: record.folder for record in records}
+    values: dict[str, dict[int, list[float]]] = {}  # name -> method -> of all its runs
+    for place, method in enumerate(scorecard["methods"]):
+        for key in method["run_keys"]:
+            for name, some in read_produced(folders[key])["distributions"].items() if key in folders else ():
+                values.setdefault(name, {}).setdefault(place, []).extend(some)
+    found = []
+    for name, methods in values.items():
+        edges = np.histogram_bin_edges(np.concatenate([*map(np.asarray, methods.values())]), BINS)
+        middles = ((edges[1:] + edges[:-1]) / 2).tolist()
+        none = [nan] * len(middles)
+        drawn = []
+        for place, some in methods.items():
+            if some:
+                shares = (np.histogram(some, edges)[0] / len(some)).tolist()
+                label = printable(scorecard["methods"][place]["method"])
+                drawn.append(Line(label, place, middles, shares, none, none))
+        found.append((Figure(f"{name}, share of all", "line", {}, x=name, y="share"), drawn))
     return found
 
 

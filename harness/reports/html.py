@@ -13,8 +13,9 @@ from typing import Any
 from harness.numbers import number, plus_minus
 from harness.papers.statement import Figure
 from harness.reports import figures, phrases
-from harness.runs.results import Record
+from harness.runs.results import Record, read_produced
 
+SAMPLES, LETTERS = 5, 2000  # shown a method, and of each
 FOLDER = Path(__file__).parent
 WORDS: tuple[Callable[..., Any], ...] = (  # what the template says things with
     *(number, plus_minus),
@@ -91,8 +92,26 @@ def _part(index: int, card: Mapping[str, Any], records: Sequence[Record]) -> dic
         "card": card,
         "figures": drawn("f", ((figure, figures.lines(figure, card)) for figure in declared)),
         "costs": drawn("p", scatters),
+        "distributions": drawn("d", figures.distributions(card, records)),
+        "samples": samples(card, records),
         "curves": drawn("c", figures.curves(card, records)),
     }
+
+
+def samples(card: Mapping[str, Any], records: Sequence[Record]) -> list[tuple[str, list[Mapping[str, str]]]]:
+    """Return of each method that kept texts the first ones of its first run, cut where they are long."""
+    folders = {record.result.run_key: record.folder for record in records}
+    found = []
+    for method in card["methods"]:
+        first = folders.get(next(iter(method["run_keys"]), ""))
+        some = read_produced(first)["samples"][:SAMPLES] if first else []
+        cut = [{name: _cut(text) for name, text in sample.items()} for sample in some]
+        found += [(method["method"], cut)] if cut else []
+    return found
+
+
+def _cut(text: Any) -> str:
+    return text if len(text) <= LETTERS else f"{text[:LETTERS]} … ({len(text):,} characters)"
 
 
 def _scatter(cost: Mapping[str, Any], card: Mapping[str, Any]) -> Figure:

@@ -28,6 +28,7 @@ from harness.runs.results import (
     ITEMS,
     LOG,
     PACKAGES,
+    PRODUCED,
     RESULT,
     Record,
     Result,
@@ -228,7 +229,7 @@ class Mirror:
             self.client.log_batch(run_id, params=params[start : start + 100])
         self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items() if v])
         self._inputs(run_id, result)
-        for name in (RESULT, ITEMS, CURVES, LOG, PACKAGES, DIFF):
+        for name in (RESULT, ITEMS, CURVES, PRODUCED, LOG, PACKAGES, DIFF):
             if (folder / name).exists():
                 self.client.log_artifact(run_id, str(folder / name))
         self.client.set_terminated(run_id, "FINISHED" if result.status == "finished" else "FAILED")
@@ -445,7 +446,7 @@ def _download(client: Any, run_id: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         for name in [f.path for f in client.list_artifacts(run_id)]:
-            if name != RESULT and name in (ITEMS, CURVES):
+            if name != RESULT and name in (ITEMS, CURVES, PRODUCED):
                 client.download_artifacts(run_id, name, str(folder))
         path = Path(client.download_artifacts(run_id, RESULT, str(folder)))
         write_text(folder / RESULT, path.read_text(encoding="utf-8"))

@@ -16,9 +16,20 @@ from typing import Any
 
 from harness.papers.statement import Items
 from harness.runs.files import read_lines, sync, tell, write_json
-from harness.runs.shapes import AGAIN, SCHEMA, Config, Damaged, Newer, Progress, Result, check
+from harness.runs.shapes import (
+    AGAIN,
+    SCHEMA,
+    Config,
+    Damaged,
+    Newer,
+    Produced,
+    Progress,
+    Result,
+    Sample,
+    check,
+)
 
-PACKAGES, DIFF = "packages.json", "code.diff"
+PACKAGES, DIFF, PRODUCED = "packages.json", "code.diff", "produced.json"
 RESULT, CONFIG, ITEMS, CURVES, PROGRESS, LOG = (
     "result.json",
     "config.json",
@@ -118,6 +129,26 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
         return raw
     except (OSError, ValueError, RecursionError, Damaged):
         return None
+
+
+def write_produced(folder: Path, samples: list[Sample], distributions: dict[str, list[float]]) -> None:
+    """Write what an evaluation produced besides its metrics, where there is any."""
+    if samples or distributions:
+        write_json(folder / PRODUCED, {"samples": samples, "distributions": distributions})
+
+
+def read_produced(folder: Path) -> Produced:
+    """Read what an evaluation produced besides its metrics; nothing where there is none, or what cannot be read."""
+    path = folder / PRODUCED
+    try:
+        raw: Produced = json.loads(path.read_bytes())
+        check(path, raw, Produced)
+        return raw
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, RecursionError, Damaged) as error:
+        tell(f"{path} cannot be read and is left out ({_first_line(error)})")
+    return {"samples": [], "distributions": {}}
 
 
 def whole(folder: Path) -> Result | None:

@@ -13,7 +13,7 @@ import math
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -35,8 +35,10 @@ from harness.runs.results import (
     read_curves,
     whole,
     write_items,
+    write_produced,
     write_result,
 )
+from harness.runs.shapes import Sample
 from harness.runs.spec import Spec, filled
 from harness.runs.stages import ANSWERS, answered, stage
 
@@ -71,6 +73,8 @@ class Run(Generic[Task, Method]):
     about: dict[str, Any] = field(default_factory=dict)
     absences: dict[str, str] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+    distributions: dict[str, list[float]] = field(default_factory=dict)
     consumed: dict[str, int] = field(default_factory=dict)  # steps, rows, tokens of every fit, stages apart
     processes: int = 1
     rank: int = 0  # which of the run's processes this is; 0 is the one that writes
@@ -140,6 +144,18 @@ class Run(Generic[Task, Method]):
     def absent(self, metric: str, reason: str) -> None:
         """Say why a declared metric does not exist for this method; reports show the reason."""
         self.absences[metric] = reason
+
+    def sample(self, text: str, asked: str = "", item: str = "") -> None:
+        """Keep a text that `evaluate` produced: of which test item, and what had been asked.
+
+        The report shows some a method, and `harness judgments` hands all of them to people or models to judge.
+        Kept with the run's files and in the tracking store; those of the test, not of validation.
+        """
+        self.samples.append({"item": item or str(len(self.samples)), "asked": asked, "text": text})
+
+    def distribution(self, name: str, values: Iterable[float]) -> None:
+        """Keep numbers of `evaluate` that are told by how they are spread, such as lengths: the report draws them."""
+        self.distributions[name] = [float(value) for value in values if math.isfinite(value)]
 
     def fit(
         self, model: Any, batches: Any, step: Callable[..., Any], *, name: str = "", **options: Any
@@ -347,6 +363,7 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
     result.absent = spread(plugin.paper.metrics, run.absences, run.task)
     result.measured = run.measured
     write_items(spec.folder, items)
+    write_produced(spec.folder, run.samples, run.distributions)
     result.items = {metric: len(found.ids) for metric, found in items.items()}
     result.consumed = run.consumed
     shutil.rmtree(run.folder / ANSWERS, ignore_errors=True)
@@ -366,7 +383,8 @@ def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[s
     declared = members(plugin.paper.metrics, run.task)
     metrics: dict[str, float] = {}
     items: dict[str, Items] = {}
-    run.asked.clear()
+    for kept in (run.asked, run.samples, run.distributions):
+        kept.clear()
     returned = plugin.hook("evaluate")(run=run, split=split)
     for name, value in named(plugin.paper.metrics, returned, run.task):
         if name not in declared:

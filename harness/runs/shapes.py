@@ -125,6 +125,21 @@ STRICTER: dict[str, Any] = {  # than the annotations of Result, which say what m
 }
 
 
+class Sample(TypedDict):
+    """A text that an evaluation produced: of which test item, and what had been asked."""
+
+    item: str
+    asked: str
+    text: str
+
+
+class Produced(TypedDict):
+    """What an evaluation produced besides its metrics: texts, and named lists of numbers."""
+
+    samples: list[Sample]
+    distributions: dict[str, list[float]]
+
+
 class Progress(TypedDict):
     """How far a run is; any further keys."""
 

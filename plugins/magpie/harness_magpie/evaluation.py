@@ -30,6 +30,7 @@ from harness_magpie.training import NO_STUDENT, cut_vocabulary, encodings, load
 
 SHIFT = 7  # the other question is that of the pair 7 places on
 ROWS = 16  # pairs scored at once
+SHOWN = 5  # instructions that the report shows
 
 
 def evaluate(run: Any, split: str) -> dict[str, float | Items]:
@@ -55,6 +56,10 @@ def of_the_set(run: Any) -> dict[str, float | Items]:
     }  # a list of seed tasks is continued by eight
     valid = np.array([bool(by_id.get(i, {}).get("valid")) for i in range(number)], dtype=float)
     texts = [by_id.get(i, {}).get("instruction", "") for i in range(number)]
+    whole = [i for i in range(number) if valid[i]]
+    run.distribution("words in an instruction", [len(texts[i].split()) for i in whole])
+    for i in whole[:SHOWN]:
+        run.sample(texts[i], item=ids[i])
     columns: dict[str, dict[str, Any]] = {
         "valid": {"value": valid},
         "words": {"value": np.array([len(text.split()) for text in texts]), "valid": valid},
