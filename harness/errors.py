@@ -10,6 +10,7 @@ from harness.numbers import printable
 
 # A user may have typed a password with a slash in it; `host:5000/` is no user.
 USER = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s/@:]+:(?!\d+/)\S*)@")
+MANY, FEW = 16, 5  # names that are no longer all listed, and how many then are
 SECRET = re.compile(r"(?<=[?&])((?:ssl)?password|passwd|pwd|token)=[^&\s'\"]*", re.IGNORECASE)
 
 
@@ -40,11 +41,14 @@ def said(error: BaseException) -> str:
 
 
 def nearest(name: str, known: object) -> str:
-    """Return ", did you mean X?" or the list of what is known: the tail of an error message."""
+    """Return "did you mean X?" or what is known, of many names the nearest few: the tail of an error message."""
     import difflib
 
     names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
+    if len(names) > MANY:
+        few = difflib.get_close_matches(name, names, n=FEW, cutoff=0)
+        return f"the nearest of {len(names)}: {', '.join(few)}"
     return f"known: {', '.join(names)}" if names else "none is known"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +42,32 @@ def show_papers(verbose: bool, as_json: bool) -> None:
     if not rows:
         console.print("no papers are installed: pip install a plugin (in this repository: make install)")
         return
-    table = Table(
-        "paper", "version", "package", "what" if not verbose else "methods", box=None, pad_edge=False
-    )
+    if verbose:
+        for row in rows:
+            _tell(console, row)
+        return
+    table = Table("paper", "version", "package", "what", box=None, pad_edge=False)
     for row in rows:
-        what = row["summary"]
-        if row["problem"]:
-            what = f"[red]broken[/]: {escape(row['problem'])}"
-        elif verbose:
-            what = f"[bold]{escape(row['title'])}[/]\n"
-            for name, text in row["methods"].items():
-                kind = " (baseline)" if name in row["baselines"] else ""
-                what += f"method={row['name']}/{name}{kind}  [dim]{escape(text)}[/]\n"
-        table.add_row(row["name"], row["version"], row["distribution"], what)
+        broken = f"[red]broken[/]: {escape(row['problem'])}" if row["problem"] else row["summary"]
+        table.add_row(row["name"], row["version"], row["distribution"], broken)
     console.print(table)
-    if not verbose:
-        console.print("[dim]harness papers -v: methods, claims and anything broken[/]")
+    console.print("[dim]harness papers -v: methods, claims and anything broken[/]")
+
+
+def _tell(console: Console, row: Mapping[str, Any]) -> None:
+    """Print a paper with its methods, a line each that is never cut: their names are there to be copied."""
+
+    def line(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False)
+
+    line(f"[bold]{row['name']}[/] {row['version']}  [dim]{row['distribution']}[/]")
+    if row["problem"]:
+        line(f"  [red]broken[/]: {escape(row['problem'])}")
+        return
+    line(f"  {escape(row['title'])}")
+    for name, text in row["methods"].items():
+        kind = " (baseline)" if name in row["baselines"] else ""
+        line(f"  method={row['name']}/{name}{kind}  [dim]{escape(text)}[/]")
 
 
 def show_data(name: str, as_json: bool) -> None:
@@ -102,9 +113,18 @@ def _here(name: str) -> bool:
 
 def show_status(paper: str, results: Path, as_json: bool) -> int:
     """Print the matrix method x seed with each run's state, progress and failure; return 1 for damaged files."""
-    rows = [
-        state(folder) for folder in sorted((results / "runs").glob(f"{paper or '*'}/*/*")) if folder.is_dir()
-    ]
+    rows = [{**state(folder), "tuning": False} for folder in _folders(results / "runs", paper)]
+    known = {(row["paper"], row["method"]) for row in rows}
+    grids: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for folder in _folders(results / "tuning", paper):
+        row = {**state(folder), "tuning": True}
+        grids.setdefault((row["paper"], row["method"]), []).append(row)
+    going = {  # grids whose method has not come to a run, or that have a setting to finish
+        name: grid
+        for name, grid in grids.items()
+        if name not in known or any(row["state"] not in ("finished", "failed") for row in grid)
+    }
+    rows += [row for grid in going.values() for row in grid]
     broken = sum(row["state"] in UNREADABLE for row in rows)
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -117,11 +137,19 @@ def show_status(paper: str, results: Path, as_json: bool) -> int:
     table = Table("method", "budget", *(f"seed {seed}" for seed in seeds), box=None, pad_edge=False)
     groups: dict[tuple[str, str, str], dict[int, str]] = {}
     for row in rows:
+        if row["tuning"]:
+            continue
         key = (f"{row['paper']}/{row['method']}", row["budget"], row["task"])
         groups.setdefault(key, {})[row["seed"]] = _cell(row)
     for (method, budget, _), cells in groups.items():
         table.add_row(method, budget, *(cells.get(seed, "") for seed in seeds))
-    console.print(table)
+    if groups:
+        console.print(table)
+    for (name, method), grid in going.items():
+        done = sum(row["state"] == "finished" for row in grid)
+        rest = ", ".join(_cell(row) for row in grid if row["state"] != "finished")
+        settings = f"{done} of {len(grid)} settings begun are done"
+        console.print(f"tuning {name}/{method}: {settings}{f'; {rest}' if rest else ''}", soft_wrap=True)
     for row in rows:
         if row["state"] == "failed":
             console.print(
@@ -130,6 +158,10 @@ def show_status(paper: str, results: Path, as_json: bool) -> int:
         if row["state"] in UNREADABLE:
             console.print(f"[red]{row['state']}[/]: {escape(row['error'])}", soft_wrap=True)
     return 1 if broken else 0
+
+
+def _folders(under: Path, paper: str) -> list[Path]:
+    return [folder for folder in sorted(under.glob(f"{paper or '*'}/*/*")) if folder.is_dir()]
 
 
 def state(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 from harness.contract import cheats
 from harness.contract.bench import Altered, Bench
 from harness.contract.confine import Seen
-from harness.contract.statements import composes, near, statements
+from harness.contract.statements import about, composes, near, statements
 from harness.papers.families import members
 from harness.runs.results import Result, read_result
 from harness.runs.run import open_run
@@ -49,6 +49,7 @@ def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
     """
     for name, look in statements(plugin):
         yield _check(name, look)
+    yield Check("its README and summary speak of this paper", True, warning=about(plugin))
     yield _check("its experiments name methods and settings that exist", lambda: composes(plugin))
     yield _check("smoke data are here, or made here", lambda: near(plugin, folder))
     _warm()

@@ -21,6 +21,13 @@ HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "scipy", "sklea
 IMPORT_SECONDS = 0.2  # of processor time beyond the harness's own; 30 ms is usual
 PAPER_SECONDS = 0.1
 
+TEMPLATE = (  # what a new paper's README says of the example, and of what is to be written
+    "The example below is from Bengio",
+    "Say it in five lines",
+    "Nothing yet: write down what came out",
+)
+SUMMARY = "say in a line what the paper claims"
+
 IMPORT = """
 import json, sys, time
 sys.path[:] = {path!r}
@@ -153,6 +160,15 @@ def _own_words(paper: Any) -> str:
         f"source of {c.text!r}" for c in paper.claims if c.source == "section, table or figure of the paper"
     ]
     return f"fill in {', '.join(left)}" if left else ""
+
+
+def about(plugin: Any) -> str:
+    """Return what the package's README or summary still says as `harness new` wrote it: no fault, but to be seen."""
+    readme = Path(plugin.module.__file__).parents[1] / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    left = [f"{readme.name} ({words!r})" for words in TEMPLATE if words in text]
+    left += ["the summary in pyproject.toml"] if SUMMARY in plugin.listing.summary else []
+    return f"still as the template has it: {', '.join(left)}" if left else ""
 
 
 def composes(plugin: Any) -> str:

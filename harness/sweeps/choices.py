@@ -23,6 +23,7 @@ from harness.papers.plugins import Plugin, load_all
 from harness.sweeps.config import Settings
 
 CHOOSE = "choose"
+HIDDEN = "overlay"  # of a budget on a method: chosen by budget=, no choice of a person's
 _nodes: dict[str, Callable[[], Any]] = {}  # a config's path -> what makes it
 _modules: list[str] = []  # of plugins, whose `conf` packages hold experiments
 
@@ -88,7 +89,9 @@ class Choices(ConfigSource):  # type: ignore[misc]  # Hydra's own module is not 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         inside = f"{config_path.strip('/')}/" if config_path.strip("/") else ""
         below = [path.removeprefix(inside) for path in _known() if path.startswith(inside)]
-        groups = {path.partition("/")[0] for path in below if "/" in path}
+        groups = {path.partition("/")[0] for path in below if "/" in path} - (
+            {HIDDEN} if not inside else set()
+        )
         configs = {path for path in below if "/" not in path}
         if results_filter is None:
             return sorted(groups | configs)

@@ -267,7 +267,7 @@ def job(spec: Spec, settings: config.Settings, journal: Path) -> float:
 
 def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
     """Return a run's result and how it came: "skipped" (was finished), "finished" or "failed"."""
-    from harness.runs.isolate import isolated
+    from harness.runs.isolate import isolated, quiet_libraries
     from harness.runs.leases import leased
 
     if settings.rerun:
@@ -284,6 +284,7 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
                 result = isolated(spec, limits.minutes, limits.memory_gb, lease)
             else:
                 os.environ.update(lease.environ)
+                quiet_libraries()
                 result = execute(spec, load(spec.paper), lease.names)
     except Exception as error:
         result = failure(spec, error)
