@@ -136,7 +136,9 @@ def _within_range(paper: Any) -> str:
         if known is None or contrast.kind in ("ratio", "share"):
             continue
         low, high = known if contrast.kind == "level" else (known[0] - known[1], known[1] - known[0])
-        if not low <= contrast.by <= high or (contrast.kind == "difference" and contrast.by in (low, high)):
+        if not low <= contrast.by <= high or (
+            contrast.kind in ("difference", "order") and contrast.by in (low, high)
+        ):
             return f"the claim {claim.text!r} asks for {contrast.by:g}, and {contrast.metric} stays in {known}: fix one"
     return ""
 

@@ -126,15 +126,15 @@ class Reported:
 class Contrast:
     """A quantity made of a run's metrics, and the side of `by` it must lie on to hold.
 
-    Build one with `difference`, `ratio`, `level` or `share`.
+    Build one with `difference`, `ratio`, `level`, `share` or `order`.
     """
 
-    kind: Literal["difference", "ratio", "level", "share"]
+    kind: Literal["difference", "ratio", "level", "share", "order"]
     metric: str
     method: str
     than: str = ""  # another method: the subtrahend of a difference, the denominator of a ratio
     over: str = ""  # another metric of the same method: a ratio's denominator
-    of: tuple[str, str] = ("", "")  # a share's start and full methods
+    of: tuple[str, ...] = ("", "")  # a share's start and full methods; those that follow in an order
     by: float = 0.0
     side: Literal["above", "below"] = "above"
 
@@ -186,6 +186,17 @@ def share(
 ) -> Contrast:
     """Bound the part of the way from `of[0]` to `of[1]` that `method` goes, 1.0 being all of it."""
     return Contrast("share", metric, method, of=of, **_bound(at_least, at_most))
+
+
+def order(metric: str, methods: Sequence[str], by: float = 0.0) -> Contrast:
+    """Say that each of three or more `methods` beats the next one on `metric` by more than `by`.
+
+    One claim with one number: the smallest of the steps, which holds where every step does. Its p is the largest
+    of theirs (an intersection-union test), so the order needs no correction for its steps.
+    """
+    if len(methods) < 3 or len(set(methods)) < len(methods):
+        raise ValueError("an order has three methods or more, each once; two are a difference")
+    return Contrast("order", metric, methods[0], of=tuple(methods[1:]), by=by)
 
 
 def _bound(at_least: float | None, at_most: float | None) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def quantity(claim: Card) -> str:
     if claim["kind"] == "share":
         start, full = claim["of"]
         return f"{claim['metric']}: {claim['method']}'s share of the way from {start} to {full}"
+    if claim["kind"] == "order":
+        return f"{claim['metric']}: the smallest step of {' > '.join((claim['method'], *claim['of']))}"
     return f"{claim['metric']} of {claim['method']}"
 
 
@@ -77,7 +79,7 @@ def asked(claim: Card) -> str:
     if found:
         data = f" on {found['data']}" if found["data"] else ""
         return f"{bound(claim)} ({ORIGINS[found['origin']]}{data})"
-    sign = {"difference": 0, "ratio": 1}.get(claim["kind"])
+    sign = {"difference": 0, "order": 0, "ratio": 1}.get(claim["kind"])
     return bound(claim) if claim["by"] == sign else f"{bound(claim)} (origin not stated)"
 
 
@@ -145,7 +147,8 @@ def basis(claim: Card) -> str:
 def why(claim: Card) -> str:
     """Return the reason of a verdict in sentences, and what its interval rests on."""
     looks = claim.get("looks", "")
-    sentences = [_reason(claim), beside_the_paper(claim), basis(claim), looks, *notes(claim)]
+    step = f"The step that decides is {claim['step']}" if claim.get("step") else ""
+    sentences = [_reason(claim), step, beside_the_paper(claim), basis(claim), looks, *notes(claim)]
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 

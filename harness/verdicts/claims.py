@@ -84,6 +84,7 @@ def _claim(
         "design": _finite(interval.design),
         "drawn": _finite(interval.drawn),
         "scope": interval.scope,
+        "step": interval.step,
         "verdict": said,
         "holm": False,
         "reason": _reason(contrast, interval, said, budget),
@@ -219,7 +220,7 @@ def equivalence(
     What is no difference lies around zero, a ratio of 1, or the bound of a level or a share.
     """
     found = estimate(contrast, metrics, cells, level=ONE_SIDED if level == LEVEL else 2 * level - 1)
-    around = {"difference": 0.0, "ratio": 1.0}.get(contrast.kind, contrast.by)
+    around = {"difference": 0.0, "order": 0.0, "ratio": 1.0}.get(contrast.kind, contrast.by)
     return {
         "margin": margin,
         "low": _finite(found.low),

@@ -22,8 +22,14 @@ Part = tuple[np.ndarray, int, int]  # covariance of the form's means (parts, par
 
 
 def forms(contrast: Contrast, better: str) -> np.ndarray:
-    """Return a contrast's (parts, cells) weights: one part, or numerator and denominator; up is better."""
+    """Return a contrast's (parts, cells) weights: one part, or numerator and denominator; up is better.
+
+    Of an order the parts are its steps.
+    """
     sign = 1.0 if better == "higher" else -1.0
+    if contrast.kind == "order":
+        steps = len(contrast.of)
+        return sign * (np.eye(steps, steps + 1) - np.eye(steps, steps + 1, k=1))
     weights = {
         "difference": [[sign, -sign]],
         "level": [[1.0]],

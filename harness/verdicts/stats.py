@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import inf, isfinite, isnan, nan, sqrt
 
 import numpy as np
@@ -19,7 +20,7 @@ from harness.papers.statement import Contrast, Metric
 from harness.verdicts.ceilings import clopper_pearson, clopper_pearson_p, scale, tango, tango_p
 from harness.verdicts.groups import GROUPS
 from harness.verdicts.intervals import Draws, Errors, Part, against, fieller, forms
-from harness.verdicts.pairs import DRAWS, Cell, Pairs, Resamples, pair
+from harness.verdicts.pairs import DRAWS, Cell, Pairs, Resamples, only, pair, paired
 
 __all__ = [
     "Cell",
@@ -68,6 +69,7 @@ class Interval:
     seed_error: float = 0.0
     item_error: float = 0.0
     freedom: int = 0
+    step: str = ""  # of an order, the step with the lowest end: what decides it
     looks: str = ""  # which of several looks it comes from, in words
     at: tuple[int, ...] = ()  # the seeds of that look
 
@@ -80,8 +82,13 @@ def cells_of(contrast: Contrast) -> list[tuple[str, str]]:
 
 
 def combine(contrast: Contrast, better: str, cells: np.ndarray) -> np.ndarray:
-    """Return the contrast of its cells, (cells, ...) -> (...): up is better; a ratio as its logarithm."""
+    """Return the contrast of its cells, (cells, ...) -> (...): up is better; a ratio as its logarithm.
+
+    Of an order it is the smallest step.
+    """
     parts = np.tensordot(forms(contrast, better), cells, axes=1)
+    if contrast.kind == "order":
+        return parts.min(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = parts[0] if len(parts) == 1 else parts[0] / parts[1]
         return np.log(whole) if contrast.kind == "ratio" else whole
@@ -129,6 +136,8 @@ def estimate(
         if not cell.values:
             reason = cell.absent or "no finished run measured it"
             return Interval(nan, level=level, reason=f"{cell.method} has no {cell.metric}: {reason}")
+    if contrast.kind == "order":
+        return _smallest_step(contrast, metrics, cells, level, resamples or Resamples())
     seeded = [set(cell.values) for cell in cells if not cell.deterministic]
     seeds = sorted(set.intersection(*seeded)) if seeded else [0]
     values = np.array([[cell.at(seed) for seed in seeds] for cell in cells])  # (cells, seeds)
@@ -167,6 +176,48 @@ def estimate(
         return replace(start, reason=f"{told} are too few to speak of others: {GROUPS} are needed")
     needed = f"{ITEMS} paired items are needed and there {_are(pairs.number if pairs else 0)}"
     return replace(start, reason=_alike(len(seeds)) if seeded else needed)
+
+
+def _smallest_step(
+    contrast: Contrast,
+    metrics: Mapping[str, Metric],
+    cells: Sequence[Cell],
+    level: float,
+    resamples: Resamples,
+) -> Interval:
+    """Return the interval of an order's smallest step, on the seeds that all methods share.
+
+    Its lower end is the lowest of the steps' own, its upper end the lowest of theirs at a level corrected for their
+    number: whichever step is the smallest, either end errs as seldom as a single step's. So `p` is the largest of
+    the steps where all lie above the bound (Berger 1982), and of one below it the least, times their number.
+    """
+    shared = paired(cells)
+    cells = [only(cell, shared) if shared else cell for cell in cells]
+
+    def step(one: Cell, other: Cell, at: float) -> Interval:
+        apart = Contrast("difference", contrast.metric, one.method, than=other.method, by=contrast.by)
+        return estimate(apart, metrics, [one, other], at, resamples)
+
+    pairs = list(pairwise(cells))
+    steps = [step(*both, level) for both in pairs]
+    for (one, other), found in zip(pairs, steps, strict=True):
+        if isnan(found.low):
+            reason = (
+                f"the step from {one.method} to {other.method}: {found.reason}" if shared else found.reason
+            )
+            return replace(found, value=nan, reason=reason)
+    high = min(step(*both, 1 - (1 - level) / len(pairs)).high for both in pairs)
+    lowest = min(range(len(steps)), key=lambda i: steps[i].low)
+    one, other = pairs[lowest]
+    below = [found.p for found in steps if found.value < contrast.by]
+    return replace(
+        steps[lowest],
+        value=min(found.value for found in steps),
+        low=steps[lowest].low,
+        high=high,
+        p=min(1.0, len(steps) * min(below)) if below else max(found.p for found in steps),
+        step=f"{one.method} over {other.method}",
+    )
 
 
 def _by_seeds(
