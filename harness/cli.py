@@ -54,7 +54,21 @@ def _app(arguments: list[str]) -> typer.Typer:
         epilog="Start here: [bold]harness run -m +experiment=quickstart[/], then [bold]harness report alibi[/].",
     )
     app.callback()(_options)
-    for command in (run, decide, gate, plan, report, compare, papers, data, status, new, check, ui):
+    for command in (
+        run,
+        decide,
+        gate,
+        plan,
+        report,
+        compare,
+        judgments,
+        papers,
+        data,
+        status,
+        new,
+        check,
+        ui,
+    ):
         app.command()(command)
     word = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     from harness.papers.plugins import VERBS, listed, load
@@ -228,6 +242,23 @@ def compare(
 
     folder = results.expanduser().resolve()
     raise SystemExit(show_compare(a, b, folder, from_, metric or [], detect, margin, json_))
+
+
+def judgments(
+    runs: Annotated[
+        str, typer.Argument(help="Runs, as for `harness compare`: a paper, a sweep's id, a filter.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write the texts to judge here, a line each.")] = None,
+    read: Annotated[Path | None, typer.Option(help="Read such a file back, with numbers in it.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Hand texts of runs to people or models to judge, methods blinded, and read what they say as a metric.
+
+    Example: harness judgments my_paper --out texts.jsonl
+    """
+    from harness.commands.judgments import show_judgments
+
+    raise SystemExit(show_judgments(runs, results.expanduser().resolve(), out, read))
 
 
 def papers(

@@ -197,7 +197,12 @@ def _finished(result: Result | None, seen: Seen) -> str:
 
 def _complete(plugin: Any, result: Result) -> str:
     declared = members(plugin.paper.metrics, result.config["task"])
-    missing = set(declared) - set(result.metrics) - set(result.measured) - set(result.absent)
+    missing = (
+        {name for name, metric in declared.items() if not metric.judged}
+        - set(result.metrics)
+        - set(result.measured)
+        - set(result.absent)
+    )
     said = f"return {', '.join(sorted(missing))} from evaluate, or say why not with run.absent"
     return said if missing else ""
 

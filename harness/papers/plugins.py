@@ -29,6 +29,7 @@ VERBS = (
     "plan",
     "report",
     "compare",
+    "judgments",
     "papers",
     "data",
     "status",

@@ -70,6 +70,9 @@ class Metric:
     `over` names a list of the task, as in `over="task.temperatures"`: there is then a metric for each of its values,
     called `accuracy@0.7`, `accuracy@1.5` (a whole number without a point), of which `evaluate` returns
     `{"accuracy": {0.7: items, 1.5: items}}`. A claim names one: `difference("accuracy@1.5", ...)`.
+
+    `judged` says that people or models decide it after the run: `evaluate` keeps texts with `run.sample` and does not
+    return it, `harness judgments` hands the texts out blinded and reads the scores back, whose mean it is.
     """
 
     better: Literal["higher", "lower"]
@@ -79,6 +82,7 @@ class Metric:
     exact: bool = False
     range: tuple[float, float] | None = None
     over: str = ""
+    judged: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from harness.numbers import number, printable
 from harness.papers.statement import Figure
 from harness.reports.plots import COLOURS, INK, PAPER, STANDS, Line, height, legend_columns, mark, plot
 from harness.runs.files import write_text
-from harness.runs.results import Record, read_curves, read_produced
+from harness.runs.produced import read_produced
+from harness.runs.results import Record, read_curves
 
 BINS = 20  # of a distribution
 CURVE_POINTS = 200

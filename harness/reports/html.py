@@ -13,7 +13,8 @@ from typing import Any
 from harness.numbers import number, plus_minus
 from harness.papers.statement import Figure
 from harness.reports import figures, phrases
-from harness.runs.results import Record, read_produced
+from harness.runs.produced import read_produced
+from harness.runs.results import Record
 
 SAMPLES, LETTERS = 5, 2000  # shown a method, and of each
 FOLDER = Path(__file__).parent

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 from harness.errors import HarnessError, said
 from harness.runs.files import tell, write_text
 from harness.runs.locks import held
+from harness.runs.produced import JUDGED, PRODUCED
 from harness.runs.results import (
     CONFIG,
     CURVES,
@@ -28,7 +29,6 @@ from harness.runs.results import (
     ITEMS,
     LOG,
     PACKAGES,
-    PRODUCED,
     RESULT,
     Record,
     Result,
@@ -229,7 +229,7 @@ class Mirror:
             self.client.log_batch(run_id, params=params[start : start + 100])
         self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items() if v])
         self._inputs(run_id, result)
-        for name in (RESULT, ITEMS, CURVES, PRODUCED, LOG, PACKAGES, DIFF):
+        for name in (RESULT, ITEMS, CURVES, PRODUCED, JUDGED, LOG, PACKAGES, DIFF):
             if (folder / name).exists():
                 self.client.log_artifact(run_id, str(folder / name))
         self.client.set_terminated(run_id, "FINISHED" if result.status == "finished" else "FAILED")
@@ -347,13 +347,16 @@ def _begun(folder: Path) -> int:
 
 
 def stamp(folder: Path) -> str:
-    """Return what tells one ending of a run from another: its result file's digest, or "" before it."""
+    """Return what tells one ending of a run from another: a digest of result and judgments, or "" before it."""
     import hashlib
 
     try:
-        return hashlib.sha256((folder / RESULT).read_bytes()).hexdigest()[:16]
+        told = (folder / RESULT).read_bytes()
     except FileNotFoundError:
         return ""
+    with contextlib.suppress(FileNotFoundError):  # most runs have none
+        told += (folder / JUDGED).read_bytes()
+    return hashlib.sha256(told).hexdigest()[:16]
 
 
 def up_to_date(uri: str, folders: Iterable[Path]) -> bool:
@@ -446,7 +449,7 @@ def _download(client: Any, run_id: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         for name in [f.path for f in client.list_artifacts(run_id)]:
-            if name != RESULT and name in (ITEMS, CURVES, PRODUCED):
+            if name != RESULT and name in (ITEMS, CURVES, PRODUCED, JUDGED):
                 client.download_artifacts(run_id, name, str(folder))
         path = Path(client.download_artifacts(run_id, RESULT, str(folder)))
         write_text(folder / RESULT, path.read_text(encoding="utf-8"))

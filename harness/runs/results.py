@@ -16,20 +16,10 @@ from typing import Any
 
 from harness.papers.statement import Items
 from harness.runs.files import read_lines, sync, tell, write_json
-from harness.runs.shapes import (
-    AGAIN,
-    SCHEMA,
-    Config,
-    Damaged,
-    Newer,
-    Produced,
-    Progress,
-    Result,
-    Sample,
-    check,
-)
+from harness.runs.produced import judged_items
+from harness.runs.shapes import AGAIN, SCHEMA, Config, Damaged, Newer, Progress, Result, check
 
-PACKAGES, DIFF, PRODUCED = "packages.json", "code.diff", "produced.json"
+PACKAGES, DIFF = "packages.json", "code.diff"
 RESULT, CONFIG, ITEMS, CURVES, PROGRESS, LOG = (
     "result.json",
     "config.json",
@@ -59,7 +49,7 @@ class Record:
         counts = {metric: len(items.ids) for metric, items in found.items()}
         if self.result.items and counts != self.result.items:
             raise Damaged(f"{self.folder / ITEMS} holds other items than {RESULT} says: {AGAIN}")
-        return found
+        return found | judged_items(self.folder)
 
 
 def local_store(results: Path) -> str:
@@ -131,26 +121,6 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_produced(folder: Path, samples: list[Sample], distributions: dict[str, list[float]]) -> None:
-    """Write what an evaluation produced besides its metrics, where there is any."""
-    if samples or distributions:
-        write_json(folder / PRODUCED, {"samples": samples, "distributions": distributions})
-
-
-def read_produced(folder: Path) -> Produced:
-    """Read what an evaluation produced besides its metrics; nothing where there is none, or what cannot be read."""
-    path = folder / PRODUCED
-    try:
-        raw: Produced = json.loads(path.read_bytes())
-        check(path, raw, Produced)
-        return raw
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, RecursionError, Damaged) as error:
-        tell(f"{path} cannot be read and is left out ({_first_line(error)})")
-    return {"samples": [], "distributions": {}}
-
-
 def whole(folder: Path) -> Result | None:
     """Return the result of a run that is finished and whole; None where there is something to do for it.
 
@@ -188,6 +158,10 @@ def read_record(folder: Path, damage: Callable[[str], None] = tell) -> Record | 
         return None
     if lost := items_lost(folder, result):
         damage(f"damaged: {lost}")
+    for metric, items in judged_items(folder).items():  # said since the run ended
+        from harness.papers.reduction import by_item  # here, since numpy is not light
+
+        result.metrics[metric] = float(by_item(items.columns["score"]).mean())
     return Record(folder, result)
 
 

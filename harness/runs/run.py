@@ -23,6 +23,7 @@ from harness.papers.families import members, named, spread
 from harness.papers.statement import Items
 from harness.runs.files import append_line, digest, write_json, write_text
 from harness.runs.locks import alone, note_start
+from harness.runs.produced import write_produced
 from harness.runs.provenance import HOOKS, code, definitions, diff, environment, packages
 from harness.runs.results import (
     CONFIG,
@@ -35,10 +36,8 @@ from harness.runs.results import (
     read_curves,
     whole,
     write_items,
-    write_produced,
     write_result,
 )
-from harness.runs.shapes import Sample
 from harness.runs.spec import Spec, filled
 from harness.runs.stages import ANSWERS, answered, stage
 
@@ -73,7 +72,7 @@ class Run(Generic[Task, Method]):
     about: dict[str, Any] = field(default_factory=dict)
     absences: dict[str, str] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[dict[str, str]] = field(default_factory=list)
     distributions: dict[str, list[float]] = field(default_factory=dict)
     consumed: dict[str, int] = field(default_factory=dict)  # steps, rows, tokens of every fit, stages apart
     processes: int = 1

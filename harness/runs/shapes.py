@@ -128,6 +128,7 @@ STRICTER: dict[str, Any] = {  # than the annotations of Result, which say what m
 class Sample(TypedDict):
     """A text that an evaluation produced: of which test item, and what had been asked."""
 
+    id: str  # by which judges know it
     item: str
     asked: str
     text: str
@@ -138,6 +139,9 @@ class Produced(TypedDict):
 
     samples: list[Sample]
     distributions: dict[str, list[float]]
+
+
+Judged = dict[str, dict[str, list[float]]]  # metric -> id of a text -> what its judges say
 
 
 class Progress(TypedDict):
@@ -154,7 +158,7 @@ class Progress(TypedDict):
 
 
 @functools.cache
-def shape(kind: type) -> Any:
+def shape(kind: Any) -> Any:
     """Return the shape of a file as a pydantic adapter; that of a result has its schema number too."""
     from pydantic import TypeAdapter
 
@@ -168,7 +172,7 @@ def shape(kind: type) -> Any:
     return TypeAdapter(TypedDict("Result", parts))  # type: ignore[operator]
 
 
-def check(path: Path, value: Any, kind: type) -> None:
+def check(path: Path, value: Any, kind: Any) -> None:
     """Hold a file's content against a shape. Raises Damaged with the first thing that is wrong."""
     from pydantic import ValidationError
 

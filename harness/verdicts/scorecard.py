@@ -190,7 +190,9 @@ def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> C
         values = {
             seed: result.numbers[metric] for seed, result in results.items() if metric in result.numbers
         }
-        absent = next((r.absent[metric] for r in results.values() if metric in r.absent), "")
+        waits = metric in paper.metrics and paper.metrics[metric].judged
+        judged = "its texts are not judged yet: harness judgments" if waits else ""
+        absent = next((r.absent[metric] for r in results.values() if metric in r.absent), judged)
         return Cell(method, metric, values, lambda: items_of(row, metric), row.deterministic, absent)
 
     return cell

@@ -7,7 +7,8 @@ import pytest
 from harness.reports.figures import distributions
 from harness.reports.html import samples, to_html
 from harness.runs.mirror import Mirror, fetch
-from harness.runs.results import PRODUCED, find_runs, local_store, read_produced, write_produced
+from harness.runs.produced import PRODUCED, read_produced, write_produced
+from harness.runs.results import find_runs, local_store
 from harness.runs.run import measure
 from harness.verdicts.scorecard import judge
 from tests.records import PAPER, write_run
@@ -93,3 +94,4 @@ def test_the_store_gives_them_back(results, tmp_path):
     Mirror(local_store(tmp_path)).copy(first.folder)
     (fetched,) = fetch(local_store(tmp_path), tmp_path / "fetched")
     assert read_produced(fetched.folder) == read_produced(first.folder)
+    assert read_produced(first.folder)["samples"][0]["text"].startswith("<b>")
