@@ -79,6 +79,9 @@ class Run(Generic[Task, Method]):
     rank: int = 0  # which of the run's processes this is; 0 is the one that writes
     staged: float = 0.0  # seconds spent on stages: what methods share is no method's own cost
     sharing: int = 0  # how many stages are being made just now, one within the other
+    answering: Callable[[], str] = (
+        str  # what tells the code of `evaluate` from another: its answers are kept by it
+    )
     asked: set[Path] = field(default_factory=set)  # the files of what `each` has answered in this evaluation
     _shown: float = 0.0
 
@@ -205,11 +208,12 @@ class Run(Generic[Task, Method]):
         For what takes long in `evaluate`: sampling, judging. An item may be a batch. Answers are kept as JSON
         (numbers, text, lists, dicts) and come back so. Before each item the global generators are seeded from
         `run.seed`, `name` and the item's place, so neither a kill nor the order of calls changes an answer.
-        Raises HarnessError for an answer that is no JSON, and for a name given twice for the same items.
+        Other code of `evaluate` asks anew. Raises HarnessError for an answer that is no JSON, and for a name given
+        twice for the same items.
         """
         from harness.fit import seed_everything
 
-        path = self.folder / ANSWERS / f"{digest([name, [digest(item) for item in items]])[:16]}.jsonl"
+        path = self.folder / ANSWERS / f"{digest([name, self.answering(), *map(digest, items)])[:16]}.jsonl"
         if path in self.asked:
             raise HarnessError(f"{name!r} is asked of the same items twice: give each call a name of its own")
         self.asked.add(path)
@@ -257,6 +261,7 @@ def open_run(spec: Spec, plugin: Any) -> Run:
         model=spec.model_source,
         data_dir=spec.results / "stages",
         output_dir=spec.folder / "output",
+        answering=lambda: digest(definitions(plugin, ["evaluate"])),
         stages_dir=spec.results / "stages",
         about={
             "title": spec.title,

@@ -74,3 +74,14 @@ def test_an_answer_comes_back_as_it_is_kept(tmp_path):
     assert isinstance(found[0], list)
     assert found[0][0] == 1
     assert isnan(found[0][1])
+
+
+def test_other_code_asks_anew(tmp_path):
+    run = run_in(tmp_path)
+    run.answering = lambda: "before"
+    assert run.each("case", ["a"], str.upper) == ["A"]
+    again = run_in(tmp_path)
+    again.answering = lambda: "since"
+    assert again.each("case", ["a"], str.capitalize) == ["A"]
+    assert again.each("case", ["bc"], str.capitalize) == ["Bc"]
+    assert len(list((run.folder / "answers").iterdir())) == 3
