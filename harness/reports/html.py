@@ -99,10 +99,10 @@ def _part(index: int, card: Mapping[str, Any], records: Sequence[Record]) -> dic
     }
 
 
-def samples(card: Mapping[str, Any], records: Sequence[Record]) -> list[tuple[str, list[Mapping[str, str]]]]:
+def samples(card: Mapping[str, Any], records: Sequence[Record]) -> list[tuple[str, list[dict[str, str]]]]:
     """Return of each method that kept texts the first ones of its first run, cut where they are long."""
     folders = {record.result.run_key: record.folder for record in records}
-    found = []
+    found: list[tuple[str, list[dict[str, str]]]] = []
     for method in card["methods"]:
         first = folders.get(next(iter(method["run_keys"]), ""))
         some = read_produced(first)["samples"][:SAMPLES] if first else []

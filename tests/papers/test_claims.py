@@ -11,7 +11,13 @@ CLAIMS = [
     if plugin.paper is not None
     for number, claim in enumerate(plugin.paper.claims)
 ]
-NOTHING = {"difference": 0.0, "ratio": 1.0, "level": 0.0, "share": None}  # the bounds that are no margin
+NOTHING = {
+    "difference": 0.0,
+    "order": 0.0,
+    "ratio": 1.0,
+    "level": 0.0,
+    "share": None,
+}  # the bounds that are no margin
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

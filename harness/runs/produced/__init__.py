@@ -32,7 +32,8 @@ def write_produced(
 
 def read_produced(folder: Path) -> Produced:
     """Read what an evaluation produced besides its metrics; nothing where there is none, or what cannot be read."""
-    return _read(folder / PRODUCED, Produced) or {"samples": [], "distributions": {}}
+    found: Produced | None = _read(folder / PRODUCED, Produced)
+    return found or {"samples": [], "distributions": {}}
 
 
 def add_judgments(folder: Path, scores: Judged) -> None:
