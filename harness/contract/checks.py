@@ -19,6 +19,7 @@ from typing import Any
 from harness.contract import cheats
 from harness.contract.bench import Altered, Bench
 from harness.contract.confine import Seen
+from harness.contract.pieces import same_in_pieces
 from harness.contract.statements import about, composes, near, statements
 from harness.papers.families import members
 from harness.runs.results import Result, read_result
@@ -168,6 +169,10 @@ def _whole(bench: Bench, method: str, first: Result) -> Iterator[Check]:
             "use run.seed, or declare the method deterministic",
         )
     yield _resumes(bench, method, first)
+    yield _check(
+        f"{method}: fit.micro_batch is the same training in pieces",
+        lambda: same_in_pieces(bench, method, first),
+    )
     if paper.chance:
         yield _check(f"{method}: scrambled data score at chance", lambda: _at_chance(bench, method))
 

@@ -15,6 +15,7 @@ from harness.fit.loop import (
     rate,
     recipe,
     seed_everything,
+    targets,
 )
 from harness.fit.trial import VOCABULARY, trial_step
 
@@ -31,5 +32,6 @@ __all__ = [
     "rate",
     "recipe",
     "seed_everything",
+    "targets",
     "trial_step",
 ]

@@ -91,6 +91,7 @@ def fit(
     device: str = "auto",
     precision: str = "float32",
     micro_batch: int | None = None,
+    weigh: Callable[[Batch], Tensor] | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
     log: Callable[..., None] | None = None,
@@ -99,13 +100,14 @@ def fit(
 ) -> Fitted:
     """Train `model` in place; leave it in eval mode on the device it was trained on.
 
-    `step` returns the scalar mean loss over the batch's rows. `optimizer(params, lr=, weight_decay=)` is
+    `step` returns the scalar mean loss over the batch's rows, or over what `weigh(batch)` counts (`targets` where it
+    is a mean over labels). `optimizer(params, lr=, weight_decay=)` is
     a torch class or a function like one (default AdamW); each group's own `lr` is the schedule's peak.
     The schedule ends at `schedule_steps` (default `steps`), so a long one can be stopped half-way.
 
-    `micro_batch` rows go through at a time and several processes take a share of the rows each; both
-    weigh by rows, so the gradient is the whole batch's. That is untrue of a loss that compares the rows
-    of a batch (contrastive) or divides by something else than rows: leave `micro_batch` unset there.
+    `micro_batch` rows go through at a time and several processes take a share of the rows each; both weigh by
+    that count, so the gradient is the whole batch's. That is untrue of a loss that compares the rows of a batch
+    (contrastive): leave `micro_batch` unset there.
 
     `checkpoint` is a folder of this fit's own. A second call with it goes on where the first one was
     killed: `log(step, loss=, learning_rate=, ...)` is called only for steps after
@@ -160,9 +162,12 @@ def fit(
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate(done, planned, schedule, warmup)
         batch = _next(batches, done, steps)
-        rows = len(next(iter(batch.values())))
+        rows = _rows(batch)
         share = _share(batch, rows, accelerator.process_index, processes)
-        mean = _accumulate(accelerator, wrapped, share, rows, step, micro_batch, bfloat16)
+        counted = weigh or _rows
+        mean = _accumulate(
+            accelerator, wrapped, share, float(counted(batch)), step, micro_batch, counted, bfloat16
+        )
         norm = accelerator.clip_grad_norm_(trained, clip) if clip else torch.zeros((), device=where)
         optimiser.step()
         optimiser.zero_grad()
@@ -287,6 +292,15 @@ def _adamw(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> to
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
+def targets(batch: Batch) -> Tensor:
+    """Return how many of `labels` (rows, length) a causal model is asked for: all but -100, from the second on."""
+    return (batch["labels"][:, 1:] != -100).sum()
+
+
+def _rows(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
+
+
 def _same_fit(folder: Path | None, before: dict[str, Any], now: dict[str, Any]) -> None:
     for name, value in now.items():
         if before.get(name) != value:
@@ -329,9 +343,10 @@ def _accumulate(
     accelerator: Accelerator,
     model: nn.Module,
     share: Batch,
-    rows: int,
+    whole: float,
     step: Callable[[Any, Batch], Tensor],
     micro_batch: int | None,
+    weigh: Callable[[Batch], Tensor | int],
     bfloat16: bool,
 ) -> Tensor:
     """Add the gradients of this process's rows, piece by piece; return their part of the mean loss."""
@@ -339,7 +354,7 @@ def _accumulate(
     total = torch.zeros((), device=device)
     for i, piece in enumerate(pieces):
         part = {name: tensor.to(device, non_blocking=True) for name, tensor in piece.items()}
-        weight = len(next(iter(part.values()))) / rows
+        weight = float(weigh(piece)) / whole if whole else 0.0
         with accelerator.no_sync(model) if i + 1 < len(pieces) else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 mean = step(model, part)

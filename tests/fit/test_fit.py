@@ -31,6 +31,7 @@ from harness.fit import (
     rate,
     recipe,
     seed_everything,
+    targets,
     trial_step,
 )
 from harness.fit.checkpoint import save, trained_state
@@ -113,6 +114,35 @@ def test_micro_batches_add_up_to_the_whole_batch(micro_batch):
     two = fit(parts, Same(), squared, micro_batch=micro_batch, **options)
     assert torch.allclose(weights(whole), weights(parts), atol=1e-6)
     assert one.last_loss == pytest.approx(two.last_loss, abs=1e-6)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3])
+def test_rows_of_unequal_targets_add_up_to_the_mean_over_all_of_them(micro_batch):
+    """3, 0, 17, 5, 2 and 9 labels a row: weighed by targets, pieces give the gradient of the whole batch."""
+    seed_everything(0)
+    whole, parts, by_rows = (nn.Embedding(11, 11).double() for _ in range(3))
+    for other in (parts, by_rows):
+        other.load_state_dict(whole.state_dict())
+    ids = torch.randint(11, (6, 18))
+    labels = ids.clone()
+    for row, kept in enumerate([3, 0, 17, 5, 2, 9]):
+        labels[row, : 18 - kept] = -100
+
+    class Same:
+        def __next__(self):
+            return {"input_ids": ids, "labels": labels}
+
+    def mean(model, batch):
+        logits, asked = model(batch["input_ids"][:, :-1]), batch["labels"][:, 1:]
+        total = nn.functional.cross_entropy(logits.flatten(0, 1), asked.flatten(), reduction="sum")
+        return total / (asked != -100).sum().clamp(min=1)
+
+    options = {"steps": 3, "learning_rate": 1.0, "clip": None, "device": "cpu", "optimizer": torch.optim.SGD}
+    fit(whole, Same(), mean, **options)
+    fit(parts, Same(), mean, micro_batch=micro_batch, weigh=targets, **options)
+    fit(by_rows, Same(), mean, micro_batch=micro_batch, **options)
+    assert torch.allclose(weights(whole), weights(parts), atol=1e-12)
+    assert not torch.allclose(weights(whole), weights(by_rows), atol=1e-3)
 
 
 def test_clipping_bounds_the_step():

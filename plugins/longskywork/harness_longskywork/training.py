@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from harness import Run
 from harness.data.batches import Counted
 from harness.data.jsonl import read_json
-from harness.fit import fit, seed_everything, trial_step
+from harness.fit import fit, seed_everything, targets, trial_step
 from harness.nn.bases import load_model
 from harness.tools import write_json
 from harness_longskywork.interleaving import gather, interleave
@@ -129,8 +129,8 @@ def learn(
         model, batches, loss, steps=steps, learning_rate=rate, schedule=schedule,
         warmup=min(task.warmup, steps // 4), clip=task.clip, weight_decay=task.weight_decay,
         optimizer=functools.partial(torch.optim.AdamW, betas=(0.9, 0.98)), device=run.device,
-        precision=run.precision, checkpoint=run.folder / f"checkpoint-{name}",
-        checkpoint_seconds=run.checkpoint_seconds, log_every=10,
+        precision=run.precision, micro_batch=run.micro_batch, weigh=targets, log_every=10,
+        checkpoint=run.folder / f"checkpoint-{name}", checkpoint_seconds=run.checkpoint_seconds,
         progress=lambda done, total, **values: run.progress(done, total, note=name, **values), **more,
     )  # fmt: skip
     run.measure("train_tokens_per_second", fitted.tokens_per_second)
