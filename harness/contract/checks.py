@@ -171,7 +171,7 @@ def _whole(bench: Bench, method: str, first: Result) -> Iterator[Check]:
     yield _resumes(bench, method, first)
     yield _check(
         f"{method}: fit.micro_batch is the same training in pieces",
-        lambda: same_in_pieces(bench, method, first),
+        lambda: same_in_pieces(bench, method),
     )
     if paper.chance:
         yield _check(f"{method}: scrambled data score at chance", lambda: _at_chance(bench, method))
