@@ -12,7 +12,7 @@ from harness.runs.provenance import file_digest
 from harness.runs.results import Result, read_result
 from harness.runs.run import rebuild
 from harness.runs.stages import stage
-from harness.tools.names import device_of, fetched, finished, run_folder
+from harness.tools.names import device_of, fetched, file_to_write, finished, run_folder, tokenizer_named
 
 __all__ = [
     "Result",
@@ -20,12 +20,14 @@ __all__ = [
     "digest",
     "fetched",
     "file_digest",
+    "file_to_write",
     "finished",
     "quiet_libraries",
     "read_result",
     "rebuild",
     "run_folder",
     "stage",
+    "tokenizer_named",
     "write_json",
     "write_text",
 ]

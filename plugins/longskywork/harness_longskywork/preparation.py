@@ -18,6 +18,7 @@ import numpy as np
 from harness.data.documents import split
 from harness.errors import UsageError
 from harness.nn.bases import config_of, tokenizer_of
+from harness_longskywork.own import keep
 from harness_longskywork.settings import Task
 from harness_longskywork.symbols import Symbols, save_symbols
 
@@ -27,6 +28,7 @@ NAMES, NUMBERS, HEADERS = 100, 100, 16
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
     """Leave `symbols.npz`, and `train.npy`, `validation.npy`, `test.npy`: prose as symbols."""
     check(task)
+    keep(task, data, model, data_dir)
     parts = split(list(data["corpus"].documents()))
     texts = {
         name: [re.findall(r"[a-z]+", document.text.lower()) for document in getattr(parts, name)]

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from harness import Plan, Run
+from harness.nn.bases import config_of
 from harness.nn.pricing import plan_of, shaped
-from harness_longskywork.models import small
+from harness_longskywork.models import small, suited
 from harness_longskywork.settings import Order, Scaling, Task
 from harness_longskywork.training import FORMS, PIECE
 
@@ -16,12 +17,20 @@ FORM = {0.0: " as cells", 0.5: " as both", 1.0: " as records"}
 
 
 def plan(run: Run) -> Plan:
-    """Price all stages of a method, for the small model, or at full budget for one of Qwen2.5 1.5B's shape."""
+    """Price all stages of a method: of the model given, of one of Qwen2.5 1.5B's shape at full budget, or the small one.
+
+    Raises UsageError for a model that the method cannot lengthen.
+    """
     task, parts = run.task, stages(run.task, run.method)
-    with torch.device("meta"):
-        model: Any = (
-            shaped("Qwen/Qwen2.5-1.5B") if run.budget == "full" else small(task, task.vocabulary + 217)
-        )
+    if run.model is not None:
+        config = config_of(run.model)
+        suited(config, run.method)
+        model: Any = shaped(config.to_dict())
+    elif run.budget == "full":
+        model = shaped("Qwen/Qwen2.5-1.5B")
+    else:
+        with torch.device("meta"):
+            model = small(task, task.vocabulary + 217)
     return plan_of(
         model,
         list(parts.values()),

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from harness_longskywork.schemas import WORDINGS, Schema
+from harness_longskywork.schemas import Language, Schema
 
-ABSENT = "not in the table"
 NAMED = 12  # rows that an answer's work may name
 
 
@@ -23,6 +22,7 @@ NAMED = 12  # rows that an answer's work may name
 class Sheet:
     """A table's cells, and the flaws it was given, if any."""
 
+    language: Language
     schema: Schema
     header: list[str]
     kinds: list[str]
@@ -38,7 +38,7 @@ def question(random: np.random.Generator, sheet: Sheet, operation: str, split: s
     if found is None:
         return None
     program, answer, steps, row = found
-    words: tuple[str, ...] = WORDINGS[split][operation]
+    words: tuple[str, ...] = sheet.language.wordings[split][operation]
     wording = words[int(random.integers(len(words)))]
     text = wording.format(**program, keys=sheet.schema.key)
     depth = None if row is None else (row + 0.5) / len(sheet.rows)
@@ -101,7 +101,7 @@ def _absent(random: np.random.Generator, sheet: Sheet) -> Asked:
     key = f"{sheet.schema.prefix}-{int(random.integers(10_000, 100_000))}"
     if any(key in cells for cells in sheet.rows):
         return None
-    return {"column": sheet.header[_value(random, sheet)], "key": key}, ABSENT, [], None
+    return {"column": sheet.header[_value(random, sheet)], "key": key}, sheet.language.absent, [], None
 
 
 def _grouped(random: np.random.Generator, sheet: Sheet) -> tuple[str, list[int], int]:
@@ -123,12 +123,18 @@ def _over(operation: str) -> Any:
         ]
         total = sum(numbers)
         if operation == "count":
-            steps = [f"{sheet.rows[i][0]} has {sheet.header[1]} {value}" for i in rows]
+            holds = sheet.language.holds
+            steps = [holds.format(key=sheet.rows[i][0], group=sheet.header[1], value=value) for i in rows]
             return program, str(len(rows)), steps, None
         if operation == "sum":
             return program, str(total), [*steps, f"{' + '.join(map(str, numbers))} = {total}"], None
         if operation == "mean":
-            return program, str(total // len(rows)), [*steps, f"{total} over {len(rows)}, rounded down"], None
+            return (
+                program,
+                str(total // len(rows)),
+                [*steps, sheet.language.floor.format(total=total, count=len(rows))],
+                None,
+            )
         return program, str(min(numbers) if operation == "min" else max(numbers)), steps, None
 
     return ask

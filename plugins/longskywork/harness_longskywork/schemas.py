@@ -1,4 +1,4 @@
-"""What tables are about and how questions are worded: one set to train on, another, disjoint, to test with.
+"""What tables are about and how questions are worded, in English: a set to train on, another, disjoint, to test with.
 
 Every schema has a unique key, a group that only a few rows share, a reference to another row's key, and more
 columns of typed values. No header and no wording of the test set occurs in the training set.
@@ -22,6 +22,19 @@ class Schema:
     more: tuple[tuple[str, str], ...]  # (header, kind) of the columns after key, group and reference
     categories: tuple[str, ...]
     key: str
+
+
+@dataclass(frozen=True)
+class Language:
+    """What tables and questions are written in: schemas and wordings by split, and the words of worked answers."""
+
+    schemas: dict[str, tuple[Schema, ...]]
+    wordings: dict[str, dict[str, tuple[str, ...]]]
+    absent: str  # the answer where a key is not there
+    holds: str  # that a row is one of a group: {key}, {group}, {value}
+    floor: str  # how a mean was made: {total}, {count}
+    answer: str  # what a worked answer ends with: {answer}
+    syllables: tuple[str, ...]  # names are made of
 
 
 SCHEMAS = {
@@ -110,3 +123,9 @@ KINDS = {
     "reasoning": ("count", "sum", "mean", "min", "max", "compare", "two_hop", "top"),
     "global": ("rows", "frequent", "first", "last", "duplicate", "negative", "turn"),
 }
+
+ENGLISH = Language(
+    SCHEMAS, WORDINGS, absent="not in the table", holds="{key} has {group} {value}",
+    floor="{total} over {count}, rounded down", answer="Answer: {answer}",
+    syllables=("ba", "de", "fi", "go", "ku", "la", "mi", "no", "pe", "ra", "so", "tu", "ve", "wi", "yo", "za"),
+)  # fmt: skip

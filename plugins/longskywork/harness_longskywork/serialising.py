@@ -24,7 +24,7 @@ def row_text(form: str, header: Sequence[str], row: Sequence[str]) -> str:
     if form == "csv":
         return ",".join(row) + "\n"
     if form == "json_lines":
-        return json.dumps(dict(zip(header, row, strict=True))) + "\n"
+        return json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) + "\n"
     return "".join(f"{name}: {value}\n" for name, value in zip(header, row, strict=True)) + "\n"
 
 

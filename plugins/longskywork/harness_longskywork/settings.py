@@ -31,6 +31,10 @@ class Data:
     """Text that prose is taken from."""
 
     corpus: str = source("builtin:python", "text, best several books; a tenth of it is held out for judging")
+    windows: str = source(
+        "", "a file of `interleave` for long pretraining, with model=", ("input_ids", "documents")
+    )
+    conversations: str = source("", "a file of `tables` for the last tuning, with model=", ("messages",))
 
 
 @dataclass
@@ -56,7 +60,8 @@ class Task:
     copy_length: int = setting(40, "tokens a row of the copying warm-up")
     document: int = setting(120, "tokens a document: facts, then the same facts again (a multiple of 24)")
     trained_length: int = setting(
-        0, "tokens the model was trained at, which scaling starts from; 0: a document"
+        0,
+        "tokens the model was trained at, which scaling starts from; 0: what its config says, a document for the small one",
     )
     base_steps: int = setting(300, "steps on single documents, the short pretraining")
     base_rate: float = setting(3e-3, "learning rate of the short pretraining")

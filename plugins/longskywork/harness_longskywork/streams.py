@@ -12,24 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.jsonl import write_jsonl
-from harness.data.sources import resolve
+from harness.data.sources import Source
 from harness.errors import UsageError
 from harness_longskywork.interleaving import distances, interleave
 
 
 class TokenStream:
-    """The documents of a source as token numbers, each kept only until its last window is made."""
+    """The documents of a source as token numbers, each kept only until its last window is made.
 
-    def __init__(self, documents: str, tokenizer: str, lines: bool, least: int, cache: Path) -> None:
-        self.source = resolve(documents, cache=cache)
+    `tokenizer` None takes characters. `end` is a token that closes each document.
+    """
+
+    def __init__(self, source: Source, tokenizer: Any, end: int | None, lines: bool, least: int) -> None:
+        self.source, self.tokenizer, self.end = source, tokenizer, end
         self.lines, self.least = lines, least
         self.read = self.short = 0
         self.held: dict[int, list[int]] = {}
-        self.tokenizer: Any = None
-        if tokenizer:
-            from transformers import AutoTokenizer
-
-            self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
 
     def __iter__(self) -> Iterator[list[int]]:
         for text in self._texts():
@@ -37,6 +35,8 @@ class TokenStream:
             if len(ids) < self.least:
                 self.short += 1
                 continue
+            if self.end is not None:
+                ids.append(self.end)
             self.held[self.read] = ids
             self.read += 1
             yield ids
@@ -64,13 +64,20 @@ class Told:
     remainder: int = 0
     distances: Counter[int] = field(default_factory=Counter)
 
+    @property
+    def alone(self) -> float:
+        """The share of chunks that stand right behind the one they continue, where nothing is interleaved."""
+        return self.distances[0] / max(1, self.distances.total())
 
-def write_windows(stream: TokenStream, out: Path, window: int, chunks: int, seed: int) -> Told:
+
+def write_windows(
+    stream: TokenStream, out: Path, window: int, chunks: int, seed: int, least: int = 1
+) -> Told:
     """Write each window as a line of `input_ids`, `position_ids` and `documents`, all of its length."""
     told = Told()
 
     def rows() -> Iterator[dict[str, Any]]:
-        for pieces in interleave(stream, window, chunks, seed):
+        for pieces in interleave(stream, window, chunks, seed, least=least):
             places = pieces.tolist()
             ids = [token for number, start, stop in places for token in stream.held[number][start:stop]]
             owners = [number for number, start, stop in places for _ in range(start, stop)]

@@ -17,11 +17,20 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness_longskywork.questions import Sheet, question
-from harness_longskywork.schemas import KINDS, SCHEMAS, Schema
+from harness_longskywork.schemas import ENGLISH, KINDS, SCHEMAS, Language, Schema
 from harness_longskywork.serialising import FORMS, head, row_text
 
 ABSENT_SHARE = 0.08  # of retrieval questions: the key is not in the table
-SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "mi", "no", "pe", "ra", "so", "tu", "ve", "wi", "yo", "za")
+
+
+def language(name: str) -> Language:
+    """Return what tables in this language are made of; UsageError for one that is not there."""
+    from harness_longskywork.korean import KOREAN
+
+    known = {"en": ENGLISH, "ko": KOREAN}
+    if name not in known:
+        raise UsageError(f"tables are written in {' or '.join(known)}, not in {name!r}")
+    return known[name]
 
 
 def tables(
@@ -31,12 +40,13 @@ def tables(
     split: str = "train",
     length: Callable[[str], int] | None = None,
     questions: int = 8,
+    words: Language = ENGLISH,
 ) -> list[dict[str, Any]]:
     """Return `count` tables of `tokens` (least, most) tokens with 1 to `questions` questions each.
 
     A row is `{"table", "form", "questions", "answers", "steps", "kind", "depth", "programs", "tokens", "schema"}`; all
     but the table's own are lists, one entry a question; a depth is None where no single row decides. `split`
-    is "train" or "test", which share no schema and no wording. `length` counts a text's tokens; by default a
+    is "train" or "test", which share no schema and no wording. `words` is the language. `length` counts a text's tokens; by default a
     word, a digit and a mark are one each. Raises UsageError where a size cannot hold the header and 12 rows.
     """
     if split not in SCHEMAS:
@@ -49,7 +59,7 @@ def tables(
         # The split is in the seed, so the two never share a table.
         random = np.random.default_rng([seed, sorted(SCHEMAS).index(split), number])
         target = math.exp(random.uniform(math.log(least), math.log(most)))
-        found.append(_table(random, target, split, length or plain_length, questions))
+        found.append(_table(random, target, split, length or plain_length, questions, words))
     return found
 
 
@@ -59,13 +69,18 @@ def plain_length(text: str) -> int:
 
 
 def _table(
-    random: np.random.Generator, target: float, split: str, length: Callable[[str], int], most: int
+    random: np.random.Generator,
+    target: float,
+    split: str,
+    length: Callable[[str], int],
+    most: int,
+    words: Language,
 ) -> dict[str, Any]:
-    schema = SCHEMAS[split][int(random.integers(len(SCHEMAS[split])))]
+    schema = words.schemas[split][int(random.integers(len(words.schemas[split])))]
     form = str(random.choice(FORMS))
     columns = int(random.integers(5, 13))
     for width in (columns, 5, 4):  # the narrowest where the size is small
-        sheet = _fill(random, schema, width, form, target, length)
+        sheet = _fill(random, words, schema, width, form, target, length)
         if len(sheet.rows) >= 12:
             break
     else:
@@ -100,6 +115,7 @@ def _table(
 
 def _fill(
     random: np.random.Generator,
+    words: Language,
     schema: Schema,
     width: int,
     form: str,
@@ -112,20 +128,20 @@ def _fill(
     kinds = ["key", "group", "reference", *(kind for _, kind in more)]
     # A first row tells how many there will be: keys, references and groups are drawn for so many.
     room = target - length(head(form, header))
-    trial = list(_rows(random, schema, kinds, 0, ["XX-10000"] * 4, 16))
+    trial = list(_rows(random, words, schema, kinds, 0, ["XX-10000"] * 4, 16))
     each = sum(length(row_text(form, header, row)) for row in trial) / len(trial)
     rough = max(1, int(1.3 * room / each) + 2)
     keys = [f"{schema.prefix}-{n}" for n in random.choice(90_000, min(rough, 90_000), replace=False) + 10_000]
     rows: list[list[str]] = []
     used = 0
-    for key, row in zip(keys, _rows(random, schema, kinds, rough, keys, len(keys)), strict=True):
+    for key, row in zip(keys, _rows(random, words, schema, kinds, rough, keys, len(keys)), strict=True):
         row[0] = key
         size = length(row_text(form, header, row))
         if used + size / 2 > room:
             break
         rows.append(row)
         used += size
-    sheet = Sheet(schema, header, kinds, rows)
+    sheet = Sheet(words, schema, header, kinds, rows)
     present = [row[0] for row in rows]
     for i, row in enumerate(rows):  # a reference names a row that is there, and another one
         row[2] = present[(i + 1 + int(random.integers(max(1, len(rows) - 1)))) % len(rows)]
@@ -163,15 +179,27 @@ def _flaw(random: np.random.Generator, sheet: Sheet) -> None:
 
 
 def _rows(
-    random: np.random.Generator, schema: Schema, kinds: list[str], rough: int, keys: list[str], count: int
+    random: np.random.Generator,
+    words: Language,
+    schema: Schema,
+    kinds: list[str],
+    rough: int,
+    keys: list[str],
+    count: int,
 ) -> Iterator[list[str]]:
     """Yield `count` rows, drawn a column at a time: a draw for every cell alone would take most of the time."""
-    columns = [_column(random, schema, kind, rough, keys, count) for kind in kinds]
+    columns = [_column(random, words, schema, kind, rough, keys, count) for kind in kinds]
     return map(list, zip(*columns, strict=True))
 
 
 def _column(
-    random: np.random.Generator, schema: Schema, kind: str, rough: int, keys: list[str], count: int
+    random: np.random.Generator,
+    words: Language,
+    schema: Schema,
+    kind: str,
+    rough: int,
+    keys: list[str],
+    count: int,
 ) -> list[str]:
     def draw(low: int, high: int) -> list[int]:
         found: list[int] = random.integers(low, high, size=count).tolist()
@@ -190,6 +218,6 @@ def _column(
         drawn = draw(0, len(schema.categories))
         return [schema.categories[0 if fixed else n] for fixed, n in zip(first, drawn, strict=True)]
     if kind == "name":
-        syllables = random.choice(SYLLABLES, (count, 4)).tolist()
+        syllables = random.choice(words.syllables, (count, 4)).tolist()
         return ["".join(s[:n]).capitalize() for s, n in zip(syllables, draw(3, 5), strict=True)]
     return [keys[n] for n in draw(0, len(keys))]

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from harness import Run
-from harness.data.batches import Counted
+from harness.data.batches import Counted, Shuffled
 from harness.data.jsonl import read_json
 from harness.fit import fit, seed_everything, targets, trial_step
-from harness.nn.bases import load_model
+from harness.nn.bases import config_of, load_model, tokenizer_of
 from harness.tools import write_json
 from harness_longskywork.interleaving import gather, interleave
-from harness_longskywork.models import scaled, small
+from harness_longskywork.models import scaled, small, suited
+from harness_longskywork.own import CONVERSATIONS, WINDOWS, conversations_of, side_by_side, windows_of
 from harness_longskywork.settings import LongSkywork, Order, Scaling, Task
 from harness_longskywork.symbols import IGNORED, Rows, facts, load_symbols, needles, repeats, tables
 
@@ -52,11 +53,18 @@ PIECE = 4096  # tokens whose logits are in memory at once
 
 
 def train(run: Run) -> None:
-    """Make this method's stages and leave the last model, and how it learned needles, in `run.output_dir`."""
+    """Make this method's stages and leave the last model, and how it learned needles, in `run.output_dir`.
+
+    A given model's tokenizer and chat template lie beside the weights.
+    """
+    if run.model is not None:
+        suited(config_of(run.model), run.method)  # before the copying stage, which may take hours
     folder = stages(run)
     last = needle_stage(run, folder)
     for source, name in ((folder, "model"), (last, "needles")):
         shutil.copytree(source, run.output_dir / name, dirs_exist_ok=True)
+        if run.model is not None:
+            tokenizer_of(run.model).save_pretrained(run.output_dir / name)
 
 
 def stages(run: Run) -> Path:
@@ -119,7 +127,7 @@ class Drawn(Counted):
 
 
 def learn(
-    run: Run, name: str, model: Any, batches: Drawn, steps: int, rate: float, schedule: Any, **more: Any
+    run: Run, name: str, model: Any, batches: Counted, steps: int, rate: float, schedule: Any, **more: Any
 ) -> None:
     """Train in one stage, with a checkpoint of the stage's own."""
     task = run.task
@@ -200,7 +208,7 @@ def _base(run: Run, before: Path, to: Path) -> None:
             "labels": np.concatenate([ids, again["labels"]]),
         }
 
-    _next(run, "base", load_model(before), draw, task.base_steps, task.base_rate, "constant", to)
+    _next(run, "base", load_model(before), drawn(run, draw), task.base_steps, task.base_rate, "constant", to)
 
 
 def _long(run: Run, before: Path, to: Path) -> None:
@@ -209,9 +217,13 @@ def _long(run: Run, before: Path, to: Path) -> None:
     def draw(random: np.random.Generator) -> Rows:
         return windows(random, symbols, prose, task, method)
 
-    model = scaled(before, method, task.window / (task.trained_length or task.document))
+    batches: Counted = drawn(run, draw)
+    if (own := run.data_dir / WINDOWS).exists() and method.order is not Order.none:
+        rows = windows_of(own, method.order.name, method.masked)
+        batches = Shuffled(rows, task.windows, run.seed, side_by_side)
+    model = scaled(before, method, task.window, task.trained_length)
     steps = task.long_steps if method.order is not Order.none else 0
-    _next(run, "long", model, draw, steps, task.long_rate, "cosine", to)
+    _next(run, "long", model, batches, steps, task.long_rate, "cosine", to)
 
 
 def windows(
@@ -236,9 +248,8 @@ def _short(run: Run, before: Path, to: Path) -> None:
     def draw(random: np.random.Generator) -> Rows:
         return needles(random, symbols, prose, task.prose // 4, task.batch_size)
 
-    _next(
-        run, "short", load_model(before), draw, task.short_steps, task.needle_rate, "constant", to, offset=8
-    )
+    batches = drawn(run, draw, 8)
+    _next(run, "short", load_model(before), batches, task.short_steps, task.needle_rate, "constant", to)
 
 
 def _synl(run: Run, turn: int, before: Path, to: Path) -> None:
@@ -252,17 +263,11 @@ def _synl(run: Run, turn: int, before: Path, to: Path) -> None:
             return tables(random, symbols, task.rows, columns, records, task.batch_size, task.questions)
         return needles(random, symbols, prose, task.prose // 4, task.batch_size)
 
-    _next(
-        run,
-        f"synl{turn}",
-        load_model(before),
-        draw,
-        task.synl_steps[turn],
-        rate,
-        "constant",
-        to,
-        offset=turn + 1,
-    )
+    batches: Counted = drawn(run, draw, turn + 1)
+    if (own := run.data_dir / CONVERSATIONS).exists():
+        batches = Shuffled(conversations_of(own), task.batch_size, [run.seed, turn], side_by_side)
+    steps = task.synl_steps[turn]
+    _next(run, f"synl{turn}", load_model(before), batches, steps, rate, "constant", to)
 
 
 def needle_stage(run: Run, before: Path) -> Path:
@@ -287,8 +292,8 @@ def needle_stage(run: Run, before: Path) -> Path:
             write_json(so_far, seen)
             model.train()
 
-        _next(run, "needles", model, lambda random: needles(random, symbols, prose, task.prose, task.batch_size),
-              task.needle_steps, task.needle_rate, "constant", to, offset=9, log=look)  # fmt: skip
+        batches = drawn(run, lambda random: needles(random, symbols, prose, task.prose, task.batch_size), 9)
+        _next(run, "needles", model, batches, task.needle_steps, task.needle_rate, "constant", to, log=look)
         so_far.unlink(missing_ok=True)
         reached = [step for step, exact in seen.items() if exact >= STEPS_TO]
         write_json(to / "steps.json", {"steps": min(reached, default=None), "by_step": seen})
@@ -301,14 +306,18 @@ def material(run: Run) -> tuple[Any, np.ndarray]:
     return load_symbols(run.data_dir / "symbols.npz"), np.load(run.data_dir / "train.npy")
 
 
+def drawn(run: Run, draw: Callable[[np.random.Generator], Rows], offset: int = 0) -> Drawn:
+    """Return the batches of a stage: the same for all methods of a seed."""
+    return Drawn(1000 * (run.seed + 1) + offset, draw)
+
+
 def _next(
-    run: Run, name: str, model: Any, draw: Callable[[np.random.Generator], Rows], steps: int, rate: float,
-    schedule: str, to: Path, offset: int = 0, **more: Any,
+    run: Run, name: str, model: Any, batches: Counted, steps: int, rate: float, schedule: str, to: Path, **more: Any
 ) -> None:  # fmt: skip
-    """Train a loaded model on drawn batches, the same for all methods of a seed, and save it."""
+    """Train a loaded model on batches that are the same for all methods of a seed, and save it."""
     seed_everything(run.seed)
     if steps:
-        learn(run, name, model, Drawn(1000 * (run.seed + 1) + offset, draw), steps, rate, schedule, **more)
+        learn(run, name, model, batches, steps, rate, schedule, **more)
     model.save_pretrained(to)
 
 

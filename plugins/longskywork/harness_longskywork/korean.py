@@ -1,0 +1,87 @@
+"""Tables and questions in Korean. Wordings keep to particles that do not change with the word before them."""
+
+from harness_longskywork.schemas import Language, Schema
+
+SCHEMAS = {
+    "train": (
+        Schema("직원 명부", "EM", "팀", "상사",
+               (("급여", "number"), ("부서", "category"), ("입사일", "date"), ("성명", "name"),
+                ("근무시간", "number"), ("생년월일", "date"), ("초과근무", "number"), ("거주지", "name"),
+                ("출입증번호", "number")),
+               ("재무", "연구", "영업", "지원", "디자인"), "사번"),
+        Schema("화물 운송", "SH", "선단", "선행화물",
+               (("무게", "number"), ("품목", "category"), ("출항일", "date"), ("선장", "name"),
+                ("운임", "number"), ("입항일", "date"), ("상자수", "number"), ("항구", "name"),
+                ("보험료", "number")),
+               ("곡물", "목재", "철강", "직물", "소금", "유리"), "화물번호"),
+        Schema("센서 점검", "SN", "관측소", "이웃센서",
+               (("측정값", "number"), ("상태", "category"), ("설치일", "date"), ("제조사", "name"),
+                ("전압", "number"), ("점검일", "date"), ("오류수", "number"), ("골짜기", "name"),
+                ("가동시간", "number")),
+               ("대기", "작동", "고장", "정지"), "센서번호"),
+    ),
+    "test": (
+        Schema("도서 대출", "BK", "서가", "후속권",
+               (("쪽수", "number"), ("갈래", "category"), ("출간일", "date"), ("지은이", "name"),
+                ("소장부수", "number"), ("반납일", "date"), ("정가", "number"), ("인쇄소", "name"),
+                ("독자수", "number")),
+               ("시", "역사", "여행", "희곡", "과학"), "도서번호"),
+        Schema("등반 기록", "CL", "원정대", "동행등반",
+               (("고도", "number"), ("날씨", "category"), ("출발일", "date"), ("길잡이", "name"),
+                ("야영지수", "number"), ("귀환일", "date"), ("로프수", "number"), ("봉우리", "name"),
+                ("산소량", "number")),
+               ("맑음", "바람", "눈", "안개"), "등반번호"),
+    ),
+}  # fmt: skip
+
+WORDINGS: dict[str, dict[str, tuple[str, ...]]] = {
+    "train": {
+        "cell": ("{key}의 {column} 값은 무엇입니까?", "{key}에 적힌 {column} 값을 쓰세요."),
+        "row": ("{key} 행 전체를 쓰세요. 칸 사이에는 세미콜론을 넣으세요.",),
+        "key_of": ("{column} 값이 {value}인 행의 {keys}?", "어느 {keys}의 {column} 값이 {value}입니까?"),
+        "two_cells": ("{key}의 {column}, 그리고 {other}의 {column} 값을 이 순서로 쓰세요.",),
+        "absent": ("{key}의 {column} 값은 무엇입니까?", "{key}에 적힌 {column} 값을 쓰세요."),
+        "count": ("{group} 값이 {value}인 행은 몇 개입니까?",),
+        "sum": ("{group} 값이 {value}인 행들의 {column} 합은 얼마입니까?",),
+        "mean": ("{group} 값이 {value}인 행들의 {column} 평균은 얼마입니까? 소수점 아래는 버리세요.",),
+        "min": ("{group} 값이 {value}인 행들에서 가장 작은 {column} 값은 얼마입니까?",),
+        "max": ("{group} 값이 {value}인 행들에서 가장 큰 {column} 값은 얼마입니까?",),
+        "compare": ("{key}, {other} 가운데 {column} 값이 더 큰 쪽은 어느 것입니까?",),
+        "two_hop": ("{key}의 {reference}에 적힌 것의 {column} 값은 무엇입니까?",),
+        "top": ("{group} 값이 {value}인 것 가운데 {column} 값이 가장 큰 둘을 큰 것부터 쓰세요.",),
+        "rows": ("이 표에는 행이 몇 개 있습니까?",),
+        "frequent": ("가장 자주 나오는 {column} 값은 무엇입니까?",),
+        "first": ("첫 행의 {keys} 값은 무엇입니까?",),
+        "last": ("마지막 행의 {keys} 값은 무엇입니까?",),
+        "duplicate": ("두 번 적힌 {keys} 값은 무엇입니까?",),
+        "negative": ("음수가 없어야 하는데 어긴 열이 하나 있습니다. 어느 열입니까?",),
+        "turn": ("{column} 값이 오르다가 내리기 시작하는 행의 {keys} 값은 무엇입니까?",),
+    },
+    "test": {
+        "cell": ("{key} 항목을 찾아 {column} 내용을 적으시오.",),
+        "row": ("{key} 줄의 모든 칸을 세미콜론으로 이어 옮겨 적으시오.",),
+        "key_of": ("{column} 칸이 {value}인 줄의 {keys} 칸을 찾으시오.",),
+        "two_cells": ("{column} 내용을 {key}, {other} 차례로 적으시오.",),
+        "absent": ("{key} 항목을 찾아 {column} 내용을 적으시오.",),
+        "count": ("{group} 칸이 {value}인 줄을 세시오.",),
+        "sum": ("{group} 칸이 {value}인 모든 줄의 {column} 칸을 더하시오.",),
+        "mean": ("{group} 칸이 {value}인 모든 줄의 {column} 칸을 평균하고 정수 부분만 적으시오.",),
+        "min": ("{group} 칸이 {value}인 줄 중 {column} 칸의 최솟값을 구하시오.",),
+        "max": ("{group} 칸이 {value}인 줄 중 {column} 칸의 최댓값을 구하시오.",),
+        "compare": ("{key} 또는 {other}, {column} 칸이 더 높은 쪽을 고르시오.",),
+        "two_hop": ("{key} 줄의 {reference} 칸을 따라가 그곳의 {column} 내용을 적으시오.",),
+        "top": ("{group} 칸이 {value}인 줄을 {column} 칸이 높은 차례로 놓고 앞의 둘을 적으시오.",),
+        "rows": ("머리글 아래의 줄을 모두 세시오.",),
+        "frequent": ("{column} 칸에서 제일 흔한 내용을 적으시오.",),
+        "first": ("표를 여는 {keys} 칸을 적으시오.",),
+        "last": ("표를 닫는 {keys} 칸을 적으시오.",),
+        "duplicate": ("되풀이된 {keys} 칸을 적으시오.",),
+        "negative": ("음수는 쓸 수 없는데 한 열에 하나 있다. 그 열의 이름을 적으시오.",),
+        "turn": ("{column} 칸은 올라가다 내려간다. 꼭대기 줄의 {keys} 칸을 적으시오.",),
+    },
+}
+
+KOREAN = Language(
+    SCHEMAS, WORDINGS, absent="표에 없음", holds="{key}의 {group}: {value}", floor="{total} ÷ {count}, 소수점 아래 버림",
+    answer="답: {answer}", syllables=("가", "나", "다", "라", "마", "보", "사", "아", "자", "하", "서", "민", "지", "수", "호", "연"),
+)  # fmt: skip
