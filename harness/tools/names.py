@@ -1,4 +1,4 @@
-"""What a word on the command line of a paper's own command means: a run, a model, a tokenizer, a file to write, a device."""
+"""What a word of a paper's own command means: a run, a model, a tokenizer, a file to write, a device."""
 
 from __future__ import annotations
 

@@ -81,9 +81,9 @@ def interleave_(
         print(f"{low:>9,} to {2 * low if low else 1:>9,}  {count:>7,}")
     if told.alone > 0.5:
         print(
-            f"warning: {told.alone:.0%} of the chunks stand right behind the one they continue, which is ordinary text "
-            "with cuts: a document is as long as the window, so give shorter ones (--lines, or books cut into chapters) "
-            "or raise --window",
+            f"warning: {told.alone:.0%} of the chunks stand right behind the one they continue, which is ordinary "
+            "text with cuts: documents are as long as the window, so give shorter ones (--lines, or books cut into "
+            "chapters) or raise --window",
             file=sys.stderr,
         )
 
@@ -159,7 +159,7 @@ def template_(
     out: Annotated[Path, typer.Option(help="The template to write.")] = Path("chat_template.jinja"),
     results: Results = Path("results"),
 ) -> None:
-    """Mark what an assistant writes in a chat template: harness longskywork template HuggingFaceTB/SmolLM2-135M-Instruct
+    """Mark what an assistant writes in a chat template: harness longskywork template my-model/ --out marked.jinja
 
     The template renders conversations as the model's own does, and tells trainers which tokens are answers, as TRL's
     `assistant_only_loss=True` asks for.

@@ -27,8 +27,9 @@ def interleave(
     A window is (pieces, 3) int64: tokens `start` to `stop` of the document with this number in the stream.
     `documents` are token sequences, or anything with a length (`range(n)`). One chunk is concatenation. No chunk is
     shorter than `least` tokens where its document, or the part of it that a window's edge makes, has so many for
-    each; a shorter part is cut as evenly as it goes. Documents are read until they fill `ahead` windows: more is faster, and gives the same windows. Raises UsageError for a
-    window that cannot hold a chunk of each kind and for a document shorter than `chunks`.
+    each; a shorter part is cut as evenly as it goes, one with fewer tokens than `chunks` into single tokens.
+    Documents are read until they fill `ahead` windows: more is faster, and gives the same windows. Raises UsageError
+    for a window that cannot hold a chunk of each kind and for a document shorter than `chunks`.
     """
     if chunks < 1:
         raise UsageError(f"a document cannot be cut into {chunks} chunks: use 1 (concatenation) or more")

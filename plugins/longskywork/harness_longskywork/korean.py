@@ -82,6 +82,11 @@ WORDINGS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 KOREAN = Language(
-    SCHEMAS, WORDINGS, absent="표에 없음", holds="{key}의 {group}: {value}", floor="{total} ÷ {count}, 소수점 아래 버림",
-    answer="답: {answer}", syllables=("가", "나", "다", "라", "마", "보", "사", "아", "자", "하", "서", "민", "지", "수", "호", "연"),
-)  # fmt: skip
+    SCHEMAS,
+    WORDINGS,
+    absent="표에 없음",
+    holds="{key}의 {group}: {value}",
+    floor="{total} ÷ {count}, 소수점 아래 버림",
+    answer="답: {answer}",
+    syllables=tuple("가나다라마보사아자하서민지수호연"),
+)

@@ -86,8 +86,8 @@ def read_conversations(rows: Iterable[Mapping[str, Any]], tokenizer: Any, most: 
             ends.append(len(ids))
     if not ends:
         raise UsageError(
-            f"none of the {count} conversations of data.conversations is within task.window={most} tokens: raise it, or "
-            "make smaller tables (--tokens)"
+            f"none of the {count} conversations of data.conversations is within task.window={most} tokens: raise it, "
+            "or make smaller tables (--tokens)"
         )
     return {"ids": np.asarray(ids), "labels": np.asarray(labels), "ends": np.asarray(ends)}
 

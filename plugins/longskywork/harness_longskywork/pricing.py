@@ -17,7 +17,7 @@ FORM = {0.0: " as cells", 0.5: " as both", 1.0: " as records"}
 
 
 def plan(run: Run) -> Plan:
-    """Price all stages of a method: of the model given, of one of Qwen2.5 1.5B's shape at full budget, or the small one.
+    """Price all stages of a method: of the model given, at full budget of Qwen2.5 1.5B's shape, or of the small one.
 
     Raises UsageError for a model that the method cannot lengthen.
     """

@@ -129,12 +129,8 @@ def _over(operation: str) -> Any:
         if operation == "sum":
             return program, str(total), [*steps, f"{' + '.join(map(str, numbers))} = {total}"], None
         if operation == "mean":
-            return (
-                program,
-                str(total // len(rows)),
-                [*steps, sheet.language.floor.format(total=total, count=len(rows))],
-                None,
-            )
+            floor = sheet.language.floor.format(total=total, count=len(rows))
+            return program, str(total // len(rows)), [*steps, floor], None
         return program, str(min(numbers) if operation == "min" else max(numbers)), steps, None
 
     return ask

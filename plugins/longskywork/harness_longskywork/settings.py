@@ -61,7 +61,7 @@ class Task:
     document: int = setting(120, "tokens a document: facts, then the same facts again (a multiple of 24)")
     trained_length: int = setting(
         0,
-        "tokens the model was trained at, which scaling starts from; 0: what its config says, a document for the small one",
+        "tokens the model was trained at, which scaling starts from; 0: what its config says",
     )
     base_steps: int = setting(300, "steps on single documents, the short pretraining")
     base_rate: float = setting(3e-3, "learning rate of the short pretraining")

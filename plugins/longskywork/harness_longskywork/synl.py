@@ -45,9 +45,10 @@ def tables(
     """Return `count` tables of `tokens` (least, most) tokens with 1 to `questions` questions each.
 
     A row is `{"table", "form", "questions", "answers", "steps", "kind", "depth", "programs", "tokens", "schema"}`; all
-    but the table's own are lists, one entry a question; a depth is None where no single row decides. `split`
-    is "train" or "test", which share no schema and no wording. `words` is the language. `length` counts a text's tokens; by default a
-    word, a digit and a mark are one each. Raises UsageError where a size cannot hold the header and 12 rows.
+    but the table's own are lists, one entry a question; a depth is None where no single row decides. `split` is
+    "train" or "test", which share no schema and no wording; `words` is the language. `length` counts a text's tokens;
+    by default a word, a digit, a mark and a syllable of Hangul are one each. Raises UsageError where a size cannot hold
+    the header and 12 rows.
     """
     if split not in SCHEMAS:
         raise UsageError(f"split={split!r} is not known: use train or test")

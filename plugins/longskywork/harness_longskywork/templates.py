@@ -36,34 +36,39 @@ def marked(tokenizer: Any) -> str:
     if "{% generation" in own or "{%- generation" in own:
         return own
 
-    def render(roles: tuple[str, ...], ask: bool = False, template: str = "") -> str:
-        told = [{"role": role, "content": f"{WORD}{place} a"} for place, role in enumerate(roles)]
+    def render(roles: tuple[str, ...], ask: bool = False, template: str = "", blank: str = "") -> str:
+        told = [
+            {"role": role, "content": f"{blank}{WORD}{place} a{blank}"} for place, role in enumerate(roles)
+        ]
         return str(
             tokenizer.apply_chat_template(
                 told, tokenize=False, add_generation_prompt=ask, chat_template=template or own
             )
         )
 
-    try:
-        found = _template(render)
+    def differs(template: str) -> str:
         for roles in TRIALS:
-            for ask in (False, True):
-                if ask and roles[-1] != "user":
-                    continue
-                try:
-                    wanted = render(roles, ask)
-                except (
-                    Exception
-                ):  # a template may refuse a system message; then nothing is asked of the new one
-                    continue
-                if render(roles, ask, found) != wanted:
-                    raise ValueError(f"{' and '.join(roles)} come out otherwise")
+            for ask in (False, True)[: 1 + (roles[-1] == "user")]:
+                for blank in ("", "\n "):
+                    try:
+                        wanted = render(roles, ask, blank=blank)
+                    except Exception:  # it takes no system message; then nothing is asked of the new one
+                        continue
+                    if render(roles, ask, template, blank) != wanted:
+                        return f"{' and '.join(roles)} come out otherwise"
+        return ""
+
+    try:
+        whole = _template(render)
+        for found in (whole, whole.replace("message['content']", "message['content'] | trim")):
+            if not (said := differs(found)):
+                return found
     except Exception as error:
-        raise UsageError(
-            f"the chat template cannot be marked by its rendering ({error}): put {{% generation %}} and "
-            "{% endgeneration %} around its answers by hand"
-        ) from None
-    return found
+        said = str(error)
+    raise UsageError(
+        f"the chat template cannot be marked by its rendering ({said}): put {{% generation %}} and "
+        "{% endgeneration %} around its answers by hand"
+    )
 
 
 def _template(render: Any) -> str:
@@ -85,43 +90,28 @@ def _template(render: Any) -> str:
     answered, next_user = _shared(first[2], later[2])
     before_answer = first[1][len(asked) :] if first[1].startswith(asked) else first[1]
     after_user = asked if first[1].startswith(asked) else ""
-    lines = [
-        "{%- for message in messages %}",
-        "{%- if message['role'] == 'user' %}",
-        "{{- ("
-        + _quoted(opening)
-        + " if loop.first else "
-        + _quoted(next_user)
-        + ") + message['content'] + "
-        + _quoted(after_user)
-        + " }}",
-    ]
-    lines += ["{%- elif message['role'] == 'assistant' %}", "{{- " + _quoted(before_answer) + " }}"]
-    lines += ["{%- generation %}{{- message['content'] + " + _quoted(answered) + " }}{%- endgeneration %}"]
+    starts = f"{_quoted(opening)} if loop.first else "
     try:
         system = cut(render(("system", "user")), 2)
     except Exception:
-        system = None
-    if system is not None:
-        # The first user's header is not repeated where the system message has opened the conversation.
-        between = system[1]
-        lines[2] = (
-            "{{- ("
-            + _quoted(opening)
-            + " if loop.first else "
-            + _quoted(between)
-            + " if loop.index0 == 1 and messages[0]['role'] == 'system' else "
-            + _quoted(next_user)
-            + ") + message['content'] + "
-            + _quoted(after_user)
-            + " }}"
-        )
+        system = []
+    if system:  # which opens the conversation instead
+        starts += f"{_quoted(system[1])} if loop.index0 == 1 and messages[0]['role'] == 'system' else "
+    lines = [
+        "{%- for message in messages %}",
+        "{%- if message['role'] == 'user' %}",
+        f"{{{{- ({starts}{_quoted(next_user)}) + (message['content']) + {_quoted(after_user)} }}}}",
+        "{%- elif message['role'] == 'assistant' %}",
+        f"{{{{- {_quoted(before_answer)} }}}}",
+        f"{{%- generation %}}{{{{- (message['content']) + {_quoted(answered)} }}}}{{%- endgeneration %}}",
+    ]
+    if system:
         lines += [
             "{%- elif message['role'] == 'system' %}",
-            "{{- " + _quoted(system[0]) + " + message['content'] }}",
+            f"{{{{- {_quoted(system[0])} + (message['content']) }}}}",
         ]
     lines += ["{%- endif %}", "{%- endfor %}"]
-    lines += ["{%- if add_generation_prompt %}{{- " + _quoted(header) + " }}{%- endif %}"]
+    lines.append(f"{{%- if add_generation_prompt %}}{{{{- {_quoted(header)} }}}}{{%- endif %}}")
     return "\n".join(lines)
 
 

@@ -32,12 +32,12 @@ def test_the_rule_is_the_toolboxs_own():
 
 def test_a_scaled_model_is_saved_with_its_new_base(tmp_path):
     small(Task(), 100).save_pretrained(tmp_path / "a")
-    model = scaled(tmp_path / "a", LongSkywork(), 4.0)
+    model = scaled(tmp_path / "a", LongSkywork(), 480)
     assert model.position.base == pytest.approx(ntk_base(1000.0, 4.0, 16))
     model.save_pretrained(tmp_path / "b")
     assert Decoder.from_pretrained(tmp_path / "b").position.base == pytest.approx(model.position.base)
-    assert scaled(tmp_path / "a", LongSkywork(scaling=Scaling.none), 4.0).position.base == 1000.0
-    assert scaled(tmp_path / "a", LongSkywork(scaling=Scaling.abf, abf_base=5e6), 4.0).position.base == 5e6
+    assert scaled(tmp_path / "a", LongSkywork(scaling=Scaling.none), 480).position.base == 1000.0
+    assert scaled(tmp_path / "a", LongSkywork(scaling=Scaling.abf, abf_base=5e6), 480).position.base == 5e6
 
 
 def test_a_llama_gets_the_new_base_and_turns_by_it(tmp_path):
@@ -48,10 +48,69 @@ def test_a_llama_gets_the_new_base_and_turns_by_it(tmp_path):
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path)
-    model = scaled(tmp_path, LongSkywork(), 4.0)
+    model = scaled(tmp_path, LongSkywork(), 4 * 2048)
     assert rope(model.config) == (pytest.approx(ntk_base(10_000.0, 4.0, 16)), 16)
     frequency = model.model.rotary_emb.inv_freq
     assert float(frequency[-1]) == pytest.approx(1 / 10_000 ** (14 / 16) / 4, rel=1e-4)
+
+
+def small_of(name: str, **options):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {
+        "vocab_size": 64,
+        "hidden_size": 64,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    config = AutoConfig.for_model(name, **sizes, max_position_embeddings=256, **options)
+    return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "phi", "gpt_neox", "stablelm"])
+def test_the_slowest_pair_that_a_model_turns_is_slowed_by_the_factor(name, tmp_path):
+    """Phi, NeoX and StableLM turn a part of each head: the rule counts that part alone."""
+    model = small_of(name)
+    model.save_pretrained(tmp_path)
+    turned = {"llama": 32, "qwen2": 32, "phi": 16, "gpt_neox": 8, "stablelm": 8}[name]
+    longer = scaled(tmp_path, LongSkywork(), 1024)
+    assert rope(model.config) == (10_000.0, turned)
+    longer.save_pretrained(tmp_path / "long")
+    again = scaled(tmp_path / "long", LongSkywork(scaling=Scaling.none), 1024)
+    for found in (longer, again):
+        before, after = (
+            next(module.inv_freq for name, module in one.named_modules() if name.endswith("rotary_emb"))
+            for one in (model, found)
+        )
+        assert len(after) == turned // 2
+        assert float(before[-1] / after[-1]) == pytest.approx(4.0, rel=1e-4)
+        assert float(before[0] / after[0]) == pytest.approx(1.0)
+        assert found.config.max_position_embeddings == 1024
+
+
+def test_a_window_within_the_models_own_length_leaves_base_and_length_alone(tmp_path):
+    small_of("llama").save_pretrained(tmp_path)
+    model = scaled(tmp_path, LongSkywork(), 96)
+    assert rope(model.config)[0] == 10_000.0
+    assert model.config.max_position_embeddings == 256
+    assert rope(scaled(tmp_path, LongSkywork(), 96, trained=48).config)[0] > 10_000.0  # said by hand
+
+
+def test_a_rope_that_is_scaled_already_is_refused(tmp_path):
+    yarn = {
+        "rope_type": "yarn",
+        "rope_theta": 10_000.0,
+        "factor": 4.0,
+        "original_max_position_embeddings": 64,
+    }
+    small_of("llama", rope_parameters=yarn).save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match="scales its RoPE already"):
+        scaled(tmp_path, LongSkywork(), 1024)
+    assert (
+        scaled(tmp_path, LongSkywork(scaling=Scaling.none), 1024).config.rope_parameters["rope_type"]
+        == "yarn"
+    )
 
 
 def test_a_model_without_rope_is_named(tmp_path):
@@ -66,10 +125,10 @@ def test_a_model_without_rope_is_named(tmp_path):
         ("sinusoidal", "sinusoidal positions and no RoPE"),
     ):
         with pytest.raises(UsageError, match=words):
-            scaled(tmp_path / name, LongSkywork(), 2.0)
+            scaled(tmp_path / name, LongSkywork(), 256)
     small(Task(), 8).save_pretrained(tmp_path / "small")
     with pytest.raises(UsageError, match="set method"):
-        scaled(tmp_path / "small", LongSkywork(scaling=Scaling.abf), 2.0)
+        scaled(tmp_path / "small", LongSkywork(scaling=Scaling.abf), 256)
 
 
 def test_nothing_to_stretch_is_said():
