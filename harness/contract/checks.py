@@ -169,10 +169,11 @@ def _whole(bench: Bench, method: str, first: Result) -> Iterator[Check]:
             "use run.seed, or declare the method deterministic",
         )
     yield _resumes(bench, method, first)
-    yield _check(
-        f"{method}: fit.micro_batch is the same training in pieces",
-        lambda: same_in_pieces(bench, method),
-    )
+    if bench.plugin.implements("train"):
+        yield _check(
+            f"{method}: fit.micro_batch is the same training in pieces",
+            lambda: same_in_pieces(bench, method),
+        )
     if paper.chance:
         yield _check(f"{method}: scrambled data score at chance", lambda: _at_chance(bench, method))
 

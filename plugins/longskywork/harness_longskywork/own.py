@@ -27,14 +27,15 @@ def keep(task: Any, data: Mapping[str, Any], model: Any, data_dir: Path) -> None
     for name in ("windows", "conversations"):
         if name in data and model is None:
             raise UsageError(f"data.{name} holds a tokenizer's text: name the model that reads it, model=")
+    kept: dict[str, dict[str, Any]] = {}
     if "windows" in data:
         entries = int(config_of(model).get_text_config().vocab_size)
-        np.savez(data_dir / WINDOWS, **read_windows(data["windows"].rows(), task.window, entries))
+        kept[WINDOWS] = read_windows(data["windows"].rows(), task.window, entries)
     if "conversations" in data:
-        np.savez(
-            data_dir / CONVERSATIONS,
-            **read_conversations(data["conversations"].rows(), tokenizer_of(model), task.window),
-        )
+        rows = data["conversations"].rows()
+        kept[CONVERSATIONS] = read_conversations(rows, tokenizer_of(model), task.window)
+    for name, arrays in kept.items():
+        np.savez(data_dir / name, **arrays)
 
 
 def read_windows(rows: Iterable[Mapping[str, Any]], window: int, entries: int) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from harness import Run
 from harness.data.batches import Counted, Shuffled
 from harness.data.jsonl import read_json
-from harness.fit import fit, seed_everything, targets, trial_step
+from harness.fit import Stateful, fit, seed_everything, targets, trial_step
 from harness.nn.bases import config_of, load_model, tokenizer_of
 from harness.tools import write_json
 from harness_longskywork.interleaving import gather, interleave
@@ -127,7 +127,7 @@ class Drawn(Counted):
 
 
 def learn(
-    run: Run, name: str, model: Any, batches: Counted, steps: int, rate: float, schedule: Any, **more: Any
+    run: Run, name: str, model: Any, batches: Stateful, steps: int, rate: float, schedule: Any, **more: Any
 ) -> None:
     """Train in one stage, with a checkpoint of the stage's own."""
     task = run.task
@@ -217,7 +217,7 @@ def _long(run: Run, before: Path, to: Path) -> None:
     def draw(random: np.random.Generator) -> Rows:
         return windows(random, symbols, prose, task, method)
 
-    batches: Counted = drawn(run, draw)
+    batches: Stateful = drawn(run, draw)
     if (own := run.data_dir / WINDOWS).exists() and method.order is not Order.none:
         rows = windows_of(own, method.order.name, method.masked)
         batches = Shuffled(rows, task.windows, run.seed, side_by_side)
@@ -263,7 +263,7 @@ def _synl(run: Run, turn: int, before: Path, to: Path) -> None:
             return tables(random, symbols, task.rows, columns, records, task.batch_size, task.questions)
         return needles(random, symbols, prose, task.prose // 4, task.batch_size)
 
-    batches: Counted = drawn(run, draw, turn + 1)
+    batches: Stateful = drawn(run, draw, turn + 1)
     if (own := run.data_dir / CONVERSATIONS).exists():
         batches = Shuffled(conversations_of(own), task.batch_size, [run.seed, turn], side_by_side)
     steps = task.synl_steps[turn]
@@ -312,7 +312,7 @@ def drawn(run: Run, draw: Callable[[np.random.Generator], Rows], offset: int = 0
 
 
 def _next(
-    run: Run, name: str, model: Any, batches: Counted, steps: int, rate: float, schedule: str, to: Path, **more: Any
+    run: Run, name: str, model: Any, batches: Stateful, steps: int, rate: float, schedule: str, to: Path, **more: Any
 ) -> None:  # fmt: skip
     """Train a loaded model on batches that are the same for all methods of a seed, and save it."""
     seed_everything(run.seed)
