@@ -1,0 +1,73 @@
+"""Find what of a model is new, and so must be trained whole and kept with the adapter.
+
+A classifier's head is what stands beside its body. Whatever else `from_pretrained` did not find in the checkpoint
+(BERT's pooler behind a masked language model) is new in every load, whatever it is called: transformers marks
+each parameter that it read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import nn
+
+HEADS = ("score", "classifier")  # what a classifier's own layers are called where nothing else tells
+CLASSIFIER = re.compile(r"For(\w*Classification|QuestionAnswering|MultipleChoice)$")
+
+
+def head_names(model: Any) -> list[str]:
+    """Return the paths of a classifier's own layers, and of whatever is new in this load; else none."""
+    body = getattr(model, getattr(model, "base_model_prefix", "") or " ", None)
+    if CLASSIFIER.search(type(model).__name__) and isinstance(body, nn.Module):
+        own = [n for n, m in model.named_children() if m is not body and any(True for _ in m.parameters())]
+    else:
+        own = [n for n, _ in model.named_modules() if n.rpartition(".")[2] in HEADS]
+    return own + [name for name in new_parts(model) if not any(f"{name}.".startswith(f"{o}.") for o in own)]
+
+
+def new_parts(model: Any) -> list[str]:
+    """Return the modules that hold the parameters of `new_names`, the outermost that hold nothing else."""
+    new = new_names(model)
+    found: list[str] = []
+    for name, module in model.named_modules() if new else ():
+        inside = {f"{name}.{n}" for n, _ in module.named_parameters()}
+        direct = {f"{name}.{n}" for n, _ in module.named_parameters(recurse=False)}
+        if (
+            name
+            and ((inside and inside <= new) or direct & new)
+            and not any(name.startswith(f"{outer}.") for outer in found)
+        ):
+            found.append(name)
+    return found
+
+
+def new_names(model: Any) -> set[str]:
+    """Return the parameters that were not in the checkpoint that the model was loaded from.
+
+    A model that was not loaded has none, and what is known to be left out of checkpoints is not new.
+    """
+    named = dict(model.named_parameters())
+    read = {name for name, p in named.items() if getattr(p, "_is_hf_initialized", False)}
+    if not read:
+        return set()
+    known = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_missing", None) or ()]
+    new = {n for n in named.keys() - read if not any(pattern.search(n) for pattern in known)}
+    return new - resized(model).keys()
+
+
+def resized(model: Any) -> dict[str, nn.Parameter]:
+    """Return the embeddings of a loaded model that got other rows after it was read, by path."""
+    if not hasattr(model, "get_input_embeddings") or not hasattr(model, "get_output_embeddings"):
+        return {}
+    try:
+        ends = model.get_input_embeddings(), model.get_output_embeddings()
+    except NotImplementedError:
+        return {}
+    if not any(getattr(p, "_is_hf_initialized", False) for p in model.parameters()):
+        return {}
+    plain = [getattr(m, "base_layer", m) for m in ends if m is not None]
+    if not plain or ends[0] is None or getattr(plain[0].weight, "_is_hf_initialized", False):
+        return {}
+    ours = {id(p) for m in plain for p in m.parameters()}
+    return {n: p for n, p in model.named_parameters() if id(p) in ours}
