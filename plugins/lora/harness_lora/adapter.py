@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, UsageError
 from harness_lora.bases import kind_of, load_base
-from harness_lora.heads import new_names, resized
+from harness_lora.heads import ends_of, new_names, resized
 from harness_lora.injection import (
     biases,
     fused_experts,
@@ -29,7 +29,7 @@ from harness_lora.injection import (
     outputs_of,
     place,
 )
-from harness_lora.layer import LowRank
+from harness_lora.layer import LowRank, TokenRows
 from harness_lora.options import LoraConfig
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -70,7 +70,12 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
     tensors = trained_tensors(model)
     config = to_peft(model)
     folder.mkdir(parents=True, exist_ok=True)
-    named = {PREFIX + name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    rows = [f"{name}.base_layer." for name, layer in layers(model) if isinstance(layer, TokenRows)]
+    named: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(tuple(rows)):
+            name = name.replace(".base_layer.", ".token_adapter.base_layer.")
+        named[PREFIX + name] = tensor.detach().cpu().contiguous().clone()
     save_file(named, folder / WEIGHTS, notes(model))
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return folder
@@ -166,6 +171,8 @@ def to_peft(model: nn.Module) -> dict[str, Any]:
     task = _task(model)
     if not isinstance(config.targets, str):
         said["target_modules"] = sorted(config.targets)
+    elif fused_experts(model):  # of which PEFT's all-linear adapts the experts too
+        said["target_modules"] = [name for name, layer in layers(model) if isinstance(layer, LowRank)]
     said["exclude_modules"] = _plain(_excluded(model, config, task))
     return {
         **said,
@@ -391,13 +398,7 @@ def notes(model: nn.Module) -> dict[str, str]:
 
 def _embeddings(model: Any) -> dict[str, Tensor]:
     """Return the parameters of embedding and output layer, and of what is tied to them, under all their names."""
-    ends = []
-    for ask in ("get_input_embeddings", "get_output_embeddings"):
-        try:
-            ends.append(getattr(model, ask)())
-        except (AttributeError, NotImplementedError):
-            continue
-    ours = {id(p) for module in ends if module is not None for p in module.parameters()}
+    ours = {id(p) for module in ends_of(model) for p in module.parameters()}
     return {n: p for n, p in model.named_parameters(remove_duplicate=False) if id(p) in ours}
 
 

@@ -131,7 +131,7 @@ TASKS = {  # PEFT's words, and how transformers loads such a model
 
 
 def kind_of(folder: str | Path, said: Mapping[str, Any], revision: str | None = None) -> str:
-    """Return the class that an adapter's config wants its base loaded as: by its task, else its own word, else the base's."""
+    """Return the class that an adapter's base is loaded as: by the adapter's task, its own word, or the base's."""
     import transformers
 
     named = (said.get("auto_mapping") or {}).get("base_model_class")

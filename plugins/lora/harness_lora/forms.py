@@ -45,8 +45,9 @@ FORMS = ("adapter", "merged", "checkpoint")
 MODEL = "model.safetensors"
 TOKENIZER = (  # what the files of tokenizers are called
     "tokenizer*", "tokenization_*.py", "vocab*", "*.vocab", "merges*", "special_tokens_map.json", "added_tokens.json",
-    "chat_template*", "*.jinja", "*.model", "*.spm", "*.tiktoken", "bpe.*", "normalizer.json", "*processor_config.json",
-    "*.tokenizer", "byte_maps.json", "dict.txt", "spm_*", "emoji.json", "sentencepiece*", "target_vocab*", "*entity_vocab*", "*word_*.json",
+    "chat_template*", "*.jinja", "*.model", "*.spm", "*.tiktoken", "bpe.*", "normalizer.json",
+    "*processor_config.json", "*.tokenizer", "byte_maps.json", "dict.txt", "spm_*", "emoji.json", "sentencepiece*",
+    "target_vocab*", "*entity_vocab*", "*word_*.json",
 )  # fmt: skip
 
 
@@ -227,6 +228,8 @@ def _write_checkpoint(model: Any, folder: Path) -> Path:
     save_file(tensors, folder / MODEL, {"format": "pt", "base_sha256": base})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
+    if getattr(model, "generation_config", None) is not None:
+        model.generation_config.save_pretrained(folder)
     said = {**to_peft(model), "base_dtype": getattr(model, "base_dtype", None)}
     (folder / CONFIG).write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return folder
@@ -253,6 +256,8 @@ def _read_checkpoint(folder: Path) -> nn.Module:
     model.config._name_or_path = said.get("base_model_name_or_path") or ""
     model.config._commit_hash = said.get("revision")
     model.base_dtype = said.get("base_dtype") or "float32"
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
     return model.eval()
 
 

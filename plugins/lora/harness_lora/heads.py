@@ -8,6 +8,7 @@ each parameter that it read.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -53,21 +54,41 @@ def new_names(model: Any) -> set[str]:
         return set()
     known = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_missing", None) or ()]
     new = {n for n in named.keys() - read if not any(pattern.search(n) for pattern in known)}
+    new = {n for n in new if named[n].is_floating_point()}  # other numbers are not trained
     return new - resized(model).keys()
 
 
 def resized(model: Any) -> dict[str, nn.Parameter]:
-    """Return the embeddings of a loaded model that got other rows after it was read, by path."""
-    if not hasattr(model, "get_input_embeddings") or not hasattr(model, "get_output_embeddings"):
+    """Return the parameters of embedding and output layer, by all paths, where they have other rows than the base's.
+
+    The base's config tells, where it is on this machine.
+    """
+    config = getattr(model, "config", None)
+    rows, name = getattr(config, "vocab_size", None), getattr(config, "_name_or_path", "")
+    if not rows or not name:
         return {}
+    before = _rows_of(type(config), name, getattr(config, "_commit_hash", None))
+    if before is None or before == rows:
+        return {}
+    ours = {id(p) for module in ends_of(model) for p in getattr(module, "base_layer", module).parameters()}
+    return {n: p for n, p in model.named_parameters(remove_duplicate=False) if id(p) in ours}
+
+
+def ends_of(model: Any) -> list[nn.Module]:
+    """Return the input embedding and the output layer, as far as the model says them."""
+    found = []
+    for ask in ("get_input_embeddings", "get_output_embeddings"):
+        try:
+            found.append(getattr(model, ask)())
+        except (AttributeError, NotImplementedError):
+            continue
+    return [module for module in found if module is not None]
+
+
+def _rows_of(kind: Any, name: str, revision: str | None) -> int | None:
+    """Return how many tokens the model of this name has; None where it is not on this machine."""
     try:
-        ends = model.get_input_embeddings(), model.get_output_embeddings()
-    except NotImplementedError:
-        return {}
-    if not any(getattr(p, "_is_hf_initialized", False) for p in model.parameters()):
-        return {}
-    plain = [getattr(m, "base_layer", m) for m in ends if m is not None]
-    if not plain or ends[0] is None or getattr(plain[0].weight, "_is_hf_initialized", False):
-        return {}
-    ours = {id(p) for m in plain for p in m.parameters()}
-    return {n: p for n, p in model.named_parameters() if id(p) in ours}
+        options = {"revision": revision} if revision and not Path(name).is_dir() else {}
+        return int(kind.from_pretrained(name, local_files_only=True, **options).vocab_size)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None

@@ -100,7 +100,7 @@ def matched(model: nn.Module, config: LoraConfig, strict: bool = False) -> dict[
     targets = config.targets
     if targets == "all-linear":
         outputs = outputs_of(model)
-        found = {n: m for n, m in free.items() if _linear(m) and not _inside(n, outputs)}
+        found = {n: m for n, m in free.items() if (_linear(m) or _quantised(m)) and not _inside(n, outputs)}
         if not found:
             raise UsageError("targets=all-linear finds no linear layer in this model: name the targets")
     elif isinstance(targets, str):
@@ -111,9 +111,9 @@ def matched(model: nn.Module, config: LoraConfig, strict: bool = False) -> dict[
                 _none_for(model, target)
         found = {n: m for n, m in free.items() if n in targets or (_names(n, targets) and _chosen(n, config))}
     if not found:
-        if kept_out and any(_names(n, targets) for n in modules):
+        if any(_names(n, targets) for n in modules):
             raise UsageError(
-                f"the targets {targets!r} match only what is trained whole or excluded: name others"
+                f"the targets {targets!r} match only what is trained whole, excluded or in other layers: name others"
             )
         _none_for(model, targets if isinstance(targets, str) else ", ".join(targets))
     for name, module in found.items():
@@ -262,9 +262,7 @@ def _own_matrices(model: nn.Module, path: str, head: nn.Module) -> None:
 
 
 def _adaptable(model: nn.Module, name: str, module: nn.Module) -> None:
-    weight = getattr(module, "weight", None)
-    plain = type(weight) in (nn.Parameter, torch.Tensor) and weight.dtype in FLOATS  # type: ignore[union-attr]
-    if getattr(module, "qweight", None) is not None or (_linear(module) and not plain):
+    if _quantised(module):
         raise UsageError(
             f"{name!r} is quantised ({type(module).__name__}), and LoRA needs its weights as numbers: "
             "load the base unquantised"
@@ -279,6 +277,13 @@ def _adaptable(model: nn.Module, name: str, module: nn.Module) -> None:
         raise UsageError(
             f"the target {name!r} is inside torch's MultiheadAttention, which reads its weight alone: leave it out"
         )
+
+
+def _quantised(module: Any) -> bool:
+    if "quantized" in type(module).__module__ or getattr(module, "qweight", None) is not None:
+        return True
+    weight = getattr(module, "weight", None)
+    return _linear(module) and not (type(weight) in (nn.Parameter, torch.Tensor) and weight.dtype in FLOATS)
 
 
 def _linear(module: Any) -> bool:

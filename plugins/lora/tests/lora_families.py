@@ -58,22 +58,38 @@ ATTENTION = ["q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "query_proj
              "query_key_value", "qkv_proj", "q", "v"]  # fmt: skip
 
 
-def folder_of(name: str, home: Path, **settings: Any) -> Path:
+def folder_of(name: str, home: Path) -> Path:
     """Write the family's base into `home`, unless it is there, and return its folder."""
     import transformers
 
-    folder = home / "-".join([name, *map(str, settings.values())])
-    if not folder.exists():
+    if not (home / name).exists():
         config, sizes, kind = (GENERATORS | ENCODERS)[name]
         torch.manual_seed(sum(map(ord, name)))
-        model = getattr(transformers, kind)(getattr(transformers, config)(**{**sizes, **settings}))
-        with torch.no_grad():
-            for parameter in model.parameters():  # or logits hardly tell one model from another
-                parameter.mul_(3.0) if parameter.dim() > 1 else parameter.add_(
-                    0.1 * torch.randn(parameter.shape)
-                )
-        model.save_pretrained(folder)
-    return folder
+        model = getattr(transformers, kind)(getattr(transformers, config)(**sizes))
+        _shaken(model).save_pretrained(home / name)
+    return home / name
+
+
+def whole_folder_of(name: str, home: Path) -> Path:
+    """Return the folder of a base of which nothing is new in a load: an encoder has its head in it."""
+    folder = folder_of(name, home)
+    if name not in ENCODERS:
+        return folder
+    if not (home / f"{name}-whole").exists():
+        torch.manual_seed(3)
+        _shaken(loaded(name, folder)).save_pretrained(home / f"{name}-whole")
+    return home / f"{name}-whole"
+
+
+def _shaken(model: Any) -> Any:
+    """Make small weights larger, or logits hardly tell one model from another."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.1 * torch.randn(parameter.shape))
+            elif parameter.std() < 0.1:
+                parameter.mul_(0.15 / parameter.std())
+    return model
 
 
 def loaded(name: str, folder: Path, labels: int = 3) -> Any:
