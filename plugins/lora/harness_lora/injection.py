@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -79,7 +80,7 @@ def place(model: nn.Module, config: LoraConfig) -> nn.Module:
         _replace(model, name, wrapped)
     for name, head in _heads(model, config.heads or ()):
         if not config.tied:
-            _own_matrices(model, name, head)
+            head = _own_matrices(model, name, head)
         head.requires_grad_(True)
     for parameter in biases(model, config.bias).values():
         parameter.requires_grad_(True)
@@ -142,15 +143,16 @@ def unload(model: Any) -> Any:
     """
     for name, layer in list(layers(model)):
         _replace(model, name, layer.base_layer)
-    say_untied(model)
+    say_untied(model, alone=True)
     vars(model).pop("lora_config", None)
     return model
 
 
-def say_untied(model: Any) -> None:
+def say_untied(model: Any, alone: bool = False) -> None:
     """Let the config say that embedding and output layer are two matrices, where it says they are one.
 
-    T5's config cannot be told so, and need not: two matrices that differ in its file are not tied.
+    BART's encoder and decoder share that matrix too, so each needs its own first: with `alone` they get it, else
+    the config waits. T5's config cannot be told so, and need not: matrices that differ in its file are not tied.
     """
     config = getattr(model, "config", None)
     if not getattr(config, "tie_word_embeddings", False) or not hasattr(model, "get_output_embeddings"):
@@ -158,8 +160,20 @@ def say_untied(model: Any) -> None:
     inner, outer = (_inner(m) for m in (model.get_input_embeddings(), model.get_output_embeddings()))
     if inner is None or outer is None or inner.weight is outer.weight:
         return
-    other = type(config).from_dict({**config.to_dict(), "tie_word_embeddings": False})
-    config.tie_word_embeddings = other.tie_word_embeddings
+    if type(config).from_dict({**config.to_dict(), "tie_word_embeddings": False}).tie_word_embeddings:
+        return
+    ends = {id(inner), id(outer)}
+    sharing = [
+        (name, module)
+        for name, module in model.named_modules()
+        if id(module) not in ends
+        and any(getattr(module, "weight", None) is end.weight for end in (inner, outer))
+    ]
+    if sharing and not alone:
+        return
+    for name, module in sharing:
+        _own_matrices(model, name, module)
+    config.tie_word_embeddings = False
 
 
 def layers(model: nn.Module) -> Iterator[tuple[str, Wrapped]]:
@@ -217,7 +231,7 @@ def linear_names(model: nn.Module) -> list[str]:
 def _heads(model: nn.Module, names: Sequence[str]) -> list[tuple[str, nn.Module]]:
     """Return the modules whose path ends in one of the names, as PEFT finds them, the outermost of each."""
     found: list[tuple[str, nn.Module]] = []
-    for name, module in model.named_modules():
+    for name, module in model.named_modules(remove_duplicate=False):
         if name and name.endswith(tuple(names)) and not _inside(name, [n for n, _ in found]):
             found.append((name, module))
     return found
@@ -228,7 +242,8 @@ def _token_layers(model: Any, config: LoraConfig) -> dict[str, tuple[nn.Module, 
     if not config.tokens:
         return {}
     embedding = model.get_input_embeddings()
-    modules = {n: m for n, m in model.named_modules() if isinstance(getattr(m, "weight", None), nn.Parameter)}
+    everything = model.named_modules(remove_duplicate=False)
+    modules = {n: m for n, m in everything if isinstance(getattr(m, "weight", None), nn.Parameter)}
     inner = next(n for n, m in modules.items() if m is embedding)
     asked = config.tokens if isinstance(config.tokens, Mapping) else {inner: config.tokens}
     found: dict[str, tuple[nn.Module, list[int]]] = {}
@@ -250,8 +265,12 @@ def _token_layers(model: Any, config: LoraConfig) -> dict[str, tuple[nn.Module, 
     return found
 
 
-def _own_matrices(model: nn.Module, path: str, head: nn.Module) -> None:
-    """Give a head copies of the parameters that it shares with other modules."""
+def _own_matrices(model: nn.Module, path: str, head: nn.Module) -> nn.Module:
+    """Give a head copies of the parameters that it shares with other modules, or of itself where it is another too."""
+    if sum(module is head for _, module in model.named_modules(remove_duplicate=False)) > 1:
+        head = copy(head)  # with a module's parameters in a new mapping
+        head._parameters = dict(head._parameters)
+        _replace(model, path, head)
     others = {id(p) for n, p in model.named_parameters(remove_duplicate=False) if not _inside(n, [path])}
     for module in head.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
@@ -259,6 +278,7 @@ def _own_matrices(model: nn.Module, path: str, head: nn.Module) -> None:
                 copied = nn.Parameter(parameter.detach().clone())
                 vars(copied).update(vars(parameter))  # or it would look new
                 setattr(module, name, copied)
+    return head
 
 
 def _adaptable(model: nn.Module, name: str, module: nn.Module) -> None:

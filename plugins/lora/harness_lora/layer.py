@@ -202,7 +202,7 @@ class TokenRows(Wrapped):
     def merge(self) -> None:
         if self.leader and not self.merged:  # what was one matrix stays one
             self.leader[0].merge()
-            self.kept.append(self.base_layer.weight)
+            self.kept.append(self.leader[0].kept[0])
             self.base_layer.weight = self.leader[0].base_layer.weight
             return
         super().merge()

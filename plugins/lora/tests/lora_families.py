@@ -11,10 +11,10 @@ SIZES = {
 GROUPED = {**SIZES, "num_key_value_heads": 1, "head_dim": 8}
 LENGTH = {"max_position_embeddings": 40}
 BART = {
-    "vocab_size": 48, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+    "vocab_size": 48, "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
     "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "scale_embedding": True, **LENGTH,
 }  # fmt: skip
-T5 = {"vocab_size": 48, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
+T5 = {"vocab_size": 48, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2}
 DISTIL = {"vocab_size": 48, "dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2, **LENGTH}
 
 # name: (config, its settings, the class that the folder was saved as)
