@@ -154,7 +154,7 @@ def say_untied(model: Any, alone: bool = False) -> None:
     BART's encoder and decoder share that matrix too, so each needs its own first: with `alone` they get it, else
     the config waits. T5's config cannot be told so, and need not: matrices that differ in its file are not tied.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not getattr(config, "tie_word_embeddings", False) or not hasattr(model, "get_output_embeddings"):
         return
     inner, outer = (_inner(m) for m in (model.get_input_embeddings(), model.get_output_embeddings()))
@@ -302,7 +302,7 @@ def _adaptable(model: nn.Module, name: str, module: nn.Module) -> None:
 def _quantised(module: Any) -> bool:
     if "quantized" in type(module).__module__ or getattr(module, "qweight", None) is not None:
         return True
-    weight = getattr(module, "weight", None)
+    weight: Any = getattr(module, "weight", None)
     return _linear(module) and not (type(weight) in (nn.Parameter, torch.Tensor) and weight.dtype in FLOATS)
 
 

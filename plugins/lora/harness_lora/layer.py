@@ -18,6 +18,8 @@ from torch import Tensor, nn
 class Wrapped(nn.Module):
     """Stand before a frozen layer, whose other attributes a model still finds here; fold the change in and out."""
 
+    base_layer: Any  # Linear, Conv1D or Embedding
+
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
         self.base_layer = base.requires_grad_(False)
@@ -60,7 +62,7 @@ class Wrapped(nn.Module):
 
 
 class LowRank(Wrapped):
-    """What layers with an A and a B share: the change, the lengths that DoRA learns, and the merged weight."""
+    """Hold what layers with an A and a B share: the change, the lengths that DoRA learns, and the merged weight."""
 
     transposed = False  # whether the base layer holds W as (in, out)
     lora_magnitude_vector: nn.Parameter | None
@@ -103,9 +105,7 @@ class LowRank(Wrapped):
 class LoraLinear(LowRank):
     """Wrap a linear layer (or a Conv1D), with A and B; parameters are named as PEFT names them."""
 
-    def __init__(
-        self, base: nn.Module, rank: int, scale: float, dropout: float = 0.0, dora: bool = False
-    ) -> None:
+    def __init__(self, base: Any, rank: int, scale: float, dropout: float = 0.0, dora: bool = False) -> None:
         super().__init__(base, rank, scale)
         self.transposed = not isinstance(base, nn.Linear)
         out, width = base.weight.T.shape if self.transposed else base.weight.shape
@@ -177,18 +177,21 @@ class TokenAdapter(nn.Module):
 class TokenRows(Wrapped):
     """Learn the rows of some tokens of an embedding, or of the output layer that is tied to it (`leader`)."""
 
-    def __init__(self, base: nn.Module, tokens: list[int], leader: "TokenRows | None" = None) -> None:
+    token_adapter: TokenAdapter
+
+    def __init__(self, base: Any, tokens: list[int], leader: "TokenRows | None" = None) -> None:
         super().__init__(base)
-        self.tokens = torch.tensor(tokens, device=base.weight.device)  # type: ignore[arg-type]
+        self.tokens = torch.tensor(tokens, device=base.weight.device)
         self.leader = [leader] if leader is not None else []  # in a list: its parts are not ours
-        rows = base.weight.detach()[self.tokens].clone()  # type: ignore[index]
+        rows = base.weight.detach()[self.tokens].clone()
         self.token_adapter = leader.token_adapter if leader is not None else TokenAdapter(rows)
         self.train(base.training)
 
     @property
     def weight(self) -> Tensor:
         """Return the matrix as it is used, for models that read it."""
-        return self.base_layer.weight if self.merged else self.rows()
+        used: Tensor = self.base_layer.weight if self.merged else self.rows()
+        return used
 
     def changed(self) -> Tensor:
         return self.rows().detach()

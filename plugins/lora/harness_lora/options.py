@@ -80,7 +80,9 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value != 0
+    return (
+        isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(float(value)) and value != 0
+    )
 
 
 def _texts(value: Any) -> bool:
@@ -104,7 +106,7 @@ CHECKS = (  # (field, what says that it fits, what it has to be)
     ("alpha", _number, "a number other than 0: use the rank, or twice the rank"),
     (
         "dropout",
-        lambda v: isinstance(v, Real) and not isinstance(v, bool) and 0 <= v < 1,
+        lambda v: isinstance(v, Real) and not isinstance(v, bool) and 0 <= float(v) < 1,
         "a share from 0 to below 1: use 0, or 0.1",
     ),
     (
