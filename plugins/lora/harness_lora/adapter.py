@@ -228,7 +228,7 @@ def from_peft(said: dict[str, Any]) -> LoraConfig:
         raise UsageError(f"adapter_config.json{made}: {error}") from None
 
 
-EMPTY = (None, [], {}, "")  # what PEFT writes where a key says nothing
+EMPTY: tuple[Any, ...] = (None, [], {}, "")  # what PEFT writes where a key says nothing
 
 
 def _plain(value: Any) -> Any:
@@ -265,7 +265,7 @@ def _task(model: nn.Module) -> str | None:
     )
 
 
-def _excluded(model: nn.Module, config: LoraConfig, task: str | None) -> Any:
+def _excluded(model: Any, config: LoraConfig, task: str | None) -> Any:
     """Return what is excluded, and by name what PEFT's all-linear would take and ours does not."""
     if config.targets != "all-linear":
         return config.exclude
@@ -379,9 +379,9 @@ def fingerprint(model: nn.Module, brought: Collection[str] = ()) -> str:
         if name not in left_out and id(parameter) not in seen | added:
             seen.add(id(parameter))
             found[name] = parameter
-    for name, parameter in sorted(found.items()):
-        whole.update(f"{name} {tuple(parameter.shape)}".encode())
-        numbers = parameter.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16)
+    for name, tensor in sorted(found.items()):
+        whole.update(f"{name} {tuple(tensor.shape)}".encode())
+        numbers = tensor.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16)
         whole.update(numbers.numpy().tobytes())
     return whole.hexdigest()
 

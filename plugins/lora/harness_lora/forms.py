@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.data import hub
 from harness.errors import UsageError, nearest
 from harness.tools import fetched
 from harness_lora.adapter import (
@@ -155,7 +154,7 @@ def inspect(folder: Path) -> dict[str, Any]:
             "rslora": config.rslora,
             "dropout": config.dropout,
             "targets": config.targets if isinstance(config.targets, str) else list(config.targets),
-            "heads": list(config.heads),
+            "heads": list(config.heads or ()),
         }
     adapter = sum(n for name, n in sizes.items() if ADAPTED.search(name))
     rest = {path_of(name): n for name, n in sizes.items() if not ADAPTED.search(name)}
@@ -327,7 +326,7 @@ def _loaded(name: str, revision: str | None = None, kind: str = "", **settings: 
     path = Path(name).expanduser()
     if path.is_file():
         raise UsageError(f"{name} is a file: give its model with --base, where a GGUF file will do")
-    if not path.exists() and (hub.path_like(name) or ("/" in name and path.parent.is_dir())):
+    if not path.exists() and (name.startswith((".", "/", "~")) or ("/" in name and path.parent.is_dir())):
         raise UsageError(f"there is no folder {name}, the base that the adapter names: give it with --base")
     try:
         return load_base(
