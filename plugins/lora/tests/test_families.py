@@ -29,6 +29,11 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("families")
 
 
+def quickly(names, *some):
+    """Return the names, all but some marked slow."""
+    return [name if name in some else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def close(found, want):
     torch.testing.assert_close(found, want, rtol=0, atol=1e-5 * max(1.0, float(want.abs().max())))
 
@@ -94,7 +99,7 @@ def test_what_was_trained_here_is_the_same_model_in_peft_and_in_each_form(name, 
 LINEAR = [name for name in FAMILIES if name != "distilbert"]  # on which PEFT itself fails
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", quickly(LINEAR, "gpt2", "roberta"))
 def test_peft_on_all_linear_layers_is_the_same_model_here(name, home, tmp_path):
     folder = whole_folder_of(name, home)
     want = by_peft(name, folder, tmp_path / "theirs", target_modules="all-linear")
@@ -130,13 +135,10 @@ SETTINGS = {
     "added tokens, trained": {"resize": 53, "trainable_token_indices": [5, 49, 50]},
     "added tokens, saved": {"resize": 53, "modules_to_save": ["embed_tokens", "wte", "lm_head"]},
 }
-QUICK = {"llama-tied", "gpt2"}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in GENERATORS]
-)
+@pytest.mark.parametrize("name", quickly(GENERATORS, "llama-tied"))
 def test_each_setting_of_peft_is_the_same_model_here(name, setting, home, tmp_path):
     if setting == "both saved and tied" and name in ("t5", "t5-gated", "bart"):
         pytest.skip("PEFT's own forward fails here")
