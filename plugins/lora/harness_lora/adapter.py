@@ -124,10 +124,11 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
         more = f"holds {extra[0]} ({len(extra)} in all), which the model has no place for" if extra else ""
         fused = fused_experts(model) if any(".experts." in name for name in extra) else ""
         why = f"the model's experts are one tensor ({fused}), and adapters of single ones are not done here"
-        raise HarnessError(
-            f"{where} {' and '.join(filter(None, (what, more)))}: "
-            f"{why if fused else 'it is of another model or other targets'}"
-        )
+        if any(".modules_to_save." in name for name in extra):
+            why = "modules_to_save names modules inside one another, and PEFT itself cannot read what it then writes"
+        elif not fused:
+            why = "it is of another model or other targets"
+        raise HarnessError(f"{where} {' and '.join(filter(None, (what, more)))}: {why}")
     for name, tensor in tensors.items():
         if taken[name].shape != tensor.shape:
             raise HarnessError(
@@ -329,7 +330,8 @@ def path_of(name: str) -> str:
 
 def _doubled(name: str) -> bool:
     """Say whether PEFT wrote this beside the same thing under its plain name, as it does with `bias="all"`."""
-    return ".original_module." in name or ".modules_to_save." in name
+    own, _, rest = name.rpartition(".modules_to_save.")
+    return ".original_module." in name or (bool(own) and "." not in rest)
 
 
 def check_base(

@@ -19,6 +19,8 @@ from lora_families import (
     whole_folder_of,
 )
 
+from harness.errors import HarnessError
+
 warnings.filterwarnings("ignore", module="peft")
 FAMILIES = [*GENERATORS, *ENCODERS]
 TASK = dict.fromkeys(ENCODERS, "SEQ_CLS")
@@ -145,3 +147,22 @@ def test_each_setting_of_peft_is_the_same_model_here(name, setting, home, tmp_pa
     folder = whole_folder_of(name, home)
     want = by_peft(name, folder, tmp_path / "theirs", **SETTINGS[setting])
     agrees(name, folder, tmp_path / "theirs", want, tmp_path)
+
+
+@pytest.mark.parametrize("name", quickly(["bert", "distilbert", "electra"], "distilbert"))
+@pytest.mark.parametrize(
+    "setting", ["all biases", "biases of adapted layers", "dora", "some layers", "ranks"]
+)
+def test_each_setting_of_peft_is_the_same_classifier_here(name, setting, home, tmp_path):
+    folder = whole_folder_of(name, home)
+    want = by_peft(name, folder, tmp_path / "theirs", **SETTINGS[setting])
+    agrees(name, folder, tmp_path / "theirs", want, tmp_path)
+
+
+def test_saved_modules_inside_one_another_are_refused_as_peft_cannot_read_them_either(home, tmp_path):
+    folder = whole_folder_of("bert", home)
+    by_peft("bert", folder, tmp_path / "ad", modules_to_save=["embeddings"])
+    with pytest.raises(KeyError):
+        peft.PeftModel.from_pretrained(loaded("bert", folder), tmp_path / "ad")
+    with pytest.raises(HarnessError, match="inside one another"):
+        load_adapter(loaded("bert", folder), tmp_path / "ad")
