@@ -18,7 +18,7 @@ from harness_lora.settings import Data, Lora, Task, Trains
 __getattr__ = lazy(
     __name__,
     {
-        "LoraConfig": "injection", "inject": "injection", "merge": "injection", "unmerge": "injection",
+        "LoraConfig": "options", "inject": "injection", "merge": "injection", "unmerge": "injection",
         "parameter_counts": "injection", "save_adapter": "adapter", "load_adapter": "adapter",
     },
 )  # fmt: skip

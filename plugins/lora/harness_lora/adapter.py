@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,49 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, UsageError
-from harness_lora.injection import LoraConfig, head_names, inject, layers
+from harness_lora.bases import kind_of, load_base
+from harness_lora.heads import ends_of, new_names, resized
+from harness_lora.injection import (
+    biases,
+    fused_experts,
+    heads_of,
+    layers,
+    linear_names,
+    outputs_of,
+    place,
+)
+from harness_lora.layer import LowRank, TokenRows
+from harness_lora.options import LoraConfig
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
-READ = {  # the keys that mean something here
-    "r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "modules_to_save", "peft_type",
-    "init_lora_weights", "base_model_name_or_path", "revision", "task_type",
+FIELDS = {  # what a key of PEFT's config is called here
+    "r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "target_modules": "targets",
+    "use_rslora": "rslora", "modules_to_save": "heads", "exclude_modules": "exclude",
+    "layers_to_transform": "layers", "layers_pattern": "layers_pattern", "rank_pattern": "ranks",
+    "alpha_pattern": "alphas", "bias": "bias", "trainable_token_indices": "tokens", "use_dora": "dora",
+    "ensure_weight_tying": "tied",
+}  # fmt: skip
+STARTS = (True, False, "gaussian", "orthogonal", "eva")  # `init_lora_weights` that leave the base alone
+ABOUT = {  # keys of which base it is, or that never change what is computed
+    "peft_type", "base_model_name_or_path", "revision", "task_type", "auto_mapping", "inference_mode", "peft_version",
+    "init_lora_weights", "eva_config", "base_dtype", "fan_in_fan_out",  # the last follows from the layer
 }  # fmt: skip
 IDLE = {  # keys that change nothing at these values, nor when null, false or empty
-    "bias": ("none",), "qalora_group_size": (16,), "megatron_core": ("megatron.core",),
+    "qalora_group_size": (16,), "megatron_core": ("megatron.core",),
 }  # fmt: skip
-NOTES = {"inference_mode", "peft_version", "auto_mapping"}  # keys that never change what is computed
+ENDINGS = {  # of a class's name, and PEFT's word for the task
+    "ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS",
+    "ForQuestionAnswering": "QUESTION_ANS",
+}  # fmt: skip
+WHY = {  # why some keys cannot be done, where "not done here" would not tell
+    "target_parameters": "adapts fused matrices such as those of experts, which is not done here",
+    "layer_replication": "repeats layers of the base, which is not done here",
+}
 
 
 def save_adapter(model: nn.Module, folder: str | Path) -> Path:
-    """Write the model's A, B and trained heads to `folder`, for `load_adapter` and for `peft`.
+    """Write the model's A, B and whatever else is trained to `folder`, for `load_adapter` and for `peft`.
 
     The file is written anew whole. Raises UsageError for a model without LoRA layers.
     """
@@ -42,9 +70,13 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
     tensors = trained_tensors(model)
     config = to_peft(model)
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": "pt", "base_sha256": fingerprint(model)}
-    named = {PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(named, folder / WEIGHTS, metadata)
+    rows = [f"{name}.base_layer." for name, layer in layers(model) if isinstance(layer, TokenRows)]
+    named: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(tuple(rows)):
+            name = name.replace(".base_layer.", ".token_adapter.base_layer.")
+        named[PREFIX + name] = tensor.detach().cpu().contiguous().clone()
+    save_file(named, folder / WEIGHTS, notes(model))
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return folder
 
@@ -52,53 +84,82 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
 def load_adapter(model: nn.Module, folder: str | Path, any_base: bool = False) -> nn.Module:
     """Put the adapter in `folder` onto its base `model`, in place, and return it in eval mode.
 
-    Raises UsageError for an adapter that is damaged, pickled, of another base or revision (unless
-    `any_base`), or that needs what is not done here.
+    A base gets as many rows of embeddings as the adapter brings. Raises UsageError for an adapter that is damaged,
+    pickled, of another base or revision (unless `any_base`), or that needs what is not done here.
     """
     folder = Path(folder)
     said = read_config(folder)
     config = from_peft(said)
     tensors, metadata = read_weights(folder)
     if not any_base:
-        check_base(model, said, metadata, folder)
-    inject(model, config)
-    fill(model, {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}, folder)
+        check_base(model, said, metadata, tensors, folder)
+    resize(model, tensors)
+    place(model, config)
+    fill(model, tensors, folder)
     return model.eval()
 
 
-def fill(model: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
-    """Copy tensors into the model's A, B and heads; HarnessError unless names and shapes are the same."""
+def resize(model: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Give the model's embeddings the number of rows that those in `tensors` have."""
+    if not hasattr(model, "get_input_embeddings") or not hasattr(model, "resize_token_embeddings"):
+        return
+    embedding = model.get_input_embeddings()
+    path = next((n for n, m in model.named_modules() if m is embedding), "")
+    whole = next((tensors[n] for n in (f"{path}.weight", f"{path}.base_layer.weight") if n in tensors), None)
+    if whole is not None and len(whole) != len(embedding.weight):
+        model.resize_token_embeddings(len(whole), mean_resizing=False)
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Copy tensors into the model's A, B and heads; HarnessError unless names and shapes are the same.
+
+    Beside them PEFT may keep copies of embeddings, and of what is tied to them: they are copied too.
+    """
     wanted = trained_tensors(model)
-    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    taken = {**_embeddings(model), **wanted}
+    missing = sorted(wanted.keys() - tensors.keys() - resized(model).keys())
+    extra = sorted(tensors.keys() - taken.keys())
     if missing or extra:
         what = f"lacks {missing[0]} ({len(missing)} in all)" if missing else ""
         more = f"holds {extra[0]} ({len(extra)} in all), which the model has no place for" if extra else ""
-        raise HarnessError(
-            f"{where} {' and '.join(filter(None, (what, more)))}: it is of another model or other targets"
-        )
+        fused = fused_experts(model) if any(".experts." in name for name in extra) else ""
+        why = f"the model's experts are one tensor ({fused}), and adapters of single ones are not done here"
+        if any(".modules_to_save." in name for name in extra):
+            why = "modules_to_save names modules inside one another, and PEFT itself cannot read what it then writes"
+        elif not fused:
+            why = "it is of another model or other targets"
+        raise HarnessError(f"{where} {' and '.join(filter(None, (what, more)))}: {why}")
     for name, tensor in tensors.items():
-        if wanted[name].shape != tensor.shape:
+        if taken[name].shape != tensor.shape:
             raise HarnessError(
-                f"{where}: {name} is {tuple(tensor.shape)} and the model wants {tuple(wanted[name].shape)}: "
+                f"{where}: {name} is {tuple(tensor.shape)} and the model wants {tuple(taken[name].shape)}: "
                 "the base is of another size, or the rank is not what the config says"
             )
         with torch.no_grad():
-            wanted[name].copy_(tensor)
+            taken[name].copy_(tensor)
 
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return what an adapter holds, by the path in the model: every A and B, and what is trained whole."""
+    """Return what an adapter holds, by the path in the model: A and B, what is trained whole, resized embeddings."""
     found = dict(layers(model))
     if not found:
         raise UsageError("this model has no LoRA layers to save: inject them first")
     tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
     for name, layer in found.items():
         if layer.merged:
             raise UsageError("this model is merged: unmerge it before saving or filling its adapter")
-        tensors[f"{name}.lora_A.weight"] = layer.lora_A.weight
-        tensors[f"{name}.lora_B.weight"] = layer.lora_B.weight
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and name not in tensors:
+        for inner, parameter in layer.adapter().items():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                tensors[f"{name}.{inner}"] = parameter
+    config: LoraConfig = model.lora_config  # type: ignore[assignment]
+    heads = tuple(f"{name}." for name in heads_of(model))
+    whole = biases(model, config.bias).keys() | resized(model).keys()
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if name in tensors or id(parameter) in seen:
+            continue
+        if parameter.requires_grad or name in whole or name.startswith(heads):
             tensors[name] = parameter
     return tensors
 
@@ -107,21 +168,28 @@ def to_peft(model: nn.Module) -> dict[str, Any]:
     """Return the config that `inject` was given as PEFT's `adapter_config.json` says it."""
     config: LoraConfig = model.lora_config  # type: ignore[assignment]
     base = getattr(model, "config", None)
-    kind = type(model).__name__
+    said = {theirs: _plain(getattr(config, ours)) for theirs, ours in FIELDS.items()}
+    task = _task(model)
+    if not isinstance(config.targets, str):
+        said["target_modules"] = sorted(config.targets)
+    elif fused_experts(model):  # of which PEFT's all-linear adapts the experts too
+        said["target_modules"] = [name for name, layer in layers(model) if isinstance(layer, LowRank)]
+    said["exclude_modules"] = _plain(_excluded(model, config, task))
     return {
+        **said,
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if kind.endswith("ForSequenceClassification") else "CAUSAL_LM",
+        "task_type": task,
+        "auto_mapping": None
+        if task
+        else {"base_model_class": type(model).__name__, "parent_library": type(model).__module__},
         "base_model_name_or_path": getattr(base, "_name_or_path", None) or None,
         "revision": getattr(base, "_commit_hash", None),
-        "r": config.rank,
-        "lora_alpha": config.alpha,
-        "lora_dropout": config.dropout,
-        "target_modules": config.targets if isinstance(config.targets, str) else sorted(config.targets),
-        "use_rslora": config.rslora,
-        "modules_to_save": list(config.heads) or None,
         "init_lora_weights": "gaussian" if config.gaussian else True,
-        "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": any(
+            layer.transposed and not isinstance(layer.base_layer, nn.Embedding)
+            for _, layer in layers(model)
+            if isinstance(layer, LowRank)
+        ),
         "inference_mode": True,
     }
 
@@ -130,12 +198,13 @@ def from_peft(said: dict[str, Any]) -> LoraConfig:
     """Return the `LoraConfig` of an `adapter_config.json`; UsageError for what is not done here."""
     if said.get("peft_type") != "LORA":
         raise UsageError(f"this is a {said.get('peft_type')} adapter: only LORA is read here")
+    made = f" (written by PEFT {said['peft_version']})" if said.get("peft_version") else ""
     for key, value in said.items():
-        idle = key in READ or key in NOTES or not value or value in IDLE.get(key, ())
+        idle = key in FIELDS or key in ABOUT or not value or value in IDLE.get(key, ())
         if not idle:
-            made = f" (written by PEFT {said['peft_version']})" if said.get("peft_version") else ""
             raise UsageError(
-                f"adapter_config.json sets {key}={value!r}{made}, which is not done here: merge it with peft first"
+                f"adapter_config.json sets {key}={value!r}{made}, which "
+                f"{WHY.get(key, 'is not done here')}: merge it with peft first"
             )
     missing = [key for key in ("r", "lora_alpha", "target_modules") if said.get(key) in (None, [], "")]
     if missing:
@@ -144,20 +213,79 @@ def from_peft(said: dict[str, Any]) -> LoraConfig:
             f"adapter_config.json does not say {' and '.join(missing)}: add what it was trained with"
         )
     start = said.get("init_lora_weights", True)
-    if start not in (True, False, "gaussian", "orthogonal"):
+    if start not in STARTS:
         raise UsageError(
-            f"this adapter began as init_lora_weights={start!r}, which changes the base itself: merge it with peft"
+            f"this adapter began as init_lora_weights={start!r}{made}, which is not done here (PiSSA, OLoRA, CorDA, "
+            "LoftQ and LoRA-GA change the base itself): merge it with peft first"
         )
-    targets = said["target_modules"]
-    return LoraConfig(
-        rank=said["r"],
-        alpha=said["lora_alpha"],
-        dropout=said.get("lora_dropout") or 0.0,
-        targets=targets if isinstance(targets, str) else tuple(targets),
-        rslora=bool(said.get("use_rslora")),
-        heads=tuple(said.get("modules_to_save") or ()),
-        gaussian=start == "gaussian",
+    given = {ours: _ours(said[theirs]) for theirs, ours in FIELDS.items() if said.get(theirs) not in EMPTY}
+    if isinstance(given.get("layers"), int):
+        given["layers"] = (given["layers"],)
+    if isinstance(given.get("layers_pattern"), str):
+        given["layers_pattern"] = (given["layers_pattern"],)
+    try:
+        return LoraConfig(**{"heads": (), **given, "gaussian": start == "gaussian"})
+    except UsageError as error:
+        raise UsageError(f"adapter_config.json{made}: {error}") from None
+
+
+EMPTY: tuple[Any, ...] = (None, [], {}, "")  # what PEFT writes where a key says nothing
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as JSON holds it, and null for one that says nothing."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, str) or not isinstance(value, Collection):
+        return None if value == "" else value
+    return (sorted(value) if isinstance(value, set | frozenset) else list(value)) or None
+
+
+def _ours(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _ours(v) for k, v in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _task(model: nn.Module) -> str | None:
+    """Return PEFT's word for what the model does; None where PEFT's own reading of it would want another head."""
+    kind, config = type(model).__name__, getattr(model, "config", None)
+    word = next((task for ending, task in ENDINGS.items() if kind.endswith(ending)), None)
+    if word in ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"):
+        needed = ("qa_outputs",) if word == "QUESTION_ANS" else ("score", "classifier")
+        heads = heads_of(model)
+        asked = [n for n, _ in model.named_modules() if n.endswith(needed)]
+        return word if all(any(f"{n}.".startswith(f"{h}.") for h in heads) for n in asked) else None
+    if kind.endswith("ForConditionalGeneration"):
+        return "SEQ_2_SEQ_LM" if getattr(config, "is_encoder_decoder", False) else None
+    can: Any = getattr(model, "can_generate", None)
+    return (
+        "CAUSAL_LM"
+        if can is not None and can() and not getattr(config, "is_encoder_decoder", False)
+        else None
     )
+
+
+def _excluded(model: Any, config: LoraConfig, task: str | None) -> Any:
+    """Return what is excluded, and by name what PEFT's all-linear would take and ours does not."""
+    if config.targets != "all-linear":
+        return config.exclude
+    adapted = dict(layers(model))
+    output: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    ends = outputs_of(model) if output is not None else []
+    if not ends and task == "SEQ_CLS":
+        ends = [next((n for n in ("score", "classifier") if hasattr(model, n)), "")]
+    saved = config.heads or ()
+    more = [
+        name
+        for name in linear_names(model)
+        if name not in adapted
+        and name not in ends
+        and not any(f".{name}.".find(f".{head}.") >= 0 for head in saved)
+    ]
+    if not more or (isinstance(config.exclude, str) and config.exclude):
+        return config.exclude
+    return sorted({*config.exclude, *more})
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -175,7 +303,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return an adapter's tensors by PEFT's names, and the file's own notes."""
+    """Return an adapter's tensors by the path in the model, and the file's own notes."""
     from safetensors import SafetensorError, safe_open
 
     path = folder / WEIGHTS
@@ -189,29 +317,47 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UsageError(f"{folder} holds no {WEIGHTS}: copy it from where the adapter was trained")
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {path_of(n): t for n, t in named.items() if not _doubled(n)}, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path} is damaged ({error}): copy it again from where it was trained") from None
 
 
-def check_base(model: nn.Module, said: dict[str, Any], metadata: dict[str, str], folder: Path) -> None:
+def path_of(name: str) -> str:
+    """Return the path in an adapted model of what PEFT's file calls so."""
+    return name.removeprefix(PREFIX).replace(".token_adapter.base_layer.", ".base_layer.")
+
+
+def _doubled(name: str) -> bool:
+    """Say whether PEFT wrote this beside the same thing under its plain name, as it does with `bias="all"`."""
+    own, _, rest = name.rpartition(".modules_to_save.")
+    return ".original_module." in name or (bool(own) and "." not in rest)
+
+
+def check_base(
+    model: nn.Module, said: dict[str, Any], metadata: dict[str, str], brought: Collection[str], folder: Path
+) -> None:
     """Raise UsageError where the adapter was trained on another base than `model`, or another revision.
 
-    The fingerprint decides where there is one; else names and revisions, as far as both sides say them.
+    The fingerprint decides: the one in the file, or where PEFT wrote it that of the folder it names, if it is
+    there. Else names and revisions, as far as both sides say them.
     """
     config = getattr(model, "config", None)
     name, revision = getattr(config, "_name_or_path", "") or "", getattr(config, "_commit_hash", "") or ""
     theirs, at = said.get("base_model_name_or_path") or "", said.get("revision") or ""
     way_out = "give that base, or any_base=True (--any-base) if you know better"
-    if expected := metadata.get("base_sha256"):
-        found = fingerprint(model)
+    expected = metadata.get("base_sha256")
+    if not expected and (Path(theirs) / "config.json").is_file() and not _same(theirs, name):
+        expected = fingerprint(load_base(theirs, kind=kind_of(theirs, said)), brought)
+    if expected:
+        found = fingerprint(model, brought)
         if found != expected:
             raise UsageError(
                 f"{folder} was trained on {_called(theirs, at)} (weights {expected[:12]}), and this is "
                 f"{_called(name, revision)} (weights {found[:12]}): {way_out}"
             )
         return
-    if theirs and name and theirs != name and not Path(theirs).exists():
+    if theirs and name and theirs != name and not _same(theirs, name):
         raise UsageError(f"{folder} was trained on {theirs}, and this is {name}: {way_out}")
     if at and revision and not revision.startswith(at):
         raise UsageError(
@@ -219,28 +365,51 @@ def check_base(model: nn.Module, said: dict[str, Any], metadata: dict[str, str],
         )
 
 
-def fingerprint(model: nn.Module) -> str:
+def fingerprint(model: nn.Module, brought: Collection[str] = ()) -> str:
     """Return a SHA-256 over the base's weights, LoRA layers or not, in bfloat16: alike however it was loaded.
 
-    A classifier's head is left out: it is new, and part of the adapter.
+    What the adapter brings whole is left out (a head, embeddings with added tokens), and what is new in every load.
+    A tied matrix counts once.
     """
-    heads = tuple(f"{name}." for name in head_names(model))
+    left_out = {_base_name(name) for name in {*brought, *new_names(model)}}
     whole = hashlib.sha256()
-    for name, parameter in sorted(_base_parameters(model)):
-        if heads and name.startswith(heads):
-            continue
-        whole.update(f"{name} {tuple(parameter.shape)}".encode())
-        numbers = parameter.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16)
+    seen: set[int] = set()
+    found: dict[str, Tensor] = {}
+    added = {id(p) for _, layer in layers(model) for p in layer.adapter().values()}
+    for path, parameter in model.named_parameters(remove_duplicate=False):
+        name = _base_name(path)
+        if name not in left_out and id(parameter) not in seen | added:
+            seen.add(id(parameter))
+            found[name] = parameter
+    for name, tensor in sorted(found.items()):
+        whole.update(f"{name} {tuple(tensor.shape)}".encode())
+        numbers = tensor.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16)
         whole.update(numbers.numpy().tobytes())
     return whole.hexdigest()
 
 
-def _base_parameters(model: nn.Module) -> list[tuple[str, Tensor]]:
-    found: list[tuple[str, Tensor]] = []
-    for name, parameter in model.named_parameters():
-        if ".lora_A." not in name and ".lora_B." not in name:
-            found.append((name.replace(".base_layer.", "."), parameter))
+def notes(model: nn.Module) -> dict[str, str]:
+    """Return what is noted beside the tensors: the base's fingerprint, and what a classifier's config was told."""
+    found = {"format": "pt", "base_sha256": fingerprint(model, trained_tensors(model))}
+    config = getattr(model, "config", None)
+    if config is not None and _task(model) in ("SEQ_CLS", "TOKEN_CLS"):
+        told = {"id2label": config.id2label, "pad_token_id": config.pad_token_id}
+        found["classifier"] = json.dumps(told)
     return found
+
+
+def _embeddings(model: Any) -> dict[str, Tensor]:
+    """Return the parameters of embedding and output layer, and of what is tied to them, under all their names."""
+    ours = {id(p) for module in ends_of(model) for p in module.parameters()}
+    return {n: p for n, p in model.named_parameters(remove_duplicate=False) if id(p) in ours}
+
+
+def _base_name(path: str) -> str:
+    return path.replace(".base_layer.", ".")
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or (Path(one).is_dir() and Path(one).resolve() == Path(other).resolve())
 
 
 def _called(name: str, revision: str) -> str:

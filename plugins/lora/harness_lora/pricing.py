@@ -15,7 +15,8 @@ from harness import Plan
 from harness.errors import UsageError
 from harness.nn.pricing import Size, plan_of, shaped
 from harness_lora.bases import small
-from harness_lora.injection import LoraConfig, inject, parameter_counts
+from harness_lora.injection import inject, parameter_counts
+from harness_lora.options import LoraConfig
 from harness_lora.settings import Trains
 from harness_lora.training import adapt
 

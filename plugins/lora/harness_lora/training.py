@@ -20,7 +20,9 @@ from harness.fit import seed_everything, trial_step
 from harness.nn.weights import load_trained, save_trained
 from harness_lora.adapter import load_adapter, save_adapter
 from harness_lora.bases import next_token_loss, run_base, small
-from harness_lora.injection import LoraConfig, head_names, inject
+from harness_lora.heads import head_names
+from harness_lora.injection import inject
+from harness_lora.options import LoraConfig
 from harness_lora.preparation import form_of
 from harness_lora.settings import Lora, Trains
 

@@ -173,9 +173,24 @@ def tokenizer(folder):
     character_tokenizer([Document("x", "abcdefghijklmnopqrstuvwxyz .")]).save_pretrained(folder)
 
 
-@pytest.mark.parametrize("method", ["lora_r4", "full"])
-def test_an_encoder_learns_labels(method, home, tmp_path):
-    roberta().save_pretrained(tmp_path / "model")
+def distilbert():
+    """Return a body whose classifier has a layer that is new, and not called so."""
+    from lora_families import ENCODERS
+    from transformers import DistilBertConfig, DistilBertForMaskedLM
+
+    return DistilBertForMaskedLM(DistilBertConfig(**ENCODERS["distilbert"][1]))
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "head"),
+    [
+        ("lora_r4", roberta, parameter_counts(roberta())["head"]),
+        ("full", roberta, parameter_counts(roberta())["head"]),
+        ("lora_r4", distilbert, 16 * 16 + 16 + 2 * 16 + 2),
+    ],
+)
+def test_an_encoder_learns_labels(method, body, head, home, tmp_path):
+    body().save_pretrained(tmp_path / "model")
     tokenizer(tmp_path / "model")
     rows = [
         f"{word} {n % 7} {chr(97 + n % 26)}\t{label}"
@@ -186,8 +201,18 @@ def test_an_encoder_learns_labels(method, home, tmp_path):
     train = f"'{tmp_path}/labels.tsv?text:sentence'"
     result = finished(home, method, train, model=str(tmp_path / "model"))
     assert 0 <= result.metrics["accuracy"] <= 1
-    assert result.metrics["head_parameters"] == parameter_counts(roberta())["head"]
+    assert result.metrics["head_parameters"] == head
     assert "general_perplexity" in result.absent
+    if method == "lora_r4":
+        from harness_lora.commands import place
+        from harness_lora.forms import FORMS, convert, read
+
+        kept = place(result.run_key[:8], home / "results")
+        want = read(kept)(torch.arange(3, 19)[None]).logits
+        for form in FORMS:
+            convert(kept, form, tmp_path / form)
+            found = read(tmp_path / form)(torch.arange(3, 19)[None]).logits
+            torch.testing.assert_close(found, want, rtol=0, atol=1e-5)
 
 
 def test_the_merged_model_answers_lm_evals_questions(home, tmp_path, monkeypatch):
