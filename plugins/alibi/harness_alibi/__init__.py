@@ -58,7 +58,7 @@ BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 HOOKS = {
     "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
-    "training_step": "training",
+    "training_step": "training", "tools": "commands",
 }  # fmt: skip
 
 
