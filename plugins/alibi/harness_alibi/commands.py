@@ -61,7 +61,7 @@ def lengths(
     from harness_alibi.drawing import draw
     from harness_alibi.kinds import positions_of
     from harness_alibi.lengths import curve, plan_of, text_of, told
-    from harness_alibi.models import config_of, load, tokenizer_at
+    from harness_alibi.models import config_of, demand_causal, load, tokenizer_at
 
     asked: dict[str, Any] = {
         "targets": targets, "windows": windows, "stride": stride, "probes": probes, "seed": seed,
@@ -71,6 +71,7 @@ def lengths(
     plan_of(lengths, positions_of(config_of(folder)), length, **asked)  # before the weights are read
     tokenizer = tokenizer_at(folder)
     loaded = load(folder, device_of(device), precision)
+    demand_causal(loaded, model)
     where = positions_of(loaded.config, loaded)
     plan, beyond = plan_of(lengths, where, length, **asked)
     tokens = text_of(text.documents(), tokenizer, loaded.get_input_embeddings().num_embeddings, plan, data)

@@ -16,37 +16,43 @@ from harness_alibi import positions  # noqa: F401  (makes position="alibi" known
 
 TYPE = "harness-alibi"
 MARK = "harness_alibi_family"  # in a config: the family whose rotary positions ALiBi replaces
-KERNEL = "alibi"  # what the attention that adds the bias is called
 
 
 def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> Any:
-    """Return the causal language model of a folder, ready to be scored.
+    """Return the causal language model of a folder, ready to be scored, whatever positions were put into it.
 
     Raises UsageError where it holds none that transformers or this paper can read.
     """
+    config = config_of(folder)
+    model = raw(folder, config, dtype)
+    if getattr(config, MARK, None):
+        from harness_alibi.retrofit import replace_rotary
+
+        replace_rotary(model)
+    return model.to(device).eval()
+
+
+def raw(folder: Path, config: Any, dtype: str = "float32") -> Any:
+    """Return the model of a folder under this config, as transformers loads it."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    config = config_of(folder)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=getattr(torch, dtype))
+        return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=getattr(torch, dtype))
     except (ValueError, OSError, KeyError) as error:
         raise UsageError(
             f"{folder} holds no causal language model ({' '.join(str(error).split())[:120]}): give one that "
             "AutoModelForCausalLM loads"
         ) from None
-    if getattr(config, MARK, None):
-        from harness_alibi.retrofit import replace_rotary
 
-        replace_rotary(model)
-    model = model.to(device).eval()
+
+def demand_causal(model: Any, name: str) -> None:
+    """Raise UsageError where another last token changes what a model says before it."""
     if not _causal(model):
-        raise UsageError(f"{folder} reads what comes after a word: give a causal language model, no encoder")
-    return model
+        raise UsageError(f"{name} reads what comes after a word: give a causal language model, no encoder")
 
 
 def _causal(model: Any) -> bool:
-    """Return whether another last token leaves all earlier logits as they are."""
     import torch
 
     ids = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
@@ -67,7 +73,8 @@ def config_of(folder: Path) -> Any:
     values = read_json(named)
     try:
         if values.get("model_type") == TYPE:
-            return AutoConfig.for_model(values[MARK], **{**values, "model_type": values[MARK]})
+            del values["model_type"]
+            return AutoConfig.for_model(values[MARK], **values)
         return AutoConfig.from_pretrained(folder)
     except (ValueError, OSError, KeyError) as error:
         raise UsageError(f"{named} cannot be read: {' '.join(str(error).split())[:160]}") from None

@@ -59,3 +59,15 @@ class Alibi:
     learned_slopes: bool = setting(False, "train the slopes instead of fixing them")
     half_heads: bool = setting(False, "give a bias to half of the heads only")
     interpolated: bool = setting(False, "scale the slopes by L / length beyond the training length")
+
+
+@dataclass
+class Retrofit:
+    """How a trained rotary model's positions are changed before it is trained on."""
+
+    position: str = setting("alibi", "alibi, rotary (unchanged), rotary_base (raised) or interpolated")
+    factor: float = setting(8.0, "times the length that a raised base or interpolation is to reach")
+    window: int = setting(
+        1, "times L that a training window holds, at most a step's tokens, which stay as many"
+    )
+    learning_rate: float = setting(1e-3, "peak learning rate of the training that follows")

@@ -1,4 +1,4 @@
-"""`harness alibi lengths`: its losses are transformers' own, its windows what they are called, its refusals sentences."""
+"""`harness alibi lengths`: the losses are transformers' own, windows what they are called, refusals sentences."""
 
 import json
 
