@@ -1,4 +1,4 @@
-"""`harness alibi lengths`: how far a model can read."""
+"""`harness alibi lengths`: how far a model can read. `harness alibi export`: what a run trained, for others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.errors import UsageError, nearest
-from harness.tools import device_of, fetched, quiet_libraries
+from harness.tools import device_of, fetched, finished, quiet_libraries, run_folder
 from harness.tools.bars import Bars
 from harness.tools.options import Device, Json, Precision, Results
 
@@ -19,6 +19,7 @@ PICTURES = (".svg", ".png", ".pdf")
 def tools(app: typer.Typer) -> None:
     """Add the commands to `harness alibi`."""
     app.command()(lengths)
+    app.command()(export)
 
 
 def lengths(
@@ -103,6 +104,29 @@ def lengths(
     for tokens_ in beyond:
         print(f"{tokens_:,} tokens: not scored, the model has {where.told}")
     print(f"{out}: the picture")
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="A run's folder, a method (its latest run), or a key's digits.")],
+    to: Annotated[str, typer.Option(help="bloom or mpt: the family of transformers it becomes.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    results: Results = Path("results"),
+) -> None:
+    """Write what a run of alibi/alibi trained as a BLOOM or MPT folder, with the same logits.
+
+    Example: harness alibi export alibi --to bloom --out my-bloom
+    """
+    from harness_alibi.exporting import FAMILIES, export
+
+    quiet_libraries()
+    if to not in FAMILIES:
+        raise UsageError(f"--to={to} is not known: {nearest(to, FAMILIES)}")
+    folder = run_folder("alibi", run, results)
+    if (folder / "result.json").is_file():
+        finished(folder, "alibi")
+        folder = _output(folder)
+    told = export(folder, to, out)
+    print(f"{out}: {told}")
 
 
 def _model(name: str, results: Path) -> tuple[Path, str]:

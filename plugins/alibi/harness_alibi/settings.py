@@ -35,6 +35,7 @@ class Task:
     dropout: float = setting(0.0, "dropout on embeddings and residual branches")
     attention_dropout: float = setting(0.0, "dropout on attention weights")
     activation_dropout: float = setting(0.0, "dropout inside the feed-forward layer")
+    biases: bool = setting(True, "biases in all layers; an MPT has none")
     tokenizer: str = setting("characters", "characters, words, or a tokenizer of the hub or a folder")
     vocabulary: int = setting(267_735, "most frequent words kept, with tokenizer=words")
     optimizer: Optimizer = setting(Optimizer.adamw, "adamw or nag")
