@@ -24,7 +24,10 @@ def tools(app: typer.Typer) -> None:
 
 def lengths(
     model: Annotated[
-        str, typer.Argument(help="A causal language model: a folder, a run's folder, hub id, GGUF or pypi:.")
+        str,
+        typer.Argument(
+            help="A causal language model: a folder, hub id, GGUF or pypi:, or a run's folder or method."
+        ),
     ],
     data: Annotated[str, typer.Option(help="Text: a file, a folder of them, hub:, pypi: or builtin:python.")],
     lengths: Annotated[
@@ -130,7 +133,9 @@ def export(
 
 
 def _model(name: str, results: Path) -> tuple[Path, str]:
-    """Return the folder and the digest of a model; of a run's folder what the run trained."""
+    """Return the folder and the digest of a model; of a run, by folder or method, what it trained."""
+    if (results / "runs" / "alibi" / name).is_dir() and not Path(name).exists():
+        name = str(run_folder("alibi", name, results))
     if (Path(name) / "result.json").is_file():
         name = str(_output(Path(name)))
     source = fetched(name, results)

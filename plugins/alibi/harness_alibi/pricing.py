@@ -26,6 +26,7 @@ def plan(run: Run[Task, Any]) -> Plan:
         state=4 if task.optimizer.name == "nag" else 8,
         notes=(
             _words(vocabulary, task.width),
+            f"{task.batch_size} windows of {task.length:,} tokens a step",
             "the paper's 247 M model has the same layers under an adaptive input and softmax of 45.4 M instead",
         ),
     )

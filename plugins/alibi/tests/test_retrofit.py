@@ -168,3 +168,33 @@ def test_a_gradient_reaches_every_weight_and_a_step_runs_on_the_meta_device():
             given = torch.zeros(2, 9, dtype=torch.long)
         model.train()(given, labels=given).loss.backward()
         assert all(p.grad is not None and p.grad.device.type == device for p in model.parameters())
+
+
+def test_a_plan_is_of_the_model_that_is_given(tmp_path, capsys):
+    import json
+
+    from harness.cli import main
+
+    model = llama(vocab_size=77)
+    model.save_pretrained(tmp_path / "mine")
+    given = (
+        "plan",
+        "method=alibi/retrofit",
+        f"model={tmp_path / 'mine'}",
+        "budget=smoke",
+        f"results={tmp_path}",
+    )
+    main([*given, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["parameters"] == model.num_parameters()
+    assert found["tokens"] == 4 * 4 * 16  # steps, windows, L
+
+
+def test_a_full_plan_is_the_papers_training():
+    """286,000 steps of 8 x 9,216 tokens: 21.1 billion, 204 epochs of WikiText-103's 103.2 million."""
+    from harness_alibi import BUDGETS
+
+    full = BUDGETS["full"]["task"]
+    tokens = full["steps"] * full["batch_size"] * full["length"]
+    assert tokens == 286_000 * 8 * 9_216
+    assert tokens / 103.2e6 == pytest.approx(205, abs=1)
