@@ -25,9 +25,7 @@ def tools(app: typer.Typer) -> None:
 def lengths(
     model: Annotated[
         str,
-        typer.Argument(
-            help="A causal language model: a folder, hub id, GGUF or pypi:, or a run's folder or method."
-        ),
+        typer.Argument(help="A causal language model: a folder, hub id, GGUF, pypi:, or a run."),
     ],
     data: Annotated[str, typer.Option(help="Text: a file, a folder of them, hub:, pypi: or builtin:python.")],
     lengths: Annotated[
