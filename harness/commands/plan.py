@@ -28,7 +28,7 @@ def show_plan(overrides: Sequence[str], as_json: bool) -> None:
     from harness.sweeps.compose import compose_one
 
     spec = compose_one(overrides, load_all(), resolved=False)
-    if any(word.startswith("model=") for word in overrides) and spec.model:
+    if spec.model and any(word.lstrip("+").startswith("model=") for word in overrides):
         spec = dataclasses.replace(spec, model_source=_here(spec))
     plugin = load(spec.paper)
     if not plugin.implements("plan"):

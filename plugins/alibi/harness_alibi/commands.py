@@ -33,8 +33,8 @@ def lengths(
     ] = "0.5x,1x,2x,4x,8x",
     length: Annotated[int, typer.Option(help="The model's own length, where its config does not say.")] = 0,
     targets: Annotated[
-        int, typer.Option(help="Tokens scored without overlap, the same at all lengths.")
-    ] = 32_768,
+        int, typer.Option(help="Tokens scored without overlap at each length; 0: 32,768 or a window.")
+    ] = 0,
     windows: Annotated[int, typer.Option(help="Windows that slide, at each length; 0: none do.")] = 8,
     stride: Annotated[int, typer.Option(help="Tokens they move by; 0: a quarter of the own length.")] = 0,
     probes: Annotated[int, typer.Option(help="Items of the retrieval probe; 0: none.")] = 16,

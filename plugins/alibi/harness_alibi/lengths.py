@@ -29,6 +29,7 @@ from harness_alibi.pieces import last, token_nll
 
 KEY, VALUE = 4, 12  # tokens of the probe's key and value
 CHARACTERS = 16  # of text read for each token that is needed: more than any tokenizer's words have
+TARGETS = 32_768  # tokens scored where none are asked for; the longest window, where that has more
 Tell = Callable[..., None]  # (step, done, total, tokens_per_second=)
 
 
@@ -38,7 +39,7 @@ class Plan:
 
     lengths: tuple[int, ...]
     own: int
-    targets: int = 32_768
+    targets: int = TARGETS
     windows: int = 8  # that slide, at each length; 0: none do
     stride: int = 0  # a quarter of the model's own length
     probes: int = 16
@@ -78,6 +79,7 @@ def plan_of(words: str, positions: Positions, own: int = 0, **asked: Any) -> tup
     within = tuple(tokens for tokens in sorted(set(found)) if tokens <= limit)
     if not within:
         raise UsageError(f"--lengths={words}: the model has {positions.told}, so none of these can be scored")
+    asked["targets"] = asked.get("targets") or max(TARGETS, *within)
     plan = Plan(within, length or max(within), **asked)
     for name, least in (("targets", max(within)), ("windows", 0), ("stride", 0), ("probes", 0)):
         if getattr(plan, name) < least:

@@ -207,9 +207,11 @@ def test_what_cannot_be_scored_is_a_sentence(words, asked, said):
 def test_lengths_beyond_learned_positions_are_named_and_left_out():
     plan, beyond = plan_of("0.5x,1x,2x,512", positions_of(DecoderConfig(position="learned", length=64)))
     assert (plan.lengths, beyond) == ((32, 64), (128, 512))
+    assert plan.targets == 32_768
     with pytest.raises(UsageError, match="add --length"):
         plan_of("1x", positions_of(causal("bloom").config))
     assert plan_of("1x,2x", positions_of(causal("bloom").config), 16)[0].lengths == (16, 32)
+    assert plan_of("8x", positions_of(causal("bloom").config), 8192)[0].targets == 65_536
 
 
 @pytest.fixture
@@ -268,7 +270,7 @@ def test_wrong_inputs_are_sentences_before_work(folder):
         ({"model": folder / "empty"}, "no safetensors"),
         ({"model": folder / "bert"}, "no encoder"),
         ({"--data": folder / "nothing.txt"}, "does not exist"),
-        ({"--data": folder / "story.txt", "--lengths": "64x"}, "targets"),
+        ({"--targets": 64, "--lengths": "64x"}, "the longest window"),
         ({"--targets": 100_000}, "tokens and"),
         ({"--out": folder / "a.doc"}, "no picture"),
         ({"--out": folder / "no" / "a.svg"}, "cannot be written"),
