@@ -1,7 +1,7 @@
 """A small causal language model that *is* a transformers model, with the position encoding handed in.
 
-Pre-norm blocks as in GPT-2: LayerNorm, attention, LayerNorm, two-layer feed-forward, biases everywhere,
-a final LayerNorm, output tied to the input embedding. So `generate`, safetensors, `AutoModelForCausalLM`,
+Pre-norm blocks as in GPT-2: LayerNorm, attention, LayerNorm, two-layer feed-forward, biases everywhere
+or nowhere, a final LayerNorm, output tied to the input embedding. So `generate`, safetensors, `AutoModelForCausalLM`,
 peft and lm-eval work unchanged. Position bias and causal mask are joined once per forward, and where
 there is neither bias nor padding no mask is made at all, so the fused causal kernel runs.
 Weights start as in GPT-2: N(0, 0.02), divided by sqrt(2 * layers) where they end a residual branch.

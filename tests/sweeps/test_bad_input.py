@@ -33,7 +33,7 @@ MISTAKES = {
     "a model that is not read, priced": (["plan", *SMOKE, "model=gpt2"], ["starts from no model"]),
     "a model that is not here, priced": (
         ["plan", "method=alibi/retrofit", "model=gpt2"],
-        ["model=gpt2 is not here", "give a folder"],
+        ["model=gpt2 is not here", "give its folder"],
     ),
     "unknown command": (["rapport"], ["rapport", "report"]),
     "a setting to report": (["report", "results=mine"], ["results=mine", "--results FOLDER"]),

@@ -19,11 +19,11 @@ PIECE = 1024  # tokens whose logits are in memory at once
 def logits_of(model: Any, ids: Tensor, pieces: list[slice]) -> Iterator[Tensor]:
     """Yield the logits of each of these pieces of `ids` (rows, length): (rows, piece, vocabulary) float32."""
     body = _body(model)
-    made = body(input_ids=ids, use_cache=False) if body is not None else None
-    if body is None or not isinstance(made[0], Tensor) or made[0].shape[:2] != ids.shape:
+    if body is None:
         whole = model(input_ids=ids, use_cache=False).logits
         yield from (whole[:, piece].float() for piece in pieces)
         return
+    made = body(input_ids=ids, use_cache=False)
     forward = body.forward
     try:
         for piece in pieces:

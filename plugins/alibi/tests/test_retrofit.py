@@ -184,7 +184,9 @@ def test_a_plan_is_of_the_model_that_is_given(tmp_path, capsys):
         "budget=smoke",
         f"results={tmp_path}",
     )
-    main([*given, "--json"])
+    with pytest.raises(SystemExit) as left:
+        main([*given, "--json"])
+    assert left.value.code == 0
     found = json.loads(capsys.readouterr().out)
     assert found["parameters"] == model.num_parameters()
     assert found["tokens"] == 4 * 4 * 16  # steps, windows, L
