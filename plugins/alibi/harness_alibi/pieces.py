@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.errors import HarnessError
+
 PIECE = 1024  # tokens whose logits are in memory at once
 
 
@@ -24,12 +26,22 @@ def logits_of(model: Any, ids: Tensor, pieces: list[slice]) -> Iterator[Tensor]:
         yield from (whole[:, piece].float() for piece in pieces)
         return
     made = body(input_ids=ids, use_cache=False)
-    forward = body.forward
+    forward, asked = body.forward, 0
     try:
-        for piece in pieces:
-            part = type(made)(last_hidden_state=made[0][:, piece])
-            body.forward = lambda *_, part=part, **__: part
-            yield model(input_ids=ids[:, piece], use_cache=False).logits.float()
+        for number, piece in enumerate(pieces, 1):
+
+            def hand(*_: Any, piece: slice = piece, **__: Any) -> Any:
+                nonlocal asked
+                asked += 1
+                return type(made)(last_hidden_state=made[0][:, piece])
+
+            body.forward = hand
+            logits = model(input_ids=ids[:, piece], use_cache=False).logits.float()
+            if asked != number:
+                raise HarnessError(
+                    f"a {model.config.model_type} does not read its decoder as others do: not scored"
+                )
+            yield logits
     finally:
         body.forward = forward
 
