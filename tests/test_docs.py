@@ -36,6 +36,7 @@ def commands(page: Path) -> list[str]:
 FEWER = {  # a sweep's methods, cut to two for the test
     "alibi": "alibi/alibi,alibi/learned",
     "alibi_ablations": "alibi/alibi_half_heads,alibi/alibi_interpolated",
+    "alibi_retrofit": "alibi/retrofit,alibi/retrofit_base",
     "quickstart": "alibi/alibi,alibi/learned",
     "iclm": "iclm/in_context,iclm/random",
     "lora": "lora/lora_r8,lora/base",

@@ -5,11 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.data.sources import Source
+    from harness.runs.spec import Spec
 
 HOURS_AT = (("A100 (312 TFLOP/s bf16)", 312e12), ("H100 (989 TFLOP/s bf16)", 989e12))
 UTILISATION = 0.4  # the share of a GPU's peak that a well-fed training loop reaches
@@ -22,6 +28,8 @@ def show_plan(overrides: Sequence[str], as_json: bool) -> None:
     from harness.sweeps.compose import compose_one
 
     spec = compose_one(overrides, load_all(), resolved=False)
+    if spec.model and any(word.lstrip("+").startswith("model=") for word in overrides):
+        spec = dataclasses.replace(spec, model_source=_here(spec))
     plugin = load(spec.paper)
     if not plugin.implements("plan"):
         raise UsageError(f"{spec.paper} has no plan hook: it cannot be priced before it runs")
@@ -44,3 +52,16 @@ def show_plan(overrides: Sequence[str], as_json: bool) -> None:
     console.print(f"[dim]{plan.formula}[/]")
     for remark in plan.notes:
         console.print(f"[dim]{remark}[/]")
+
+
+def _here(spec: Spec) -> Source:
+    """Return the model that a plan was asked for; UsageError where it is not on this machine."""
+    from harness.data.files import there
+    from harness.data.sources import resolve_model
+
+    path = Path(spec.model.removeprefix("file:")).expanduser()
+    if not there(path):
+        raise UsageError(
+            f"model={spec.model} is not here, and a plan fetches nothing: give its folder, or leave it out"
+        )
+    return resolve_model(spec.model, cache=spec.results / "stages" / "sources", allow_pickle=True)

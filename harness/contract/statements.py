@@ -101,7 +101,7 @@ def _documented(paper: Any) -> str:
 
 
 def _tuned_alike(paper: Any) -> str:
-    """A method that is tuned against baselines that are not, or less, would win by the tuning."""
+    """A method that is tuned against baselines of its kind that are not, or less, would win by the tuning."""
     methods = paper.methods.values()
     for name, method in paper.methods.items():
         for field, grid in method.tune.items():
@@ -109,9 +109,12 @@ def _tuned_alike(paper: Any) -> str:
                 return (
                     f"the grid of {name}.{field} repeats a value: {list(grid)}: give as many different ones"
                 )
-    if not any(method.tune and not method.baseline for method in methods):
-        return ""
-    plain = [name for name, m in paper.methods.items() if m.baseline and not m.tune and not m.deterministic]
+    tuned = {type(method.config) for method in methods if method.tune and not method.baseline}
+    plain = [
+        name
+        for name, m in paper.methods.items()
+        if m.baseline and not m.tune and not m.deterministic and type(m.config) in tuned
+    ]
     return f"give {', '.join(plain)} a grid of the same size in tune" if plain else ""
 
 

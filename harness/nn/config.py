@@ -13,7 +13,7 @@ class DecoderConfig(PreTrainedConfig):
 
     `length` is the training length in tokens; only learned positions end there. `position` names a kind
     of `positions.KINDS`, built with `position_options`. `scale_embeddings` multiplies token embeddings by
-    sqrt(width) before positions are added (Vaswani et al. 2017; fairseq).
+    sqrt(width) before positions are added (Vaswani et al. 2017; fairseq). Without `biases` no layer has one.
     """
 
     model_type = "harness-decoder"
@@ -36,6 +36,7 @@ class DecoderConfig(PreTrainedConfig):
     position_options: dict[str, Any] = field(default_factory=dict)
     activation: str = "gelu"
     scale_embeddings: bool = True
+    biases: bool = True
     dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0

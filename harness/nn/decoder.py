@@ -1,7 +1,7 @@
 """A small causal language model that *is* a transformers model, with the position encoding handed in.
 
-Pre-norm blocks as in GPT-2: LayerNorm, attention, LayerNorm, two-layer feed-forward, biases everywhere,
-a final LayerNorm, output tied to the input embedding. So `generate`, safetensors, `AutoModelForCausalLM`,
+Pre-norm blocks as in GPT-2: LayerNorm, attention, LayerNorm, two-layer feed-forward, biases everywhere
+or nowhere, a final LayerNorm, output tied to the input embedding. So `generate`, safetensors, `AutoModelForCausalLM`,
 peft and lm-eval work unchanged. Position bias and causal mask are joined once per forward, and where
 there is neither bias nor padding no mask is made at all, so the fused causal kernel runs.
 Weights start as in GPT-2: N(0, 0.02), divided by sqrt(2 * layers) where they end a residual branch.
@@ -30,7 +30,7 @@ from harness.nn.positions import Position, position_of, rotate
 
 SIZES = (  # what `Decoder.of` takes from a task
     *("width", "layers", "heads", "feedforward", "length"),
-    *("activation", "dropout", "attention_dropout", "activation_dropout"),
+    *("activation", "dropout", "attention_dropout", "activation_dropout", "biases"),
 )
 
 
@@ -47,10 +47,10 @@ class Attention(nn.Module):
         super().__init__()
         self.config, self.layer = config, layer
         self.head_width = config.width // config.heads
-        self.q_proj = nn.Linear(config.width, config.width)
-        self.k_proj = nn.Linear(config.width, config.width)
-        self.v_proj = nn.Linear(config.width, config.width)
-        self.o_proj = LastLinear(config.width, config.width)
+        self.q_proj = nn.Linear(config.width, config.width, bias=config.biases)
+        self.k_proj = nn.Linear(config.width, config.width, bias=config.biases)
+        self.v_proj = nn.Linear(config.width, config.width, bias=config.biases)
+        self.o_proj = LastLinear(config.width, config.width, bias=config.biases)
 
     def forward(
         self,
@@ -89,8 +89,8 @@ class Feedforward(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.up_proj = nn.Linear(config.width, config.feedforward)
-        self.down_proj = LastLinear(config.feedforward, config.width)
+        self.up_proj = nn.Linear(config.width, config.feedforward, bias=config.biases)
+        self.down_proj = LastLinear(config.feedforward, config.width, bias=config.biases)
         self.activation = ACT2FN[config.activation]
         self.dropout = nn.Dropout(config.activation_dropout)
 
@@ -103,9 +103,9 @@ class Block(GradientCheckpointingLayer):
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention_norm = nn.LayerNorm(config.width, bias=config.biases)
         self.attention = Attention(config, layer)
-        self.feedforward_norm = nn.LayerNorm(config.width)
+        self.feedforward_norm = nn.LayerNorm(config.width, bias=config.biases)
         self.feedforward = Feedforward(config)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -149,7 +149,7 @@ class Decoder(PreTrainedModel, GenerationMixin):
         self.position = position_of(config) if position is None else position
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.LayerNorm(config.width, bias=config.biases)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
         self.scale = math.sqrt(config.width) if config.scale_embeddings else 1.0
         self.post_init()

@@ -24,6 +24,7 @@ from harness.papers.statement import Items
 
 BATCH = 4096  # tokens a batch: as fast as more on a CPU, and large vocabularies still fit
 CausalLM = Callable[[Tensor], Any]  # ids (rows, length) -> something with logits (rows, length, vocabulary)
+Losses = Callable[[CausalLM, Tensor, Tensor, str | torch.device], Tensor]  # `token_nll`, or another like it
 
 
 def nll(
@@ -35,14 +36,16 @@ def nll(
     stride: int | None = None,
     batch_size: int | None = None,
     device: str | torch.device = "cpu",
+    losses: Losses | None = None,
 ) -> np.ndarray:
     """Return the negative log-likelihood in nats of tokens 1 .. `targets`, (targets,) float32.
 
     A window of `length` tokens moves by `stride` and its last `stride` predictions are scored (all of the
     first window's). Without a stride the windows do not overlap: each token is scored once, with whatever
-    context its own window gives it. A batch is `batch_size` windows, or about 4,096 tokens. Raises
-    `UsageError` where there are too few tokens.
+    context its own window gives it. A batch is `batch_size` windows, or about 4,096 tokens. `losses` scores a
+    batch (`token_nll`). Raises `UsageError` where there are too few tokens.
     """
+    losses = token_nll if losses is None else losses
     stride = length if stride is None else stride
     if not 0 < stride <= length:
         raise UsageError(f"stride={stride} leaves tokens unscored: use 1 to {length}, the window's length.")
@@ -58,15 +61,15 @@ def nll(
     inputs = torch.nn.functional.pad(text[:-1], (0, missing)).unfold(0, length, stride)  # (windows, length)
     answers = torch.nn.functional.pad(text[1:], (0, missing)).unfold(0, length, stride)
     batch_size = batch_size or max(1, BATCH // length)
-    losses = []
+    scores = []
     with inference(model):
         for start in range(0, windows, batch_size):
             rows = slice(start, start + batch_size)
             scored = torch.arange(length).expand(len(inputs[rows]), -1) >= length - stride
             if start == 0:
                 scored = scored | (torch.arange(len(scored)) == 0)[:, None]
-            losses.append(token_nll(model, inputs[rows], answers[rows], device)[scored])
-    return torch.cat(losses)[:targets].numpy()
+            scores.append(losses(model, inputs[rows], answers[rows], device)[scored])
+    return torch.cat(scores)[:targets].numpy()
 
 
 def token_nll(model: CausalLM, inputs: Tensor, answers: Tensor, device: str | torch.device) -> Tensor:

@@ -91,7 +91,8 @@ class Method:
 
     `deterministic` methods run once, without a seed interval. `tune` maps a field to its grid;
     the grid is searched on `validation` with the first seed, then frozen. `less` says why a baseline is trained
-    on fewer steps, rows or tokens than the method it is compared with.
+    on fewer steps, rows or tokens than the method it is compared with. `takes_model=False` says that it starts
+    from nothing: `model=` is refused then, and not recorded as if it had been read.
     """
 
     config: Any
@@ -100,6 +101,7 @@ class Method:
     deterministic: bool = False
     tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     less: str = ""
+    takes_model: bool = True
 
 
 class Seen(Enum):

@@ -111,6 +111,11 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
     paper = plugin.paper
     assert paper is not None
     declared = paper.methods[settings.name]
+    if settings.model and not declared.takes_model:
+        raise UsageError(
+            f"{plugin.name}/{settings.name} starts from no model, so model={settings.model} would not be read: "
+            f"leave it out{_instead(paper)}"
+        )
     task = checked(paper.task, cfg.task, f"task of {plugin.name}")
     data = checked(paper.data, cfg.data, f"data of {plugin.name}")
     method = checked(type(declared.config), cfg.method, f"method {plugin.name}/{settings.name}")
@@ -153,6 +158,12 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
             f"objective={spec.objective} is no metric of {spec.paper}: {nearest(spec.objective, paper.metrics)}"
         )
     return spec, settings
+
+
+def _instead(paper: Any) -> str:
+    """Name the methods of a paper that do take a model, where there are any."""
+    takers = [name for name, method in paper.methods.items() if method.takes_model]
+    return f", or choose one of {', '.join(takers)}" if takers else ""
 
 
 def to_settings(cfg: DictConfig) -> Settings:

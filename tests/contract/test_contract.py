@@ -308,6 +308,15 @@ def test_baselines_without_a_grid_against_tuned_methods_are_noticed(text):
     assert fix == "give none a grid of the same size in tune"
 
 
+def test_methods_of_another_kind_are_no_baselines_of_a_tuned_one(text):
+    methods = load(
+        "alibi"
+    ).paper.methods  # the retrofits have grids, and models trained from nothing have none
+    assert methods["retrofit"].tune
+    assert not methods["none"].tune
+    assert said(text, {}) == []
+
+
 def test_settings_without_words_or_type_are_noticed(text):
     @dataclass
     class Wordless:

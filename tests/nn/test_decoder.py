@@ -325,3 +325,13 @@ def test_bad_sizes_and_inputs_are_refused():
         small(heads=3)
     with pytest.raises(ValueError, match="either input_ids or inputs_embeds"):
         small()()
+
+
+def test_without_biases_no_layer_has_one_and_with_them_all_have():
+    names = {
+        biases: {n for n, _ in Decoder(DecoderConfig(biases=biases)).named_parameters()} for biases in (0, 1)
+    }
+    assert not any(name.endswith(".bias") for name in names[0])
+    assert names[1] - names[0] == {
+        name.replace(".weight", ".bias") for name in names[0] if name != "embedding.weight"
+    }

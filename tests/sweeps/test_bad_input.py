@@ -26,6 +26,15 @@ MISTAKES = {
     "missing file": (["run", *SMOKE, "data.corpus=nowhere.txt"], ["nowhere.txt"]),
     "unknown source": (["run", *SMOKE, "data.corpus=builtin:bible"], ["bible", "python"]),
     "unknown data name": (["run", *SMOKE, "data.corpse=x.txt"], ["did you mean 'corpus'"]),
+    "a model that is not read": (
+        ["run", *SMOKE, "model=gpt2"],
+        ["alibi/alibi starts from no model", "model=gpt2 would not be read", "retrofit"],
+    ),
+    "a model that is not read, priced": (["plan", *SMOKE, "model=gpt2"], ["starts from no model"]),
+    "a model that is not here, priced": (
+        ["plan", "method=alibi/retrofit", "model=gpt2"],
+        ["model=gpt2 is not here", "give its folder"],
+    ),
     "unknown command": (["rapport"], ["rapport", "report"]),
     "a setting to report": (["report", "results=mine"], ["results=mine", "--results FOLDER"]),
     "unknown paper to report": (["report", "albi"], ["did you mean 'alibi'"]),

@@ -108,6 +108,51 @@ CLAIMS = [
     ),
 ]
 
+# Not the paper's: what ALiBi is worth to a model that was trained with rotary positions. Bounds set before any run.
+BREAKS = ratio("perplexity_8L", "retrofit_unchanged", over="perplexity_1L", at_least=1.1)
+OURS = "not in the paper: its question asked of a trained rotary model"
+CLAIMS += [
+    Claim(
+        "Given ALiBi and trained on at L, a rotary model does not rise at 8L",
+        ratio("perplexity_8L", "retrofit", over="perplexity_1L", at_most=1.01),
+        OURS,
+        control=BREAKS,
+        bound=Bound(Origin.INTEREST, "the paper's own claim allows as much"),
+    ),
+    Claim(
+        "At 8L it is ahead of the same training without a change",
+        ratio("perplexity_8L", "retrofit_unchanged", than="retrofit", at_least=1.1),
+        OURS,
+        control=BREAKS,
+        bound=Bound(Origin.INTEREST, "a tenth of perplexity is worth a change of positions"),
+    ),
+    Claim(
+        "At 8L it is ahead of a raised rotary base, trained on at L",
+        ratio("perplexity_8L", "retrofit_base", than="retrofit", at_least=1.0),
+        OURS,
+        control=BREAKS,
+    ),
+    Claim(
+        "At 8L it is ahead of position interpolation, trained on at L",
+        ratio("perplexity_8L", "retrofit_interpolation", than="retrofit", at_least=1.0),
+        OURS,
+        control=BREAKS,
+    ),
+    Claim(
+        "Trained on in windows of 8L, a raised rotary base is better at 8L than ALiBi trained on at L",
+        ratio("perplexity_8L", "retrofit_base_long", than="retrofit", at_most=1.0),
+        OURS,
+        counter=True,
+        control=BREAKS,
+    ),
+    Claim(
+        "At L itself the change costs: the unchanged model is better",
+        ratio("perplexity_1L", "retrofit_unchanged", than="retrofit", at_most=1.0),
+        OURS,
+        counter=True,
+    ),
+]
+
 
 def _by_length(title: str, metric: str) -> Figure:
     points = {f"{metric}_{m}L": float(m) for m in MULTIPLES}

@@ -11,15 +11,24 @@ from harness.data.tokens import character_tokenizer, encode, word_tokenizer
 from harness_alibi.settings import Task
 
 
-def prepare(task: Task, data: Mapping[str, Any], data_dir: Path) -> None:
-    """Leave `tokenizer/` and `train.npy`, `validation.npy`, `test.npy` in `data_dir`."""
+def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
+    """Leave `tokenizer/` and `train.npy`, `validation.npy`, `test.npy` in `data_dir`.
+
+    The tokenizer is that of the `model`, where one is given. Raises UsageError for a model that cannot be retrofitted.
+    """
     own = {name: list(data[name].documents()) for name in ("validation", "test") if name in data}
     corpus = list(data["corpus"].documents())
     parts = split(corpus)
     texts = {"train": parts.train, "validation": parts.validation, "test": parts.test, **own}
     if len(own) == 2:
         texts["train"] = corpus
-    if task.tokenizer == "characters":
+    if model is not None:
+        from harness.nn.bases import config_of, tokenizer_of
+        from harness_alibi.retrofit import refuse
+
+        refuse(config_of(model), model.name)
+        tokenizer = tokenizer_of(model)
+    elif task.tokenizer == "characters":
         tokenizer = character_tokenizer(texts["train"])
     elif task.tokenizer == "words":
         tokenizer = word_tokenizer(texts["train"], task.vocabulary)

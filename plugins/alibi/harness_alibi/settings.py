@@ -35,6 +35,7 @@ class Task:
     dropout: float = setting(0.0, "dropout on embeddings and residual branches")
     attention_dropout: float = setting(0.0, "dropout on attention weights")
     activation_dropout: float = setting(0.0, "dropout inside the feed-forward layer")
+    biases: bool = setting(True, "biases in all layers; an MPT has none")
     tokenizer: str = setting("characters", "characters, words, or a tokenizer of the hub or a folder")
     vocabulary: int = setting(267_735, "most frequent words kept, with tokenizer=words")
     optimizer: Optimizer = setting(Optimizer.adamw, "adamw or nag")
@@ -59,3 +60,15 @@ class Alibi:
     learned_slopes: bool = setting(False, "train the slopes instead of fixing them")
     half_heads: bool = setting(False, "give a bias to half of the heads only")
     interpolated: bool = setting(False, "scale the slopes by L / length beyond the training length")
+
+
+@dataclass
+class Retrofit:
+    """How a trained rotary model's positions are changed before it is trained on."""
+
+    position: str = setting("alibi", "alibi, rotary (unchanged), rotary_base (raised) or interpolated")
+    factor: float = setting(8.0, "times the length that a raised base or interpolation is to reach")
+    window: int = setting(
+        1, "times L that a training window holds, at most a step's tokens, which stay as many"
+    )
+    learning_rate: float = setting(1e-3, "peak learning rate of the training that follows")

@@ -9,7 +9,7 @@ from harness_alibi.positions import AlibiPosition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.nn.decoder import Decoder, DecoderConfig
 
 COMPILER = pytest.mark.skipif(
@@ -67,6 +67,37 @@ def test_bias_depends_only_on_distance(heads, queries, before):
 
 def test_bias_of_the_last_queries_is_the_end_of_the_whole():
     torch.testing.assert_close(alibi_bias(4, 3, 10), alibi_bias(4, 10, 10)[:, -3:])
+
+
+@pytest.mark.parametrize("heads", [0, -1, -8, True, False, 2.0, 0.5, "8", None])
+def test_what_is_no_number_of_heads_is_a_sentence(heads):
+    with pytest.raises(UsageError, match="no count"):
+        slopes(heads)
+    with pytest.raises(UsageError, match="no count"):
+        alibi_bias(heads, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "said"),
+    [
+        (17, 16, "more than"),
+        (1, 0, "more than"),
+        (-1, 4, "no count"),
+        (2, -4, "no count"),
+        (True, 4, "no count"),
+    ],
+)
+def test_queries_that_are_not_the_last_of_the_keys_are_a_sentence(queries, keys, said):
+    with pytest.raises(UsageError, match=said):
+        alibi_bias(8, queries, keys)
+
+
+def test_numbers_of_numpy_and_torch_count_heads_too():
+    import numpy
+
+    assert torch.equal(slopes(numpy.int64(8)), slopes(8))
+    assert torch.equal(slopes(torch.tensor(8)), slopes(8))
+    assert alibi_bias(2, 0, 5).shape == (2, 0, 5)
 
 
 def causal(length):
