@@ -69,7 +69,7 @@ def rdass(
         encoder = CharacterTfidf([*dict.fromkeys(d), *dict.fromkeys(r)])
     empty = np.array([blank(text) for text in p])
     written = ["" if blank(text) else text for text in p]
-    cut = [too_long(encoder, column) for column in (d, r, written)]
+    cut_d, cut_r, cut_p = (too_long(encoder, column) for column in (d, r, written))
     full = np.flatnonzero(~empty)
     found = Scores(*(np.zeros(len(p)) for _ in range(3)))
     doubted = ""
@@ -78,7 +78,7 @@ def rdass(
         scores, doubted = _scores(kept, encoder, long, progress)
         for name, values in vars(scores).items():
             getattr(found, name)[full] = values
-    return Judged(found.rdass, found.reference, found.document, *cut, empty, doubted)
+    return Judged(*vars(found).values(), cut_d, cut_r, cut_p, empty, doubted)
 
 
 def _scores(
@@ -105,8 +105,8 @@ def _scores(
     pieces = [found[start:end] for start, end in pairwise(ends)]
     of_d, of_r, of_p = (pieces[i * n : (i + 1) * n] for i in range(3))
     to_reference, to_document = closeness(of_p, of_r, long), closeness(of_p, of_d, long)
-    means = (np.stack([part.mean(axis=0) for part in side]) for side in (of_d, of_r))
-    return Scores((to_reference + to_document) / 2, to_reference, to_document), doubt(*means, d)
+    mean_d, mean_r = (np.stack([part.mean(axis=0) for part in side]) for side in (of_d, of_r))
+    return Scores((to_reference + to_document) / 2, to_reference, to_document), doubt(mean_d, mean_r, d)
 
 
 def blank(text: str) -> bool:

@@ -183,7 +183,8 @@ def table(rows: Iterable[Mapping[str, Any]], path: Path, skipped: Counter[str]) 
                 f"{path} has no column {', '.join(missing)}, only {', '.join(map(str, row))}: name the columns "
                 f"sentence1, sentence2 and score, or say '{path}?{override}' (a column in a column: a.b)"
             )
-        _add(pairs, *given.values(), "", f"{path} row {number}", skipped)
+        first, second, score = given.values()
+        _add(pairs, first, second, score, "", f"{path} row {number}", skipped)
     return _some(pairs, path)
 
 

@@ -43,14 +43,14 @@ def tools(app: typer.Typer) -> None:
         results: Results = Path("results"),
     ) -> None:
         """Judge an encoder on STS, with all three aggregations: harness simcse sts STS/ --model my-encoder"""
-        from harness.data.sources import resolve
-        from harness_simcse.protocol import correlation, cosines, read_source, vectors
+        from harness_simcse.protocol import correlation, cosines, read, read_source, vectors
 
-        source = resolve(data, cache=results / "stages" / "sources", columns=())
-        judged = read_source(source)
+        path = _there(data)
+        judged = read(path) if path else read_source(_resolved(data, (), results))
         encoder = _encoder(model, pooling, prompt, trust_remote_code, device, results)
         scored = cosines(vectors(encoder.encode, judged.sets.values()), judged.sets)
-        names = {name: source.path.stem if name == "own" else name for name in judged.sets}
+        own = Path(data.partition("?")[0]).stem
+        names = {name: own if name == "own" else name for name in judged.sets}
         wide = max(10, *map(len, names.values()))
         print(f"{'set':<{wide}} {'pairs':>6} {'all':>7} {'mean':>7} {'wmean':>7}")
         for name, pairs in judged.sets.items():
@@ -97,14 +97,20 @@ def tools(app: typer.Typer) -> None:
     @app.command("triplets")
     def triplets_(
         source: Annotated[
-            Path, typer.Argument(help="A table of NLI pairs, or a folder of tables or aligned files.")
+            str,
+            typer.Argument(
+                help="A table of NLI pairs (FILE or 'FILE?gold_label:ITS_NAME'), or a folder of tables or "
+                "aligned files."
+            ),
         ],
         to: Annotated[Path, typer.Option(help="The csv to write.")],
+        results: Results = Path("results"),
     ) -> None:
         """Make data.triplets of NLI data: harness simcse triplets snli/ --to triplets.csv"""
-        from harness_simcse.nli import rows, triplets, write
+        from harness_simcse.nli import pairs_of, rows, triplets, write
 
-        pairs = list(rows(source))
+        path = _there(source)
+        pairs = list(rows(path) if path else pairs_of(_resolved(source, (), results).rows(), source))
         found = triplets(pairs)
         if not found:
             raise UsageError(f"{source} has no premise with both an entailed and a contradicted hypothesis")
@@ -115,19 +121,45 @@ def tools(app: typer.Typer) -> None:
     @app.command("sentences")
     def sentences_(
         files: Annotated[
-            list[Path], typer.Argument(help="Text files with a sentence a line, or STS files: both sides.")
+            list[str],
+            typer.Argument(
+                help="Text files with a sentence a line, STS files (both sides), or 'TABLE?text:ITS_NAME'."
+            ),
         ],
         to: Annotated[Path, typer.Option(help="The text file to write.")],
+        results: Results = Path("results"),
     ) -> None:
         """Gather data.sentences of several files: harness simcse sentences sts-train.csv subj.txt --to s.txt"""
-        from harness_simcse.sentences import gather
+        from collections import Counter
 
-        found = [text for file in files for text in gather(file)]
+        from harness_simcse.sentences import gather, lines
+
+        found: list[str] = []
+        for file in files:
+            path = _there(file)
+            if path or "?" not in file:
+                found += gather(path or Path(file))
+            else:
+                found += lines(_resolved(file, ("text",), results).documents(), Counter())
         if not found:
-            raise UsageError(f"{', '.join(map(str, files))} hold no sentence: give a file with one a line")
+            raise UsageError(f"{', '.join(files)} hold no sentence: give a file with one a line")
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text("".join(f"{text}\n" for text in found), encoding="utf-8")
         print(f"{to}: {len(found)} sentences")
+
+
+def _there(name: str) -> Path | None:
+    """Return the path that a word is; None for one that names columns after a question mark, or nothing here."""
+    from harness.data import files
+
+    path = Path(name).expanduser()
+    return path if files.there(path) else None
+
+
+def _resolved(name: str, columns: tuple[str, ...], results: Path) -> Any:
+    from harness.data.sources import resolve
+
+    return resolve(name, cache=results / "stages" / "sources", columns=columns)
 
 
 def _encoder(

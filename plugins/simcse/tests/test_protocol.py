@@ -175,6 +175,32 @@ def test_the_command_takes_columns_after_a_question_mark_and_names_the_file(tmp_
         CliRunner().invoke(app, ["sts", str(file), "--results", str(tmp_path)], catch_exceptions=False)
 
 
+def test_triplets_and_sentences_take_columns_after_a_question_mark_too(tmp_path):
+    import json
+
+    import typer
+    from harness_simcse.tools import tools
+    from typer.testing import CliRunner
+
+    file = tmp_path / "nli.jsonl"
+    rows = [
+        {"p": "a", "h": "b", "l": {"gold": "entailment"}},
+        {"p": "a", "h": "c", "l": {"gold": "contradiction"}},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = typer.Typer()
+    tools(app)
+
+    def run(*words):
+        to = tmp_path / "out"
+        CliRunner().invoke(app, [*words, "--to", str(to), "--results", str(tmp_path)], catch_exceptions=False)
+        return to.read_text().splitlines()
+
+    named = f"{file}?sentence1:p+sentence2:h+gold_label:l.gold"
+    assert run("triplets", named) == ["sent0,sent1,hard_neg", "a,b,c"]
+    assert run("sentences", f"{file}?text:h") == ["b", "c"]
+
+
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     from harness_simcse.preparation import tiny_bert
