@@ -78,7 +78,8 @@ def rdass(
         scores, doubted = _scores(kept, encoder, long, progress)
         for name, values in vars(scores).items():
             getattr(found, name)[full] = values
-    return Judged(*vars(found).values(), cut_d, cut_r, cut_p, empty, doubted)
+    halves = found.rdass, found.reference, found.document
+    return Judged(*halves, cut_d, cut_r, cut_p, empty, doubted)
 
 
 def _scores(
