@@ -18,7 +18,7 @@ from harness_rdass.overlap import normal
 from harness_rdass.semantic import cosine
 
 CHUNK = 512  # texts between two looks at the progress bar
-ALIKE = 0.99  # unrelated texts have a smaller cosine
+ALIKE = 0.98  # unrelated texts have a smaller cosine
 
 
 class Encodes(Protocol):
@@ -158,7 +158,7 @@ def doubt(documents: Any, references: Any, names: Sequence[str]) -> str:
     """Return in words why these vectors do not tell texts apart; empty where they do.
 
     Each distinct document of `names` is compared with its own reference and with that of the next. Scores are read
-    to two places: where unrelated texts have a cosine of .99, from unrelated to equal is less than the last of them.
+    to two places: where unrelated texts have a cosine of .98, no more than two steps lie between unrelated and equal.
     And an encoder that finds the own reference no more often than a coin does (one-sided, 5 %, ten documents or
     more) follows no meaning.
     """
