@@ -3,8 +3,9 @@
 A text file is one document; its rows are its lines that are not blank, as `{"text": line}`. A table
 (jsonl, json, csv, tsv, parquet) has a row a record. A folder is the files in it that can be read, in
 sorted order, without those that are about the data (README, LICENSE ...). All text is UTF-8.
-A csv is read with quoting on. So is a tsv that was written with it, as pandas does; any other with quoting
-off, since sentence data are full of unbalanced quotes. What cannot be read is refused in one sentence.
+A csv is read with quoting on. So is a tsv in which every field that begins with a quote was quoted by a writer,
+as pandas does; any other with quoting off, since sentence data are full of unbalanced quotes. What cannot be
+read is refused in one sentence.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import json
 import os
 import re
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,6 +33,7 @@ TEXTS = (".txt", ".text", ".md", ".rst", ".py")
 ABOUT = re.compile(r"(SOURCE|README|LICEN[CS]E|NOTICE|COPYING).*|(source|readme|licen[cs]e|notice)(\.\w+)?")
 LINE = 2**27  # characters; no record is longer, so what is read line by line fits into memory
 HALF = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of one half of a character beyond 16 bits
+QUOTED = re.compile(r'"(?:[^"]|"")*"')  # a field that a writer quoted
 LARGE = 16 * 2**20  # a file from this size on has its digest kept, by size and time of change
 
 
@@ -155,37 +159,60 @@ def _delimited(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _quoted(path: Path) -> bool:
-    """Say whether a tsv was written with quotes: whether writing its records so gives the file again.
+    """Say whether a tsv was written with quotes: whether every field that begins with one was quoted by a writer.
 
-    Quotes stand around each field, or where one holds a quote, a tab or a line break (pandas, Excel).
+    Such a field ends with a quote too, and has all quotes inside doubled (pandas, Excel, R). Where some have that
+    form and others do not, nothing is undone, and a warning says how many look quoted. Quotes that would join
+    lines which are whole without them are a writer's only if writing the records again gives the file.
     """
     with path.open("rb") as file:
         if not any(b'"' in chunk for chunk in iter(partial(file.read, 2**20), b"")):
             return False
     taken: list[str] = []
+    raw: set[int] = set()  # fields a line, quotes or not
+    form: Counter[str] = Counter()
 
     def noted() -> Iterator[str]:
         for line in _lines(path, newline=""):
             taken.append(line)
             yield line
 
-    styles, width = {csv.QUOTE_MINIMAL, csv.QUOTE_ALL}, None
+    widths: set[int] = set()
+    exact, joined, header = True, False, ""
     try:
         for fields in csv.reader(noted(), delimiter="\t", strict=True):
             record = "".join(taken).rstrip("\r\n")
+            raw |= {line.count("\t") + 1 for line in taken if line.strip()}
             taken.clear()
-            width = len(fields) if width is None else width
-            styles = {style for style in styles if not fields or _written(fields, style) == record}
-            if not styles or len(fields) not in (0, width):
-                return False
+            header = header or record
+            widths |= {len(fields)} - {0}
+            joined = joined or any("\n" in field or "\t" in field for field in fields)
+            exact = exact and (not fields or _written(fields) == record)
     except csv.Error:  # unbalanced
-        return False
-    return True
+        widths = set()
+    # Sentences come without quotes around the names of their columns.
+    named = all(QUOTED.fullmatch(field) for field in header.split("\t"))
+    if len(widths) == 1 and (not joined or exact or named or len(raw) > 1):
+        return True
+    for line in _lines(path, newline=""):
+        for field in line.rstrip("\r\n").split("\t"):
+            whole = QUOTED.fullmatch(field)
+            form["doubled" if whole and '""' in field[1:-1] else "whole" if whole else "other"] += (
+                field[:1] == '"'
+            )
+    if form["doubled"] and form["other"]:
+        warnings.warn(
+            f"{path}: {form['doubled']} fields look quoted by a writer, and {form['other']} begin with a quote and are "
+            "not, so all are read as they stand: save it as csv, or correct the others, to have the quotes undone",
+            stacklevel=2,
+        )
+    return False
 
 
-def _written(fields: list[str], style: int) -> str:
+def _written(fields: list[str]) -> str:
+    """Return a record as a writer writes it that quotes where it must."""
     written = io.StringIO()
-    csv.writer(written, delimiter="\t", quoting=style).writerow(fields)  # type: ignore[arg-type]
+    csv.writer(written, delimiter="\t").writerow(fields)
     return written.getvalue().removesuffix("\r\n")
 
 

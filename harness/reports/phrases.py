@@ -378,7 +378,8 @@ def troubles(card: Card) -> list[str]:
     reasons: dict[str, dict[str, list[str]]] = {}  # reason -> method -> metrics
     for method, absent in card["absent"].items():
         for metric, reason in absent.items():
-            reasons.setdefault(reason, {}).setdefault(method, []).append(metric)
+            if reason:  # without one nobody asked for it
+                reasons.setdefault(reason, {}).setdefault(method, []).append(metric)
     for reason, by_method in reasons.items():
         alike: dict[str, list[str]] = {}
         for method, metrics in by_method.items():

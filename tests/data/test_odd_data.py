@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data import files
@@ -222,6 +222,7 @@ TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters=
 QUOTES = st.text('"\t\n a', max_size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TEXT | QUOTES, TEXT | QUOTES), min_size=1, max_size=6))
 def test_a_tsv_that_pandas_wrote_is_read_as_pandas_reads_it(tmp_path_factory, rows):
     import csv
@@ -253,6 +254,26 @@ def test_a_tsv_of_sentences_keeps_its_quotes(tmp_path, line):
     first, _, second = line.partition("\t")
     path.write_text(f'text\tother\nplain\t1\n{first}\t{second or "2"}\n"open\t3\n')
     assert [row["text"] for row in files.rows(path)] == ["plain", first, '"open']
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(TEXT | QUOTES, st.integers(0, 9), TEXT), min_size=1, max_size=6))
+def test_a_tsv_whose_writer_quoted_all_texts_is_read_as_pandas_reads_it(tmp_path_factory, rows):
+    import csv
+
+    import pandas as pd
+
+    path = tmp_path_factory.mktemp("tsv") / "t.tsv"
+    table = pd.DataFrame(rows, columns=["a", "n", "b"])
+    table.to_csv(path, sep="\t", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    assert [(row["a"], int(row["n"]), row["b"]) for row in files.rows(path)] == rows
+
+
+def test_quotes_that_only_some_fields_have_are_kept_and_counted(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text('text\tn\n"he said ""no"""\t1\n"She left\t2\n"a ""b"" c"\t3\n')
+    with pytest.warns(UserWarning, match="2 fields look quoted by a writer, and 1 begin with a quote"):
+        assert [row["text"] for row in files.rows(path)] == ['"he said ""no"""', '"She left', '"a ""b"" c"']
 
 
 # What would not fit

@@ -1,22 +1,30 @@
-"""`harness rdass score`: RDASS and ROUGE of your own summaries, with the mean and its interval."""
+"""`harness rdass score` and `compare`: RDASS and ROUGE of your own summaries, of one system or of two side by side."""
 
 from __future__ import annotations
 
-import csv
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from harness.errors import UsageError, nearest
-from harness.tools.options import Device, Json, Results
+from harness.tools.options import Device, Json, Pooling, Prompt, Results, Trusted
+from harness_rdass.tables import ENDINGS, Given, from_files, from_table, write
 
-FIELDS = ("document", "reference", "summary")
 TOKENS = ("syllable", "morpheme", "eojeol")
-Column = Sequence[str]
+NAMES = {"rdass": "RDASS", "reference": "s(p, r)", "document": "s(p, d)"}
+NAMES |= {"rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L"}
+CUT = {"truncated": "documents", "truncated_reference": "references", "truncated_summary": "summaries"}
+OF_THIS_FILE = (
+    "TF-IDF is fitted on these documents and references: the same summary scores otherwise in another file"
+)
+
+Encoder = Annotated[str, typer.Option(help="A hub id, a folder or pypi:...; character TF-IDF where empty.")]
+Long = Annotated[str, typer.Option(help="Texts beyond the encoder's length: truncate, mean or max.")]
+Tokens = Annotated[str, typer.Option(help="What ROUGE counts: syllable, morpheme or eojeol.")]
 
 
 def score(
@@ -26,52 +34,110 @@ def score(
     documents: Annotated[Path | None, typer.Option(help="A text file, one document a line.")] = None,
     references: Annotated[Path | None, typer.Option(help="A text file, one reference a line.")] = None,
     summaries: Annotated[Path | None, typer.Option(help="A text file, one summary a line.")] = None,
-    encoder: Annotated[
-        str, typer.Option(help="A hub id, a folder or pypi:...; character TF-IDF where empty.")
-    ] = "",
-    long: Annotated[
-        str, typer.Option(help="Documents beyond the encoder's length: truncate, mean or max.")
-    ] = "truncate",
-    tokens: Annotated[
-        str, typer.Option(help="What ROUGE counts: syllable, morpheme or eojeol.")
-    ] = "syllable",
+    encoder: Encoder = "",
+    long: Long = "truncate",
+    tokens: Tokens = "syllable",
+    pooling: Pooling = "",
+    prompt: Prompt = None,
     device: Device = "auto",
     out: Annotated[
-        Path | None, typer.Option(help="Write an item a row there: a name in .csv or .json.")
+        Path | None,
+        typer.Option(help="Write an item a row there: a name in .csv, .json, .jsonl or .parquet."),
     ] = None,
     json_: Json = False,
     results: Results = Path("results"),
-    trust_remote_code: Annotated[bool, typer.Option(help="Let the encoder run code of its own.")] = False,
+    trust_remote_code: Trusted = False,
 ) -> None:
     """Score your own summaries: s(p, r), s(p, d), RDASS and ROUGE, by item and in the mean.
 
     Example: harness rdass score --documents a.txt --references b.txt --summaries c.txt --out scores.csv
     """
-    from harness_rdass.judging import LONG
-
-    _one_of("--long", long, LONG)
-    _one_of("--tokens", tokens, TOKENS)
+    _options(long, tokens)
     if out is not None:
-        _one_of("the ending of --out", out.suffix, (".csv", ".json"))
-    columns = _from_table(table) if table else _from_files([documents, references, summaries])
-    scored, cut = _scores(columns, encoder, long, tokens, device, results, trust_remote_code)
-    whole = {"items": len(cut), "truncated": sum(cut) / len(cut), "long": long, "encoder": encoder or "tfidf"}
-    report = {**whole, "tokens": tokens, "mean": {name: mean(values) for name, values in scored.items()}}
+        _one_of("the ending of --out", out.suffix, ENDINGS)
+    given = from_table(table) if table else from_files([documents, references, summaries])
+    model = _encoder(encoder, pooling, prompt, device, results, trust_remote_code)
+    scored, marks, notes = _scores(given.columns, model, long, tokens)
+    if not encoder:
+        notes = [OF_THIS_FILE, *notes]
+    shares = {name: float(np.mean(marks[name])) for name in CUT}
+    report = {
+        "items": len(given.groups),
+        "documents": max(given.groups),
+        **shares,
+        "empty_summaries": int(np.sum(marks["empty"])),
+        "long": long,
+        "encoder": encoder or "tfidf",
+        "tokens": tokens,
+        "notes": notes,
+        "mean": {name: mean(values, given.groups) for name, values in scored.items()},
+    }
     rows = [
-        {"item": i + 1, **{name: values[i] for name, values in scored.items()}, "truncated": cut[i]}
-        for i in range(len(cut))
+        {
+            "item": i + 1,
+            **({"id": given.ids[i]} if given.ids else {}),
+            "group": group,
+            **{name: values[i] for name, values in scored.items()},
+            **{name: marks[name][i] for name in marks},
+        }
+        for i, group in enumerate(given.groups)
     ]
     if out is not None:
-        _write(out, report, rows)
+        write(out, report, rows)
     if json_:
         print(json.dumps({**report, "scores": rows}, ensure_ascii=False, indent=1))
     else:
         _show(report, rows, out)
 
 
+def compare(
+    a: Annotated[str, typer.Argument(help="A table with summaries, or what `score --out` wrote of them.")],
+    b: Annotated[str, typer.Argument(help="The other system's, of the same documents.")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Of one table: the columns of the two systems' summaries, as in ours,theirs.")
+    ] = "",
+    encoder: Encoder = "",
+    long: Long = "truncate",
+    tokens: Tokens = "syllable",
+    pooling: Pooling = "",
+    prompt: Prompt = None,
+    device: Device = "auto",
+    json_: Json = False,
+    results: Results = Path("results"),
+    trust_remote_code: Trusted = False,
+) -> None:
+    """Compare two systems' summaries item by item: the difference, its 95 % interval and a verdict.
+
+    Example: harness rdass compare ours.csv theirs.csv --encoder my-encoder
+    """
+    from harness_rdass.comparing import compared, paired
+
+    _options(long, tokens)
+
+    def judge(given: Given) -> tuple[dict[str, list[float]], list[str]]:
+        model = _encoder(encoder, pooling, prompt, device, results, trust_remote_code)
+        scored, _, notes = _scores(given.columns, model, long, tokens)
+        return scored, notes
+
+    pairs = paired(a, b, columns, judge)
+    report = compared(pairs)
+    if json_:
+        print(json.dumps(report, ensure_ascii=False, indent=1))
+    else:
+        _show_compared(report)
+
+
 def tools(app: typer.Typer) -> None:
-    """Add the command to `harness rdass`."""
+    """Add the commands to `harness rdass`."""
     app.command()(score)
+    app.command()(compare)
+
+
+def _options(long: str, tokens: str) -> None:
+    from harness_rdass.judging import LONG
+
+    _one_of("--long", long, LONG)
+    _one_of("--tokens", tokens, TOKENS)
 
 
 def _one_of(what: str, given: str, known: Sequence[str]) -> None:
@@ -79,82 +145,36 @@ def _one_of(what: str, given: str, known: Sequence[str]) -> None:
         raise UsageError(f"{what} cannot be {given!r}: {nearest(given, known)}")
 
 
-def _from_table(name: str) -> dict[str, Column]:
-    from harness.data.sources import resolve
-
-    with tempfile.TemporaryDirectory() as cache:
-        rows = list(resolve(name, cache=Path(cache), columns=FIELDS).rows())
-    for number, row in enumerate(rows, 1):
-        for field in FIELDS:
-            if not isinstance(row.get(field), str) or not row[field].strip():
-                raise UsageError(
-                    f"row {number} of {name} has an empty or no `{field}`: fill it in, or remove it"
-                )
-    return {field: [row[field] for row in rows] for field in FIELDS}
-
-
-def _from_files(paths: Sequence[Path | None]) -> dict[str, Column]:
-    """Read three text files of a line an item; the first trouble is named with its file and line."""
-    given = [path for path in paths if path is not None]
-    if len(given) < len(FIELDS):
-        raise UsageError(
-            "give --documents, --references and --summaries (text files, an item a line), or one table"
-        )
-    columns = {field: lines(path) for field, path in zip(FIELDS, given, strict=True)}
-    counts = {len(column) for column in columns.values()}
-    if len(counts) > 1:
-        told = ", ".join(f"{path} {len(c)}" for path, c in zip(given, columns.values(), strict=True))
-        raise UsageError(f"the files have different numbers of lines ({told}): line n of each is one item")
-    return columns
-
-
-def lines(path: Path) -> Column:
-    """Return the lines of a UTF-8 text file; UsageError names the line that is empty or no UTF-8."""
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: check the name")
-    found = []
-    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        try:
-            found.append(line.decode("utf-8").strip())
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"{path} line {number} is not UTF-8 (byte {error.start + 1}): convert the file with "
-                f"iconv -f CP949 -t UTF-8 (Korean) or -f LATIN1 (Western)"
-            ) from None
-    if found and not found[-1]:
-        found.pop()  # after the last line break
-    for number, text in enumerate(found, 1):
-        if not text:
-            raise UsageError(f"{path} line {number} is empty: fill it in, or remove that line from all three")
-    if not found:
-        raise UsageError(f"{path} is empty: give a line an item")
-    return found
-
-
-def _scores(
-    columns: Mapping[str, Column],
-    encoder: str,
-    long: str,
-    tokens: str,
-    device: str,
-    results: Path,
-    trust_remote_code: bool,
-) -> tuple[dict[str, list[float]], list[bool]]:
-    """Return each score by item, and which documents were cut; with a progress bar on a terminal."""
-    from rich.progress import Progress
+def _encoder(
+    name: str, pooling: str, prompt: str | None, device: str, results: Path, trust_remote_code: bool
+) -> Any:
+    """Return the encoder of that name; None without one."""
+    if not name:
+        return None
+    from transformers.utils.logging import disable_progress_bar
 
     from harness.nn.encoder import load_encoder
     from harness.tools import device_of, fetched
+
+    disable_progress_bar()  # one bar is enough
+    return load_encoder(
+        fetched(name, results).path,
+        pooling=pooling or None,
+        prompt=prompt,
+        device=device_of(device),
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def _scores(
+    columns: Mapping[str, Sequence[str]], model: Any, long: str, tokens: str
+) -> tuple[dict[str, list[float]], dict[str, list[bool]], list[str]]:
+    """Return each score by item, what was cut or empty by item, and what a reader must know."""
+    from rich.progress import Progress
+
     from harness_rdass.judging import rdass
     from harness_rdass.overlap import rouge
 
-    model = None
-    if encoder:
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()  # one bar is enough
-        path = fetched(encoder, results).path
-        model = load_encoder(path, device=device_of(device), trust_remote_code=trust_remote_code)
     with Progress(transient=True) as bar:
         task = bar.add_task("encoding", total=None)
         judged = rdass(
@@ -169,30 +189,25 @@ def _scores(
         overlap = rouge(columns["reference"], columns["summary"], tokens)
     found = {name: getattr(judged, name) for name in ("rdass", "reference", "document")}
     found |= {name: getattr(overlap, name) for name in ("rouge_1", "rouge_2", "rouge_l")}
-    return {name: values.tolist() for name, values in found.items()}, judged.truncated.tolist()
+    marks = {name: getattr(judged, name).tolist() for name in (*CUT, "empty")}
+    notes = [judged.doubt] if judged.doubt else []
+    return {name: values.tolist() for name, values in found.items()}, marks, notes
 
 
-def mean(values: Sequence[float]) -> dict[str, float | None]:
-    """Return the mean and its 95 % t interval over items; no interval with fewer than three."""
+def mean(values: Sequence[float], groups: Sequence[int] | None = None) -> dict[str, float | None]:
+    """Return the mean and its 95 % t interval, over whole groups of items; none with fewer than three groups."""
     from scipy import stats
 
     n = len(values)
     middle = sum(values) / n
-    if n < 3:
+    codes = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)[1]
+    number = int(codes.max()) + 1
+    if number < 3:
         return {"value": middle, "low": None, "high": None}
-    half = float(stats.sem(values) * stats.t.ppf(0.975, n - 1))
+    sums = np.bincount(codes, np.asarray(values) - middle)
+    error = float(np.sqrt((sums**2).sum() * number / (number - 1))) / n
+    half = error * float(stats.t.ppf(0.975, number - 1))
     return {"value": middle, "low": middle - half, "high": middle + half}
-
-
-def _write(out: Path, report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".json":
-        out.write_text(json.dumps({**report, "scores": rows}, indent=1) + "\n", encoding="utf-8")
-        return
-    with out.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _show(report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], out: Path | None) -> None:
@@ -200,21 +215,44 @@ def _show(report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], out: Pat
     from rich.console import Console
     from rich.table import Table
 
-    names = {"rdass": "RDASS", "reference": "s(p, r)", "document": "s(p, d)"}
-    names |= {"rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L"}
-    table = Table("item", *names.values(), box=None, pad_edge=False)
+    table = Table("item", *NAMES.values(), box=None, pad_edge=False)
     for row in rows[:20]:
-        table.add_row(str(row["item"]), *(f"{row[name]:.3f}" for name in names))
+        table.add_row(str(row.get("id", row["item"])), *(f"{row[name]:.3f}" for name in NAMES))
     if len(rows) > 20:
         table.add_row("...")
-    table.add_row("[bold]mean[/]", *(f"[bold]{report['mean'][name]['value']:.3f}[/]" for name in names))
+    table.add_row("[bold]mean[/]", *(f"[bold]{report['mean'][name]['value']:.3f}[/]" for name in NAMES))
     if report["mean"]["rdass"]["low"] is not None:
-        halves = [(report["mean"][n]["high"] - report["mean"][n]["low"]) / 2 for n in names]
+        halves = [(report["mean"][n]["high"] - report["mean"][n]["low"]) / 2 for n in NAMES]
         table.add_row("95 %", *(f"± {half:.3f}" for half in halves))
     console = Console(highlight=False)
     console.print(table)
+    cut = ", ".join(f"{report[name]:.0%} of the {what}" for name, what in CUT.items())
+    several = f" of {report['documents']} documents" if report["documents"] < report["items"] else ""
     console.print(
-        f"[dim]{report['items']} items, vectors: {report['encoder']}, ROUGE by {report['tokens']}; "
-        f"{report['truncated']:.0%} of the documents are longer than the encoder reads ({report['long']})"
+        f"[dim]{report['items']} items{several}, vectors: {report['encoder']}, ROUGE by {report['tokens']}; "
+        f"{cut} are longer than the encoder reads ({report['long']})"
         f"{f'; every item is in {out}' if out else ''}[/]"
     )
+    if report["empty_summaries"]:
+        console.print(f"{report['empty_summaries']} summaries are empty and score 0")
+    for note in report["notes"]:
+        console.print(f"note: {note}")
+
+
+def _show_compared(report: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    a, b = report["a"], report["b"]
+    table = Table("", a, b, "difference", "95 %", "", box=None, pad_edge=False)
+    for name, row in report["scores"].items():
+        ends = "" if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
+        numbers = (f"{row[key]:.3f}" for key in ("a", "b", "difference"))
+        table.add_row(NAMES.get(name, name), *numbers, ends.replace("[", "\\["), row["verdict"])
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"[dim]{report['items']} items of {report['documents']} documents, paired by {report['paired_by']}[/]"
+    )
+    for note in report["notes"]:
+        console.print(f"note: {note}")

@@ -1,7 +1,7 @@
 """Texts to vectors: an encoder of the toolbox, anything else that has `encode`, or character TF-IDF.
 
 `CharacterTfidf` needs no weights and sees no meaning, only shared stems: a floor for any Korean encoder, and what
-is used where none can be had. Here too: what becomes of documents that are longer than an encoder reads.
+is used where none can be had. Here too: what becomes of texts that are longer than an encoder reads.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 
+from harness.errors import UsageError
 from harness_rdass.overlap import normal
 from harness_rdass.semantic import cosine
 
 CHUNK = 512  # texts between two looks at the progress bar
+ALIKE = 0.98  # unrelated texts have a smaller cosine
 
 
 class Encodes(Protocol):
@@ -72,48 +74,110 @@ def vectors(
     return stack[[place[text] for text in texts]]
 
 
-def windows(encoder: Any, document: str) -> list[str]:
-    """Return a document as texts that the encoder reads whole, cut between words.
+def token_counts(encoder: Any, texts: Sequence[str]) -> list[int]:
+    """Return how many tokens each text has uncut, special ones and the encoder's prompt included."""
+    if hasattr(encoder, "count"):
+        return list(encoder.count(list(texts)))
+    prompts, name = getattr(encoder, "prompts", {}), getattr(encoder, "default_prompt_name", None)
+    prompt = prompts.get(name) or ""  # a SentenceTransformer's
+    rows = encoder.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)
+    return [len(row) for row in rows["input_ids"]]
 
-    A single word beyond the limit stays whole and is cut by the encoder.
-    """
+
+def too_long(encoder: Any, texts: Sequence[str]) -> np.ndarray:
+    """Say which texts have more tokens than the encoder reads, (n,) bool."""
     length = limit(encoder)
     if length is None:
-        return [document]
-    words = document.split()
-    sizes = [len(row) for row in encoder.tokenizer(words, add_special_tokens=False)["input_ids"]]
-    room = length - encoder.tokenizer.num_special_tokens_to_add()
-    found: list[list[str]] = [[]]
-    left = room
-    for word, size in zip(words, sizes, strict=True):
-        if size > left and found[-1]:
-            found.append([])
-            left = room
-        found[-1].append(word)
-        left -= size
-    return [" ".join(part) for part in found]
+        return np.zeros(len(texts), dtype=bool)
+    distinct = list(dict.fromkeys(texts))
+    counts = dict(zip(distinct, token_counts(encoder, distinct), strict=True))
+    return np.array([counts[text] > length for text in texts])
 
 
-def too_long(encoder: Any, documents: Sequence[str]) -> np.ndarray:
-    """Say which documents have more tokens than the encoder reads, (n,) bool."""
-    length = limit(encoder)
-    if length is None:
-        return np.zeros(len(documents), dtype=bool)
-    tokenizer = encoder.tokenizer
-    counts = {d: len(tokenizer(d, truncation=False, verbose=False)["input_ids"]) for d in set(documents)}
-    return np.array([counts[document] > length for document in documents])
+def windows(encoder: Any, text: str) -> list[str]:
+    """Return a text as pieces that the encoder reads whole, cut before a word where there is one, else in it.
 
-
-def document_vectors(parts: Sequence[Any], summaries: Any, how: str) -> Any:
-    """Return one vector a document from those of its windows, (windows, width) each.
-
-    "mean" is the mean of the unit vectors; "max" the window with the largest cosine to the summary.
+    The cuts lie between tokens, so scripts without blanks are cut as well; each piece is counted as the encoder
+    reads it. Raises UsageError for a tokenizer that does not say where its tokens stand.
     """
-    found = []
-    for i, part in enumerate(parts):
-        if how == "mean":
-            unit = part / np.linalg.norm(part, axis=1, keepdims=True)
-            found.append(unit.mean(axis=0))
-        else:
-            found.append(part[cosine(part, np.broadcast_to(summaries[i], part.shape)).argmax()])
-    return np.stack(found)
+    length = limit(encoder)
+    if length is None or token_counts(encoder, [text])[0] <= length:
+        return [text]
+    starts = _starts(encoder, text)
+    room = length - (token_counts(encoder, [text])[0] - len(starts))
+    if room < 1:
+        raise UsageError(f"the encoder's prompt leaves no room in its {length} tokens: give a shorter one")
+    ends = [*starts, len(text)]  # where token i begins; the last is the text's end
+    found, first = [], 0
+    while first < len(starts):
+        last = min(first + room, len(starts))
+        while True:
+            last = next((i for i in range(last, first, -1) if _before_word(text, ends[i])), last)
+            while last < len(starts) and ends[last] <= ends[first]:  # several tokens of one character
+                last += 1
+            piece = text[ends[first] : ends[last]].strip()
+            excess = token_counts(encoder, [piece])[0] - length
+            if excess <= 0 or ends[last - 1] <= ends[first]:
+                break
+            last = max(first + 1, last - excess)
+        found += [piece] if piece else []
+        first = last
+    return found
+
+
+def _starts(encoder: Any, text: str) -> list[int]:
+    """Return where each token of a text begins."""
+    if not getattr(encoder.tokenizer, "is_fast", False):
+        raise UsageError("this encoder's tokenizer does not say where its tokens stand: use long=truncate")
+    found = encoder.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return [start for start, _ in found["offset_mapping"]]
+
+
+def _before_word(text: str, place: int) -> bool:
+    """Say whether a word begins at this place, with the blank before it or without, or the text ends."""
+    return place == len(text) or text[place].isspace() or text[place - 1 : place].isspace()
+
+
+def closeness(a: Sequence[Any], b: Sequence[Any], how: str) -> np.ndarray:
+    """Return how close each text of `a` is to that of `b`, (n,), from the vectors of their windows.
+
+    "mean" is the cosine of the means of unit vectors; "max" the largest cosine of two windows, one of each. Of texts
+    of one window both are the cosine.
+    """
+    if how == "mean":
+        return cosine(*(np.stack([_unit(part).mean(axis=0) for part in side]) for side in (a, b)))
+    return np.array([(_unit(one) @ _unit(other).T).max() for one, other in zip(a, b, strict=True)])
+
+
+def _unit(part: Any) -> np.ndarray:
+    part = np.asarray(part, dtype=float)
+    return part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+
+
+def doubt(documents: Any, references: Any, names: Sequence[str]) -> str:
+    """Return in words why these vectors do not tell texts apart; empty where they do.
+
+    Each distinct document of `names` is compared with its own reference and with that of the next. Scores are read
+    to two places: where unrelated texts have a cosine of .98, no more than two steps lie between unrelated and equal.
+    And an encoder that finds the own reference no more often than a coin does (one-sided, 5 %, ten documents or
+    more) follows no meaning.
+    """
+    from scipy.stats import binomtest
+
+    rows = list({name: i for i, name in reversed(list(enumerate(names)))}.values())[::-1]
+    if len(rows) < 2:
+        return ""
+    others = [*rows[1:], rows[0]]
+    own, other = cosine(documents[rows], references[rows]), cosine(documents[rows], references[others])
+    if other.mean() >= ALIKE:
+        return (
+            f"a document and another one's reference have a cosine of {other.mean():.3f} in the mean, equal texts 1: "
+            "this encoder does not tell texts apart"
+        )
+    won = int((own > other).sum())
+    if len(rows) >= 10 and binomtest(won, len(rows), 0.5, alternative="greater").pvalue > 0.05:
+        return (
+            f"in {won} of {len(rows)} documents the own reference is nearer than another one's, which chance does too: "
+            "this encoder does not tell texts apart"
+        )
+    return ""

@@ -56,6 +56,8 @@ def _semantic(run: Any, texts: Texts, kind: Vectors) -> dict[str, np.ndarray]:
         "texts": digest(asdict(texts)),
         "long": task.long.name,
         "max_length": task.max_length,
+        "pooling": task.pooling,
+        "prompt": task.prompt,
         "device": run.device,
         "vectors": _vectors_digest(run, kind),
     }
@@ -88,7 +90,14 @@ def encoder(run: Any, kind: Vectors) -> Encodes:
     if kind is Vectors.tfidf:
         return CharacterTfidf(row["text"] for row in read(run.data_dir / "background.jsonl"))
     folder = run.data_dir / UNTRAINED if run.model is None else run.model.path
-    return load_encoder(folder, max_length=length, device=run.device, trust_remote_code=run.trust_remote_code)
+    return load_encoder(
+        folder,
+        pooling=run.task.pooling or None,
+        prompt=run.task.prompt,
+        max_length=length,
+        device=run.device,
+        trust_remote_code=run.trust_remote_code,
+    )
 
 
 def _rouge(run: Any, texts: Texts, tokens: str) -> dict[str, np.ndarray]:

@@ -35,11 +35,11 @@ class Vectors(Enum):
 
 
 class Long(Enum):
-    """What is done with a document that is longer than the encoder reads."""
+    """What is done with a text that is longer than the encoder reads."""
 
     truncate = "its beginning is read, as the paper's tools do"
     mean = "the mean vector of its windows"
-    max = "the window that is nearest to the summary"
+    max = "the window that is nearest to one of the other text"
 
 
 @dataclass
@@ -73,7 +73,13 @@ class Task:
     articles_vectors: Vectors = setting(
         Vectors.tfidf, "what reads articles and sentence pairs: model or tfidf"
     )
-    long: Long = setting(Long.truncate, "documents beyond the encoder's length: truncate, mean or max")
+    long: Long = setting(Long.truncate, "texts beyond the encoder's length: truncate, mean or max")
+    pooling: str = setting(
+        "", "cls, mean, max, lasttoken ..., joined by +; empty: as the encoder's folder says"
+    )
+    prompt: str | None = setting(
+        None, "put before every text, or the name of a prompt of the encoder's folder; null: its default"
+    )
     max_length: int = setting(0, "tokens the encoder reads at most; 0 is its own limit")
     copying_systems: list[str] = setting(
         ["B", "C"], "systems that copy the document; left out of abstractive_*"

@@ -3,8 +3,10 @@
 import csv
 import json
 
+import numpy as np
 import pytest
-from harness_rdass.command import lines, mean, score
+from harness_rdass.command import compare, mean, score
+from harness_rdass.tables import lines
 
 from harness.errors import UsageError
 
@@ -49,9 +51,10 @@ def test_a_line_that_cannot_be_used_is_named_with_its_file(tmp_path):
     given = files(tmp_path, "가\n나\n", "가\n나\n", "가\n")
     with pytest.raises(UsageError, match="different numbers of lines"):
         score(**given)
-    given["summaries"].write_text("가\n\n나\n", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"summaries\.txt line 2 is empty"):
+    given["references"].write_text("가\n\n나\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"references\.txt line 2 is empty"):
         score(**given)
+    given["references"].write_text("가\n나\n", encoding="utf-8")
     given["summaries"].write_bytes("가\n".encode() + "나\n".encode("cp949"))
     with pytest.raises(UsageError, match=r"summaries\.txt line 2 is not UTF-8"):
         score(**given)
@@ -77,3 +80,125 @@ def test_the_interval_of_a_mean_is_student_s():
 def test_a_wrong_option_is_met_with_the_right_one():
     with pytest.raises(UsageError, match=r"--long cannot be 'meen'"):
         score(long="meen")
+
+
+def table(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+ROWS = [
+    {"id": f"d{i}", "document": f"비가 온다 {i} 춥다", "reference": f"비가 온다 {i}", "summary": f"비 {i}"}
+    for i in range(4)
+]
+
+
+def test_an_empty_summary_scores_nothing_and_is_counted(tmp_path, capsys):
+    for nothing in ("", " \t", "\u200b", None):
+        rows = [{**ROWS[0], "summary": nothing}, *ROWS[1:]]
+        score(table(tmp_path / "t.jsonl", rows), json_=True)
+        report = json.loads(capsys.readouterr().out)
+        assert report["empty_summaries"] == 1
+        first, *others = report["scores"]
+        assert (first["rdass"], first["rouge_l"], first["empty"]) == (0, 0, True)
+        assert all(row["rdass"] > 0 and not row["empty"] for row in others)
+    given = files(tmp_path, "가\n나\n", "가\n나\n", "가\n\n")
+    score(**given)
+    assert "1 summaries are empty and score 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "jsonl", "parquet"])
+def test_ids_and_groups_are_carried_through_into_any_form(tmp_path, ending):
+    from harness.data import files
+
+    rows = [*ROWS, {**ROWS[0], "id": "again"}]
+    out = tmp_path / f"out.{ending}"
+    score(table(tmp_path / "t.jsonl", rows), out=out)
+    [*found] = files.rows(out)
+    found = found[0]["scores"] if ending == "json" else found
+    assert [row["id"] for row in found] == ["d0", "d1", "d2", "d3", "again"]
+    assert [int(row["group"]) for row in found] == [1, 2, 3, 4, 1]
+
+
+def test_an_interval_is_over_documents_where_items_share_one():
+    values, groups = [1.0, 2.0, 4.0, 8.0], [1, 1, 2, 3]
+    middle = 15 / 4
+    sums = [3 - 2 * middle, 4 - middle, 8 - middle]
+    error = (sum(s * s for s in sums) * 3 / 2) ** 0.5 / 4
+    assert mean(values, groups)["high"] == pytest.approx(middle + 4.302653 * error)
+    assert mean(values, [1, 2, 3, 4]) == pytest.approx(mean(values))
+    assert mean(values, [1, 1, 2, 2])["low"] is None
+
+
+def test_that_tfidf_depends_on_the_file_is_said(tmp_path, capsys):
+    score(table(tmp_path / "t.jsonl", ROWS))
+    assert "the same summary scores otherwise in another file" in " ".join(capsys.readouterr().out.split())
+
+
+def systems(folder, number, each=1):
+    """Write two systems' tables over `number` documents, `each` items a document; the first copies the reference."""
+    draw = np.random.default_rng(0)
+    words = ["비", "눈", "해", "달", "별", "산", "강", "꽃", "새", "물"]
+    ours, theirs = [], []
+    for i in range(number):
+        document = " ".join(draw.choice(words, 12)) + f" {i}"
+        for k in range(each):
+            reference = " ".join(document.split()[k : k + 5])
+            row = {"id": f"{i}-{k}", "document": document, "reference": reference}
+            ours.append({**row, "summary": " ".join(reference.split()[: 2 + (i + k) % 4])})
+            theirs.append({**row, "summary": " ".join(draw.choice(words, 3))})
+    return table(folder / "ours.jsonl", ours), table(folder / "theirs.jsonl", theirs[::-1])
+
+
+def test_two_systems_are_compared_item_by_item_by_the_house_s_rule(tmp_path, capsys):
+    from harness import Items, Metric, difference
+    from harness.verdicts.stats import Cell, estimate
+
+    a, b = systems(tmp_path, 60, 4)
+    compare(a, b, json_=True)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["items"], report["documents"], report["paired_by"]) == (240, 60, "id")
+    assert report["scores"]["rdass"]["verdict"] == "ours is better"
+    cells = []
+    for name in (a, b):
+        score(name, json_=True, out=tmp_path / f"{name}.csv")
+        rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)["scores"]}
+        ids = sorted(rows)
+        items = Items(
+            {"s": [rows[i]["rdass"] for i in ids]}, ids, {"document": [i.partition("-")[0] for i in ids]}
+        )
+        value = float(np.mean(items.columns["s"]))
+        cells.append(Cell(name, "rdass", {0: value}, lambda items=items: {0: items}, True))
+    expected = estimate(difference("rdass", a, b), {"rdass": Metric("higher", "", range=(-1, 1))}, cells)
+    found = report["scores"]["rdass"]
+    assert (found["difference"], found["low"], found["high"]) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
+    compare(f"{a}.csv", f"{b}.csv", json_=True)
+    assert json.loads(capsys.readouterr().out)["scores"]["rdass"] == pytest.approx(
+        {**found, "verdict": "ours.jsonl is better"}
+    )
+
+
+def test_two_columns_of_one_table_are_two_systems(tmp_path, capsys):
+    rows = [{**row, "ours": row["reference"], "theirs": "눈"} for row in ROWS]
+    compare(table(tmp_path / "t.jsonl", rows), columns="ours,theirs", json_=True)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["a"], report["b"]) == ("ours", "theirs")
+    assert report["scores"]["rdass"]["difference"] > 0.5
+    assert report["scores"]["rdass"]["verdict"] == "open: 200 paired items are needed and there are 4"
+    compare(str(tmp_path / "t.jsonl"), columns="ours,theirs")
+    assert "open" in capsys.readouterr().out
+
+
+def test_two_tables_of_other_items_are_not_compared(tmp_path):
+    a = table(tmp_path / "a.jsonl", ROWS)
+    with pytest.raises(UsageError, match="2 items are in one table only, the first is 'd3'"):
+        compare(a, table(tmp_path / "b.jsonl", [*ROWS[:3], {**ROWS[3], "id": "x"}]))
+    with pytest.raises(UsageError, match="item 2 has another document in b"):
+        compare(a, table(tmp_path / "b.jsonl", [ROWS[0], {**ROWS[1], "document": "x"}, *ROWS[2:]]))
+    with pytest.raises(UsageError, match="give two tables"):
+        compare(a)
+    score(a, out=tmp_path / "s.csv")
+    with pytest.raises(UsageError, match=r"s\.csv has scores and .*a\.jsonl texts"):
+        compare(a, str(tmp_path / "s.csv"))

@@ -102,9 +102,15 @@ def explain(run: Any, found: Measured) -> None:
         elif which == "best" and f"{kind}@last" in found:
             library = run.method.objective is Objective.library
             reason = "the library's trainer chooses no step" if library else "there are no validation pairs"
-        elif kind == "average":
+        elif kind in ("average", *SETS):
             missing = [s for s in SETS if f"{s}@last" not in found]
-            reason = f"the average is of seven sets, and {', '.join(missing)} is not in data.sts"
+            several = kind == "average" and len(missing) < len(SETS) - 1
+            # A set that was not given is none that anybody asked for.
+            reason = (
+                f"the average is of seven sets, and {', '.join(missing)} is not in data.sts"
+                if several
+                else ""
+            )
         elif name == "alignment":
             reason = f"no pair has a score above task.positive_score={run.task.positive_score:g}"
         elif name.startswith("singular_value"):

@@ -1,8 +1,12 @@
-"""A finished run as a folder that `SentenceTransformer(folder)` loads, with the vectors that were judged."""
+"""A finished run as a folder that `SentenceTransformer(folder)` loads, with the vectors that were judged.
+
+The folder has a model card, so that mteb and the hub know what it is: its base, how it was made, what it measured.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.data.sources import resolve_model
 from harness.errors import UsageError
@@ -33,4 +37,62 @@ def export(folder: Path, to: Path, weights: str = "best", trust_remote_code: boo
     encoder = patient(method, task, model.path, trust_remote_code)
     restore(encoder, path)
     encoder.save(to)
+    (to / "README.md").write_text(card(run, model, to.name, path.stem, encoder), encoding="utf-8")
     return to
+
+
+def card(run: Any, model: Any, name: str, weights: str, encoder: Any) -> str:
+    """Return the model card of an exported run: metadata that the hub and mteb read, and how it was made."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    config, data = run.config, run.config["data"]
+    measured = run.metrics.get(f"test@{weights}")
+    sts = Path(str(data.get("sts", "")).partition("?")[0]).name or "made pairs"
+    results = [
+        EvalResult(
+            task_type="semantic-similarity",
+            task_name="Semantic Similarity",
+            dataset_type="custom",
+            dataset_name=sts,
+            metric_type="spearman_cosine",
+            metric_value=measured,
+        )
+    ]
+    about = ModelCardData(
+        model_name=name,
+        library_name="sentence-transformers",
+        pipeline_tag="sentence-similarity",
+        tags=["sentence-transformers", "sentence-similarity", "feature-extraction", "simcse"],
+        base_model=model.name.removeprefix("hub:").partition("@")[0] if model.kind == "hub" else None,
+        eval_results=None if measured is None else results,
+        ignore_metadata_errors=True,
+    )
+    settings = {
+        **{f"task.{key}": value for key, value in config["task"].items()},
+        **{f"data.{key}": value for key, value in data.items() if value},
+    }
+    rows = "\n".join(f"| {key} | `{value}` |" for key, value in settings.items())
+    length = encoder.max_length or "any number of"
+    scored = (
+        "" if measured is None else f", {measured:.4f} on {sts} (Spearman of cosines with people's scores)"
+    )
+    return f"""---
+{about.to_yaml()}
+---
+
+# {name}
+
+Sentence vectors: {config["model"]}, made by SimCSE (`{config["name"]}`, seed {config["seed"]}),
+{weights} weights{scored}.
+It reads {length} tokens.
+
+```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer("{name}").encode(["a sentence", "another"])
+```
+
+| setting | value |
+| --- | --- |
+{rows}
+"""

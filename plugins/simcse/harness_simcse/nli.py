@@ -8,8 +8,9 @@ SentEval's aligned files s1.*, s2.*, labels.*.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.data import files
 from harness.errors import UsageError
@@ -50,14 +51,20 @@ def rows(path: Path) -> Iterator[tuple[str, str, str]]:
             raise UsageError(f"{first} and its s2 and labels have different numbers of lines: fix them")
         yield from zip(*columns, strict=True)
     for file in [] if aligned else files.data_files(path):
-        there = files.columns(file)
-        names = next((names for names in NAMES if set(names) <= set(there)), None)
+        yield from pairs_of(files.rows(file), file)
+
+
+def pairs_of(records: Iterable[Mapping[str, Any]], where: object) -> Iterator[tuple[str, str, str]]:
+    """Yield (premise, hypothesis, label) of a table's rows. Raises UsageError where the columns are not NLI's."""
+    names: tuple[str, str, str] | None = None
+    for row in records:
+        names = names or next((names for names in NAMES if set(names) <= set(row)), None)
         if names is None:
             raise UsageError(
-                f"{file} has the columns {', '.join(there)}: NLI needs sentence1, sentence2 and gold_label"
+                f"{where} has the columns {', '.join(row)}: NLI needs sentence1, sentence2 and gold_label, "
+                f"or say '{where}?gold_label:ITS_NAME'"
             )
-        for row in files.rows(file):
-            yield tuple(str(row[name]) for name in names)  # type: ignore[misc]
+        yield str(row[names[0]]), str(row[names[1]]), str(row[names[2]])
 
 
 def write(found: list[tuple[str, str, str]], to: Path) -> None:

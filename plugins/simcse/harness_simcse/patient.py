@@ -23,7 +23,7 @@ LEARNS = (Objective.unsupervised, Objective.supervised, Objective.library)
 def patient(method: SimCSE, task: Task, folder: Path, trust_remote_code: bool = False) -> Encoder:
     """Return the encoder of `folder` as this method starts from it, on the CPU."""
     pooling = method.pooling or task.pooling
-    encoder = load_encoder(folder, pooling=pooling, trust_remote_code=trust_remote_code)
+    encoder = load_encoder(folder, pooling=pooling, prompt=task.prompt, trust_remote_code=trust_remote_code)
     if not method.whole:
         encoder = cut(encoder, task.layers)
     return fitted(encoder, method, task)
@@ -55,7 +55,8 @@ def cut(encoder: Encoder, layers: int | None) -> Encoder:
         return encoder
     if layers == 0:
         weight = model.get_input_embeddings().weight.detach()  # type: ignore[operator]
-        return Encoder(StaticEmbedding(weight, dropout=0.1), encoder.tokenizer, "mean").eval()
+        words = StaticEmbedding(weight, dropout=0.1)
+        return Encoder(words, encoder.tokenizer, "mean", prompt=encoder.prompt).eval()
     config: Any = model.config
     total = config.num_hidden_layers
     stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == total]
@@ -99,7 +100,7 @@ def width(encoder: Encoder) -> int:
     if isinstance(encoder.model, StaticEmbedding):
         return encoder.model.embedding.embedding_dim
     config: Any = encoder.model.config
-    return int(config.hidden_size)
+    return int(config.hidden_size) * len(encoder.pooling.split("+"))
 
 
 def save(encoder: Encoder, path: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from harness.data.jsonl import read_json
 from harness.errors import UsageError
 from harness.tools import write_json
-from harness_simcse.protocol import Judged, Pairs, read, table
+from harness_simcse.protocol import Judged, Pairs, read_source
 from harness_simcse.sentences import lines, triplets
 from harness_simcse.settings import Task
 
@@ -77,9 +77,7 @@ def judged_sets(data: Mapping[str, Any], skipped: Counter[str]) -> dict[str, Pai
 
 
 def _sets(source: Any, judged: Judged) -> dict[str, Pairs]:
-    if source.renamed or source.path.suffix == ".parquet":
-        return {"own": table(source.rows(), source.path, judged.skipped)}
-    found = read(source.path)
+    found = read_source(source)
     judged.skipped.update(found.skipped)
     return found.sets
 

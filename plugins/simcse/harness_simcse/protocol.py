@@ -23,6 +23,12 @@ from harness.data import files
 from harness.errors import UsageError
 
 COLUMNS = ("sentence1", "sentence2", "score")
+KNOWN = {  # what files that are handed out call them: KLUE-STS, SICK
+    "sentence1": ("sentence_A",),
+    "sentence2": ("sentence_B",),
+    "score": ("labels.real-label", "relatedness_score"),
+}
+SICK = ("sentence_A", "sentence_B", "relatedness_score")
 STS_FILE = re.compile(r"sts-\w+\.(csv|tsv)")  # STS-B as it is handed out
 YEAR = re.compile(r"STS(1[2-6])\b.*")
 
@@ -115,6 +121,15 @@ def related(pairs: Pairs) -> list[int]:
     return [int(component[i]) for i in ends[0]]
 
 
+def read_source(source: Any) -> Judged:
+    """Return the sets of a resolved name, whose columns may be called otherwise after a question mark."""
+    if not source.renamed and source.path.suffix != ".parquet":
+        return read(source.path)
+    judged = Judged()
+    judged.sets["own"] = table(source.rows(), source.path, judged.skipped)
+    return judged
+
+
 def read(path: Path) -> Judged:
     """Return every set that is found under a folder, or in one file. Raises UsageError where there is none."""
     judged = Judged()
@@ -145,31 +160,45 @@ def read(path: Path) -> Judged:
 
 
 def _file(path: Path, judged: Judged) -> None:
-    if _headerless(path):
+    """Read one file, known by its first line: SICK, SentEval's STS-B (tabs, no header), or a table."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        fields = file.readline().rstrip("\r\n").split("\t")
+    if set(SICK) <= set(fields):
+        judged.sets["own"] = _sick(path, judged)
+    elif len(fields) >= 7 and "score" not in fields:
         judged.sets["own"] = _stsb(path, judged)
     else:
         judged.sets["own"] = table(files.rows(path), path, judged.skipped)
-
-
-def _headerless(path: Path) -> bool:
-    """Tell SentEval's STS-B file from a table: tabs under the name csv, and no header."""
-    with path.open(encoding="utf-8") as file:
-        fields = file.readline().rstrip("\n").split("\t")
-    return len(fields) >= 7 and "score" not in fields
 
 
 def table(rows: Iterable[Mapping[str, Any]], path: Path, skipped: Counter[str]) -> Pairs:
     """Return a table's rows as pairs. Raises UsageError for a column that is missing or a score that is none."""
     pairs = Pairs()
     for number, row in enumerate(rows, 1):
-        missing = [name for name in COLUMNS if name not in row]
+        given = {name: _given(row, name) for name in COLUMNS}
+        missing = [name for name, value in given.items() if value is MISSING]
         if missing:
+            override = "+".join(f"{name}:ITS_NAME" for name in missing)
             raise UsageError(
                 f"{path} has no column {', '.join(missing)}, only {', '.join(map(str, row))}: name the columns "
-                f"sentence1, sentence2 and score, or say '{path}?{missing[0]}:ITS_NAME'"
+                f"sentence1, sentence2 and score, or say '{path}?{override}' (a column in a column: a.b)"
             )
-        _add(pairs, row["sentence1"], row["sentence2"], row["score"], "", f"{path} row {number}", skipped)
+        first, second, score = given.values()
+        _add(pairs, first, second, score, "", f"{path} row {number}", skipped)
     return _some(pairs, path)
+
+
+MISSING = object()
+
+
+def _given(row: Mapping[str, Any], name: str) -> Any:
+    """Return a column's value by its own name or by one that is handed out; MISSING where it has none."""
+    for known in (name, *KNOWN[name]):
+        try:
+            return files.reach(row, known)
+        except KeyError:
+            continue
+    return MISSING
 
 
 def _semeval(file: Path, name: str, judged: Judged) -> None:
@@ -210,14 +239,13 @@ def _stsb(file: Path, judged: Judged) -> Pairs:
 def _sick(file: Path, judged: Judged) -> Pairs:
     lines = file.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     header = lines[0].rstrip("\r").split("\t")
-    wanted = ("sentence_A", "sentence_B", "relatedness_score")
-    if not set(wanted) <= set(header):
-        raise UsageError(f"{file} has no columns {', '.join(wanted)}, only {', '.join(header)}: is it SICK?")
+    if not set(SICK) <= set(header):
+        raise UsageError(f"{file} has no columns {', '.join(SICK)}, only {', '.join(header)}: is it SICK?")
     pairs = Pairs()
     for number, line in enumerate(lines[1:], 2):
         where = f"{file} line {number}"
         fields = _fields(line, where, len(header))
-        first, second, score = (fields[header.index(name)] for name in wanted)
+        first, second, score = (fields[header.index(name)] for name in SICK)
         _add(pairs, first, second, score, "", where, judged.skipped)
     return _some(pairs, file)
 

@@ -75,7 +75,10 @@ class Task:
     trained: Trained = setting(
         Trained.linear, "encoder, or linear: a layer over the frozen encoder, starting at 1"
     )
-    pooling: str = setting("mean", "cls, mean, max or pooler")
+    pooling: str = setting("mean", "cls, mean, max, lasttoken, weightedmean ..., joined by +, or pooler")
+    prompt: str | None = setting(
+        None, "put before every text, or the name of a prompt of the model's folder; null: its default"
+    )
     max_length: int = setting(32, "tokens a training sentence is cut to; nothing is cut for judging")
     batch_size: int = setting(64, "sentences in a batch: all but one of them are negatives")
     learning_rate: float = setting(1e-3, "peak learning rate; falls linearly to 0, without warm-up")

@@ -1,14 +1,14 @@
-"""`harness simcse ...`: export a run, judge any encoder on STS, gather sentences, make triplets of NLI data."""
+"""`harness simcse ...`: export a run, judge any encoder on STS and on transfer tasks, gather sentences and triplets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from harness.errors import UsageError
-from harness.tools.options import Model, Results
+from harness.tools.options import Device, Model, Pooling, Prompt, Results, Trusted
 
 
 def tools(app: typer.Typer) -> None:
@@ -19,6 +19,7 @@ def tools(app: typer.Typer) -> None:
         run: Annotated[str, typer.Argument(help="A run's folder, or the first digits of its key.")],
         to: Annotated[Path, typer.Option(help="The folder to write.")],
         weights: Annotated[str, typer.Option(help="best (chosen on the validation pairs) or last.")] = "best",
+        trust_remote_code: Trusted = False,
         results: Results = Path("results"),
     ) -> None:
         """Write a run's encoder for sentence-transformers: harness simcse export 1f2e3d --to my-encoder"""
@@ -27,44 +28,89 @@ def tools(app: typer.Typer) -> None:
 
         if weights not in ("best", "last"):
             raise UsageError(f"--weights={weights} is not known: use best or last")
-        print(export(run_folder("simcse", run, results).resolve(), to, weights))
+        print(export(run_folder("simcse", run, results).resolve(), to, weights, trust_remote_code))
 
     @app.command("sts")
     def sts_(
-        folder: Annotated[Path, typer.Argument(help="A folder of SentEval sets, or a table.")],
+        data: Annotated[
+            str, typer.Argument(help="A folder of SentEval sets, or a table: FILE or 'FILE?score:ITS_NAME'.")
+        ],
         model: Model = "",
-        pooling: Annotated[
-            str, typer.Option(help="cls, mean, max or pooler; empty: as the folder says.")
-        ] = "",
+        pooling: Pooling = "",
+        prompt: Prompt = None,
+        trust_remote_code: Trusted = False,
+        device: Device = "auto",
         results: Results = Path("results"),
     ) -> None:
         """Judge an encoder on STS, with all three aggregations: harness simcse sts STS/ --model my-encoder"""
-        from harness.nn.encoder import load_encoder
-        from harness.tools import fetched
-        from harness_simcse import paper
-        from harness_simcse.protocol import correlation, cosines, read, vectors
+        from harness_simcse.protocol import correlation, cosines, read, read_source, vectors
 
-        judged = read(folder)
-        encoder = load_encoder(fetched(model or paper().model, results).path, pooling=pooling or None)
+        path = _there(data)
+        judged = read(path) if path else read_source(_resolved(data, (), results))
+        encoder = _encoder(model, pooling, prompt, trust_remote_code, device, results)
         scored = cosines(vectors(encoder.encode, judged.sets.values()), judged.sets)
-        print(f"{'set':<10} {'pairs':>6} {'all':>7} {'mean':>7} {'wmean':>7}")
+        own = Path(data.partition("?")[0]).stem
+        names = {name: own if name == "own" else name for name in judged.sets}
+        wide = max(10, *map(len, names.values()))
+        print(f"{'set':<{wide}} {'pairs':>6} {'all':>7} {'mean':>7} {'wmean':>7}")
         for name, pairs in judged.sets.items():
             numbers = [100 * correlation(pairs, scored[name], how) for how in ("all", "mean", "wmean")]
-            print(f"{name:<10} {len(pairs):>6} " + " ".join(f"{number:7.2f}" for number in numbers))
+            print(
+                f"{names[name]:<{wide}} {len(pairs):>6} " + " ".join(f"{number:7.2f}" for number in numbers)
+            )
         for reason, count in judged.skipped.items():
             print(f"left out: {count} rows ({reason})")
+
+    @app.command("transfer")
+    def transfer_(
+        folder: Annotated[
+            Path, typer.Argument(help="SentEval's transfer tasks: MR, CR, SUBJ, MPQA, SST, TREC, MRPC.")
+        ],
+        model: Model = "",
+        pooling: Pooling = "",
+        prompt: Prompt = None,
+        trust_remote_code: Trusted = False,
+        tasks: Annotated[str, typer.Option(help="Some of them, with commas; all that are there.")] = "",
+        folds: Annotated[int, typer.Option(min=2, help="Folds to choose and to judge by.")] = 10,
+        device: Device = "auto",
+        results: Results = Path("results"),
+    ) -> None:
+        """Judge an encoder by logistic regression: harness simcse transfer downstream/ --model my-encoder"""
+        from harness_simcse.transfer import accuracy, chosen, read
+
+        found = read(folder)
+        wanted = chosen(found, tasks)
+        encoder = _encoder(model, pooling, prompt, trust_remote_code, device, results)
+        scores = []
+        print(f"{'task':<6} {'rows':>6} {'accuracy':>9} {'f1':>7}")
+        for name in wanted:
+            splits = found[name]
+            texts = list(dict.fromkeys(t for rows in splits.values() for row in rows.texts for t in row))
+            known = dict(zip(texts, encoder.encode(texts), strict=True))
+            scored = accuracy(splits, known, folds)
+            scores.append(scored["accuracy"])
+            rows = sum(len(rows.classes) for rows in splits.values())
+            f1 = f"{scored['f1']:7.2f}" if "f1" in scored else ""
+            print(f"{name:<6} {rows:>6} {scored['accuracy']:9.2f} {f1}".rstrip(), flush=True)
+        print(f"{'mean':<6} {'':>6} {sum(scores) / len(scores):9.2f}   ({folds} folds, logistic regression)")
 
     @app.command("triplets")
     def triplets_(
         source: Annotated[
-            Path, typer.Argument(help="A table of NLI pairs, or a folder of tables or aligned files.")
+            str,
+            typer.Argument(
+                help="A table of NLI pairs (FILE or 'FILE?gold_label:ITS_NAME'), or a folder of tables or "
+                "aligned files."
+            ),
         ],
         to: Annotated[Path, typer.Option(help="The csv to write.")],
+        results: Results = Path("results"),
     ) -> None:
         """Make data.triplets of NLI data: harness simcse triplets snli/ --to triplets.csv"""
-        from harness_simcse.nli import rows, triplets, write
+        from harness_simcse.nli import pairs_of, rows, triplets, write
 
-        pairs = list(rows(source))
+        path = _there(source)
+        pairs = list(rows(path) if path else pairs_of(_resolved(source, (), results).rows(), source))
         found = triplets(pairs)
         if not found:
             raise UsageError(f"{source} has no premise with both an entailed and a contradicted hypothesis")
@@ -75,16 +121,59 @@ def tools(app: typer.Typer) -> None:
     @app.command("sentences")
     def sentences_(
         files: Annotated[
-            list[Path], typer.Argument(help="Text files with a sentence a line, or STS files: both sides.")
+            list[str],
+            typer.Argument(
+                help="Text files with a sentence a line, STS files (both sides), or 'TABLE?text:ITS_NAME'."
+            ),
         ],
         to: Annotated[Path, typer.Option(help="The text file to write.")],
+        results: Results = Path("results"),
     ) -> None:
         """Gather data.sentences of several files: harness simcse sentences sts-train.csv subj.txt --to s.txt"""
-        from harness_simcse.sentences import gather
+        from collections import Counter
 
-        found = [text for file in files for text in gather(file)]
+        from harness_simcse.sentences import gather, lines
+
+        found: list[str] = []
+        for file in files:
+            path = _there(file)
+            if path or "?" not in file:
+                found += gather(path or Path(file))
+            else:
+                found += lines(_resolved(file, ("text",), results).documents(), Counter())
         if not found:
-            raise UsageError(f"{', '.join(map(str, files))} hold no sentence: give a file with one a line")
+            raise UsageError(f"{', '.join(files)} hold no sentence: give a file with one a line")
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text("".join(f"{text}\n" for text in found), encoding="utf-8")
         print(f"{to}: {len(found)} sentences")
+
+
+def _there(name: str) -> Path | None:
+    """Return the path that a word is; None for one that names columns after a question mark, or nothing here."""
+    from harness.data import files
+
+    path = Path(name).expanduser()
+    return path if files.there(path) else None
+
+
+def _resolved(name: str, columns: tuple[str, ...], results: Path) -> Any:
+    from harness.data.sources import resolve
+
+    return resolve(name, cache=results / "stages" / "sources", columns=columns)
+
+
+def _encoder(
+    model: str, pooling: str, prompt: str | None, trust_remote_code: bool, device: str, results: Path
+) -> Any:
+    """Return the encoder that these options name; the paper's small one without a model."""
+    from harness.nn.encoder import load_encoder
+    from harness.tools import device_of, fetched
+    from harness_simcse import paper
+
+    return load_encoder(
+        fetched(model or paper().model, results).path,
+        pooling=pooling or None,
+        prompt=prompt,
+        device=device_of(device),
+        trust_remote_code=trust_remote_code,
+    )

@@ -128,6 +128,88 @@ def test_korean_sts_with_its_header(tmp_path):
     assert (pairs.first, pairs.gold) == (["한 남자", "비행기"], [5.0, 1.0])
 
 
+ROWS = [("a b", "a b", 5.0), ("a b", "c d", 0.5), ("a b", "a c", 2.0)]
+
+
+def test_files_are_known_as_they_are_handed_out(tmp_path):
+    import json
+
+    klue = tmp_path / "klue-sts-v1.1_dev.json"
+    labels = [{"label": s, "real-label": s, "binary-label": int(s > 3)} for *_, s in ROWS]
+    klue.write_text(
+        json.dumps(
+            [
+                {"guid": str(i), "sentence1": a, "sentence2": b, "labels": label}
+                for i, ((a, b, _), label) in enumerate(zip(ROWS, labels, strict=True))
+            ]
+        )
+    )
+    sick = tmp_path / "SICK_any_name.txt"
+    head = "pair_ID\tsentence_A\tsentence_B\tentailment_label\trelatedness_score\n"
+    sick.write_text(head + "".join(f"{i}\t{a}\t{b}\tNEUTRAL\t{s}\n" for i, (a, b, s) in enumerate(ROWS)))
+    table = tmp_path / "sick.jsonl"
+    names = ("sentence_A", "sentence_B", "relatedness_score")
+    table.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in ROWS))
+    for file in (klue, sick, table):
+        found = read(file).sets["own"]
+        assert list(zip(found.first, found.second, found.gold, strict=True)) == ROWS, file
+
+
+def test_the_command_takes_columns_after_a_question_mark_and_names_the_file(tmp_path, bert):
+    import json
+
+    import typer
+    from harness_simcse.tools import tools
+    from typer.testing import CliRunner
+
+    file = tmp_path / "mine.jsonl"
+    rows = [{"s": {"a": a, "b": b}, "how much": s} for a, b, s in ROWS]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = typer.Typer()
+    tools(app)
+    name = f"{file}?sentence1:s.a+sentence2:s.b+score:how much"
+    words = ["sts", name, "--model", str(bert), "--results", str(tmp_path), "--pooling", "mean+max"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.output.split("\n")[1].split()[:2] == ["mine", "3"]
+    with pytest.raises(UsageError, match=r"no column sentence1, sentence2, score"):
+        CliRunner().invoke(app, ["sts", str(file), "--results", str(tmp_path)], catch_exceptions=False)
+
+
+def test_triplets_and_sentences_take_columns_after_a_question_mark_too(tmp_path):
+    import json
+
+    import typer
+    from harness_simcse.tools import tools
+    from typer.testing import CliRunner
+
+    file = tmp_path / "nli.jsonl"
+    rows = [
+        {"p": "a", "h": "b", "l": {"gold": "entailment"}},
+        {"p": "a", "h": "c", "l": {"gold": "contradiction"}},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = typer.Typer()
+    tools(app)
+
+    def run(*words):
+        to = tmp_path / "out"
+        CliRunner().invoke(app, [*words, "--to", str(to), "--results", str(tmp_path)], catch_exceptions=False)
+        return to.read_text().splitlines()
+
+    named = f"{file}?sentence1:p+sentence2:h+gold_label:l.gold"
+    assert run("triplets", named) == ["sent0,sent1,hard_neg", "a,b,c"]
+    assert run("sentences", f"{file}?text:h") == ["b", "c"]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    from harness_simcse.preparation import tiny_bert
+
+    folder = tmp_path_factory.mktemp("bert")
+    tiny_bert(["a b c d", "b c"], folder)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [

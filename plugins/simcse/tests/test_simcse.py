@@ -159,6 +159,18 @@ def test_what_a_run_leaves_is_restored_and_exported_with_the_same_vectors(bert, 
     np.testing.assert_allclose(load_encoder(tmp_path / "exported").encode(SENTENCES), vectors, atol=1e-6)
 
 
+@pytest.mark.parametrize("pooling", ["lasttoken", "mean+max"])
+def test_a_prompt_and_any_pooling_reach_a_run_s_encoder(bert, pooling):
+    task = Task(layers=None, pooling=pooling, prompt="the sea ")
+    found = patient(SimCSE(), task, bert)
+    assert (found.pooling, found.prompt) == (pooling, "the sea ")
+    plain = patient(SimCSE(Objective.nothing), Task(layers=None, pooling=pooling), bert)
+    expected = plain.encode([f"the sea {text}" for text in SENTENCES])
+    np.testing.assert_allclose(found.encode(SENTENCES), expected, atol=1e-6)
+    words = patient(SimCSE(Objective.nothing), Task(prompt="the sea "), bert)
+    assert words.prompt == "the sea "
+
+
 def test_the_head_starts_small_and_the_identity_is_one():
     torch.manual_seed(0)
     linear = new_head(300)[0]
@@ -218,11 +230,22 @@ def test_own_data_a_run_and_its_export_that_sentence_transformers_loads(bert, tm
     assert metrics["skipped_rows"] == 1  # the empty line at the end
     done = harness(tmp_path, "simcse", "export", result.parent.name[:6], "--to", "out")
     assert done.returncode == 0, done.stderr
-    theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(SENTENCES)
+    oracle = sentence_transformers.SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    theirs = oracle.encode(SENTENCES)
     np.testing.assert_allclose(theirs, load_encoder(tmp_path / "out").encode(SENTENCES), atol=1e-6)
     trained = patient(SimCSE(), Task(), bert)
     restore(trained, result.parent / "output" / "best.safetensors")
     np.testing.assert_allclose(theirs, trained.encode(SENTENCES), atol=1e-6)
+    long = " ".join(SENTENCES * 3)  # 400 tokens and more, of a model that reads 128
+    np.testing.assert_allclose(oracle.encode([long]), trained.encode([long]), atol=1e-6)
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(tmp_path / "out" / "README.md").data
+    assert (card.library_name, card.pipeline_tag) == ("sentence-transformers", "sentence-similarity")
+    assert card.eval_results[0].metric_value == metrics["test@best"]
+    assert card.eval_results[0].dataset_name == "mine.tsv"
+    absent = json.loads(result.read_text())["absent"]
+    assert absent["STS12@best"] == absent["average@last"] == ""  # nobody asked for them
     again = harness(tmp_path, "simcse", "export", result.parent.name[:6], "--to", "out")
     assert again.returncode == 2
     assert "not empty" in again.stderr

@@ -1,10 +1,7 @@
-"""Sentences to vectors: any transformers encoder, a pooling over its tokens, and what may come after it.
+"""An encoder: tokens, a transformer over them, a pooling, and what comes after it.
 
-`load_encoder` reads a plain transformers folder or a sentence-transformers one (Transformer and Pooling or a
-StaticEmbedding, then Dense, Normalize), and `Encoder.save` writes one, both without that library.
-`Encoder.embed` is differentiable, for training; `Encoder.encode` is for judging: it puts each distinct text
-through once, in eval mode, the longest first, so that little of a batch is padding. Padding never counts:
-not in attention, not in a mean, not in a maximum.
+`Encoder.encode` puts each distinct text through once, in eval mode, the longest first, so that little of a batch
+is padding. A text so has one vector, whatever stands beside it in a batch.
 """
 
 from __future__ import annotations
@@ -40,13 +37,45 @@ def maximum(tokens: Tensor, mask: Tensor) -> Tensor:
     return tokens.masked_fill(mask[..., None] == 0, -math.inf).amax(1)
 
 
-POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cls": cls, "mean": mean, "max": maximum}
+def mean_sqrt_len_tokens(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return the sum over the tokens, divided by the square root of their number."""
+    weight = mask[..., None].to(tokens.dtype)
+    return (tokens * weight).sum(1) / weight.sum(1).sqrt()
+
+
+def weightedmean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean with weights 1, 2, 3 ...: a causal model's later tokens have seen more."""
+    weight = (mask * mask.cumsum(1))[..., None].to(tokens.dtype)
+    return (tokens * weight).sum(1) / weight.sum(1)
+
+
+def lasttoken(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return the vector of the last token that is not padding."""
+    return tokens[torch.arange(len(tokens), device=tokens.device), mask.sum(1) - 1]
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": cls,
+    "mean": mean,
+    "max": maximum,
+    "mean_sqrt_len_tokens": mean_sqrt_len_tokens,
+    "weightedmean": weightedmean,
+    "lasttoken": lasttoken,
+}
 ACTIVATIONS = {
     "Tanh": nn.Tanh,
     "Identity": nn.Identity,
     "ReLU": nn.ReLU,
     "GELU": nn.GELU,
     "Sigmoid": nn.Sigmoid,
+}
+OLDER = {  # how a Pooling module's config names the modes, in the order in which it joins them
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "mean": "pooling_mode_mean_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
 }
 CACHED = 4096  # tokens that go through at a time on a CPU
 POOLER = "pooler"  # the model's own pooler_output, which is no function of the last layer alone
@@ -76,10 +105,36 @@ def dense(inputs: int, outputs: int, activation: str = "Tanh") -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, outputs), ACTIVATIONS[activation]())
 
 
+class Unit(nn.Module):
+    """Makes vectors of length one, between two layers of a head."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.normalize(x, dim=-1)
+
+
+def poolings(names: str) -> list[str]:
+    """Return the poolings that a word names, "mean+max" both, side by side. Raises UsageError for another word."""
+    found = names.split("+")
+    for name in found:
+        if name not in POOLINGS and names != POOLER:
+            known = (*POOLINGS, POOLER)
+            raise UsageError(f"there is no pooling {name!r}: {nearest(name, known)}, or join some by +")
+    return found
+
+
+def padding(tokenizer: Any) -> None:
+    """Let a tokenizer pad on the right, so that the first token is the text's, and with some token."""
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        other = tokenizer.eos_token or tokenizer.unk_token
+        tokenizer.pad_token = other or tokenizer.convert_ids_to_tokens(0)
+
+
 class Encoder(nn.Module):
     """A transformers encoder with its tokenizer, a pooling, and `head`, a module over the pooled vectors or None.
 
-    `max_length` is in tokens, special ones included; a longer text is cut. `normalize` makes unit vectors. A
+    `max_length` is in tokens, special ones included; a longer text is cut. `normalize` makes unit vectors, of which
+    the first `dimensions` numbers are kept. `prompt` is put before every text. A
     tokenizer without a padding token pads with its end or unknown token, else with token 0: which one does not
     matter, since padding is masked. Over a `StaticEmbedding` no special tokens are put around a text.
     """
@@ -92,16 +147,15 @@ class Encoder(nn.Module):
         max_length: int | None = None,
         normalize: bool = False,
         head: nn.Module | None = None,
+        prompt: str = "",
+        dimensions: int | None = None,
     ) -> None:
         super().__init__()
-        if pooling not in (*POOLINGS, POOLER):
-            raise UsageError(f"there is no pooling {pooling!r}: {nearest(pooling, (*POOLINGS, POOLER))}")
+        poolings(pooling)
         self.model, self.tokenizer, self.pooling, self.head = model, tokenizer, pooling, head
         self.max_length, self.normalize = max_length, normalize
-        tokenizer.padding_side = "right"  # so that the first token is the first of the text
-        if tokenizer.pad_token is None:
-            other = tokenizer.eos_token or tokenizer.unk_token
-            tokenizer.pad_token = other or tokenizer.convert_ids_to_tokens(0)
+        self.prompt, self.dimensions = prompt, dimensions
+        padding(tokenizer)
 
     @property
     def device(self) -> torch.device:
@@ -116,7 +170,7 @@ class Encoder(nn.Module):
         length = max_length or self.max_length
         cut: dict[str, Any] = {"truncation": True, "max_length": length} if length else {}
         rows: list[list[int]] = self.tokenizer(
-            list(texts),
+            [self.prompt + text for text in texts],
             add_special_tokens=not isinstance(self.model, StaticEmbedding),
             return_attention_mask=False,
             return_token_type_ids=False,
@@ -126,6 +180,14 @@ class Encoder(nn.Module):
             if not row:
                 raise UsageError(f"the text {text!r} has no tokens with this tokenizer: leave it out")
         return rows
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has uncut, prompt and special tokens included."""
+        texts = [self.prompt + text for text in texts]
+        special = not isinstance(self.model, StaticEmbedding)
+        return [
+            len(row) for row in self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        ]
 
     def pad(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Return rows of token numbers as a batch: `input_ids` and `attention_mask`, (n, longest) int64."""
@@ -146,10 +208,14 @@ class Encoder(nn.Module):
                 raise UsageError("this model has no pooler: use pooling=cls, mean or max")
             pooled = output.pooler_output
         else:
-            pooled = POOLINGS[self.pooling](output.last_hidden_state, batch["attention_mask"])
+            tokens, mask = output.last_hidden_state, batch["attention_mask"]
+            parts = [POOLINGS[name](tokens, mask) for name in poolings(self.pooling)]
+            pooled = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         if self.head is not None:
             pooled = self.head(pooled)
-        return nn.functional.normalize(pooled, dim=-1) if self.normalize else pooled
+        if self.normalize:
+            pooled = nn.functional.normalize(pooled, dim=-1)
+        return pooled[:, : self.dimensions] if self.dimensions else pooled
 
     forward = embed
 
@@ -211,6 +277,9 @@ class Encoder(nn.Module):
                 )
             parts = [("Transformer", self._save_transformer), ("Pooling", self._save_pooling)]
         for layer in [] if self.head is None else self.head.children():
+            if isinstance(layer, Unit):
+                parts.append(("Normalize", lambda path: None))
+                continue
             if not (isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Linear)):
                 raise UsageError(
                     "this head cannot be saved: make it a Sequential of harness.nn.encoder.dense"
@@ -227,6 +296,14 @@ class Encoder(nn.Module):
             (folder / path).mkdir(exist_ok=True)
             write(folder / path)
         _write(folder / "modules.json", modules)
+        _write(folder / "config_sentence_transformers.json", self._said())
+
+    def _said(self) -> dict[str, Any]:
+        """Return what holds for the folder as a whole: what kind it is, its prompt, how many numbers are kept."""
+        said: dict[str, Any] = {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}
+        if self.prompt:
+            said |= {"prompts": {"default": self.prompt}, "default_prompt_name": "default"}
+        return said | ({"truncate_dim": self.dimensions} if self.dimensions else {})
 
     def _save_static(self, folder: Path) -> None:
         from safetensors.torch import save_file
@@ -235,10 +312,22 @@ class Encoder(nn.Module):
         save_file(
             {"embedding.weight": self.model.embedding.weight.detach().cpu()}, folder / "model.safetensors"
         )
-        self.tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+        from tokenizers import Tokenizer
+
+        # sentence-transformers obeys the limits that a tokenizer was saved with, and judging did not.
+        whole = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
+        whole.no_truncation()
+        whole.no_padding()
+        if self.max_length:
+            whole.enable_truncation(self.max_length)
+        whole.save(str(folder / "tokenizer.json"))
 
     def _save_transformer(self, folder: Path) -> None:
         self.model.save_pretrained(folder)  # type: ignore[operator]
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None:  # what the last call cut and padded by
+            backend.no_truncation()
+            backend.no_padding()
         self.tokenizer.save_pretrained(folder)
         _write(
             folder / "sentence_bert_config.json", {"max_seq_length": self.max_length, "do_lower_case": False}
@@ -246,117 +335,12 @@ class Encoder(nn.Module):
 
     def _save_pooling(self, folder: Path) -> None:
         width = self.model.config.hidden_size  # type: ignore[union-attr]
-        older = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
-        modes = {f"pooling_mode_{name}": mode == self.pooling for mode, name in older.items()}
+        names = poolings(self.pooling)
+        # One mode is said as older versions of the library say it, several as it does today.
+        modes: dict[str, Any] = {key: mode in names for mode, key in OLDER.items()}
+        if len(names) > 1:
+            modes = {"pooling_mode": names}
         _write(folder / "config.json", {"word_embedding_dimension": width, **modes})
-
-
-def load_encoder(
-    folder: str | Path,
-    *,
-    pooling: str | None = None,
-    max_length: int | None = None,
-    device: str | torch.device = "cpu",
-    trust_remote_code: bool = False,
-) -> Encoder:
-    """Load an encoder from a folder (or a file in it), in float32 and eval mode.
-
-    With `pooling` None a sentence-transformers folder is taken as it says: its pooling, dense layers,
-    normalisation and longest input; a plain one gets "mean". Any other `pooling` replaces all of that but the
-    longest input. `max_length` None is the folder's own limit, else the most tokens the model has positions for.
-    An encoder-decoder (T5) gives its encoder. Raises UsageError for parts it does not know.
-    """
-    from transformers import AutoModel, AutoTokenizer
-
-    folder = Path(folder)
-    if folder.is_file():
-        folder = folder.parent
-    plan = folder / "modules.json"
-    modules = json.loads(plan.read_text()) if plan.exists() else []
-    kinds = {module["type"].rsplit(".", 1)[-1]: folder / module["path"] for module in modules}
-    inner = kinds.get("Transformer", folder)
-    if "StaticEmbedding" in kinds:
-        encoder = _static(kinds["StaticEmbedding"])
-        encoder.max_length, encoder.normalize, encoder.head = (
-            max_length,
-            "Normalize" in kinds,
-            _head(folder, modules),
-        )
-        return encoder.to(device).eval()
-    if not (inner / "config.json").exists():
-        raise UsageError(f"{inner} has no config.json: give a folder that transformers saved")
-    tokenizer = AutoTokenizer.from_pretrained(inner, trust_remote_code=trust_remote_code)
-    model = AutoModel.from_pretrained(inner, dtype=torch.float32, trust_remote_code=trust_remote_code)
-    if model.config.is_encoder_decoder:
-        model = model.get_encoder()
-
-    about = _json(inner / "sentence_bert_config.json")
-    if about.get("do_lower_case"):
-        from tokenizers import normalizers
-
-        backend = tokenizer.backend_tokenizer
-        backend.normalizer = normalizers.Sequence(
-            [normalizers.Lowercase(), *filter(None, [backend.normalizer])]
-        )
-    length = max_length or about.get("max_seq_length") or longest_input(model, tokenizer)
-    if pooling is not None:
-        encoder = Encoder(model, tokenizer, pooling, length)
-    else:
-        unknown = sorted(set(kinds) - {"Transformer", "Pooling", "Dense", "Normalize"})
-        if unknown:
-            raise UsageError(f"{plan} has the part {unknown[0]}, which is not known here: say pooling=")
-        own = _pooling(kinds["Pooling"]) if "Pooling" in kinds else "mean"
-        encoder = Encoder(model, tokenizer, own, length, "Normalize" in kinds, _head(folder, modules))
-    return encoder.to(device).eval()
-
-
-def longest_input(model: Any, tokenizer: Any) -> int | None:
-    """Return how many tokens the model has positions for; None where nothing limits them."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            positions = (
-                module.num_embeddings - module.padding_idx - 1
-            )  # RoBERTa counts from after the padding
-    limits = [limit for limit in (positions, tokenizer.model_max_length) if limit and 0 < limit < 10**9]
-    return min(limits, default=None)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _pooling(folder: Path) -> str:
-    """Return a Pooling module's mode, from its newer or its older way of writing it."""
-    config = _json(folder / "config.json")
-    modes = config.get("pooling_mode") or [
-        name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
-        for name, on in config.items()
-        if name.startswith("pooling_mode_") and on
-    ]
-    modes = [modes] if isinstance(modes, str) else list(modes)
-    if len(modes) != 1 or modes[0] not in POOLINGS:
-        raise UsageError(
-            f"{folder} pools by {' and '.join(modes) or 'nothing'}, which is not known here: "
-            f"say pooling={', '.join(POOLINGS)} or {POOLER}"
-        )
-    return modes[0]
-
-
-def _static(folder: Path) -> Encoder:
-    from safetensors.torch import load_file
-    from transformers import PreTrainedTokenizerFast
-
-    weight = load_file(folder / "model.safetensors").get("embedding.weight")
-    if weight is None:
-        raise UsageError(f"{folder} is no plain StaticEmbedding in safetensors: say another folder")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-    return Encoder(StaticEmbedding(weight.float()), tokenizer, "mean")
-
-
-def _head(folder: Path, modules: Sequence[Mapping[str, str]]) -> nn.Sequential | None:
-    found = [_dense(folder / module["path"]) for module in modules if module["type"].endswith("Dense")]
-    return nn.Sequential(*found) if found else None
 
 
 def _save_dense(layer: nn.Sequential, folder: Path) -> None:
@@ -379,19 +363,3 @@ def _save_dense(layer: nn.Sequential, folder: Path) -> None:
 
 def _write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def _dense(folder: Path) -> nn.Sequential:
-    """Return a Dense module: a linear layer and an activation. Its weights must be safetensors."""
-    from safetensors.torch import load_file
-
-    config, weights = _json(folder / "config.json"), folder / "model.safetensors"
-    activation = str(config.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
-    if not weights.exists() or activation not in ACTIVATIONS or config.get("use_residual"):
-        raise UsageError(
-            f"{folder} is no plain Dense layer in safetensors (activation {activation}): say pooling= to go without"
-        )
-    linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
-    state = {name.removeprefix("linear."): tensor for name, tensor in load_file(weights).items()}
-    linear.load_state_dict(state)
-    return nn.Sequential(linear, ACTIVATIONS[activation]())
