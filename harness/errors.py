@@ -30,6 +30,18 @@ class UsageError(HarnessError):
     exit_code = 2
 
 
+class Stopped(BaseException):
+    """A signal asks this command to end: it passes whatever handles failures, up to the command line.
+
+    `stands` says what is done by now.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.stands = "what is finished is kept"
+
+
 def masked(text: str) -> str:
     """Return text without the user part and the passwords of the addresses in it."""
     return SECRET.sub(r"\1=***", USER.sub("***@", text))

@@ -30,11 +30,7 @@ def show_decide(
 
     asked = question(overrides, claims)
     command = shlex.join(["harness", "decide", *overrides])
-    try:
-        answer = decide(asked, looks, most, minutes, spending, power, command, tell)
-    except KeyboardInterrupt:
-        print("harness: repeat the command to go on where it stopped", file=sys.stderr)
-        return 130
+    answer = decide(asked, looks, most, minutes, spending, power, command, tell)
     if as_json:
         print(json.dumps(_plain(answer), indent=1, ensure_ascii=False, default=str))
     else:

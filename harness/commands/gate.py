@@ -19,11 +19,7 @@ def show_gate(
     def tell(line: str) -> None:
         print(f"harness: {line}", file=sys.stderr)
 
-    try:
-        answer = gate(base, candidate, terms, results, campaign, minutes, tell)
-    except KeyboardInterrupt:
-        print("\nharness: interrupted; repeat the command to go on where it stopped", file=sys.stderr)
-        return 130
+    answer = gate(base, candidate, terms, results, campaign, minutes, tell)
     if as_json:
         print(json.dumps(answer, indent=1, ensure_ascii=False, default=str))
     else:

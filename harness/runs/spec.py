@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.papers.statement import setting
 from harness.runs.files import digest
 from harness.runs.shapes import Config
 
 KEY_VERSION = 1
+AGAIN = "again"  # where within its folder a finished run is made again
 T = TypeVar("T")
 
 
@@ -19,8 +21,8 @@ T = TypeVar("T")
 class Fit:
     """What may differ without making another run: how a batch is cut, how often state is saved."""
 
-    micro_batch: int | None = None
-    checkpoint_seconds: float = 30.0
+    micro_batch: int | None = setting(None, "rows of a batch that go through the model at once", least=1)
+    checkpoint_seconds: float = setting(30.0, "seconds between two checkpoints", least=0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Spec:
     tuning: bool = False  # a point of a grid: judged on validation alone, kept apart from the runs
     tuned: dict[str, Any] = field(default_factory=dict)  # what was chosen, and every score
     sweep: str = ""
+    again: bool = False  # a finished run's result stays until this one is there
 
     @property
     def task_digest(self) -> str:
@@ -84,9 +87,9 @@ class Spec:
     @property
     def folder(self) -> Path:
         """Where the run lives: results/runs/<paper>/<method>/<first 16 digits of the key>."""
-        return (
-            self.results / ("tuning" if self.tuning else "runs") / self.paper / self.name / self.run_key[:16]
-        )
+        kind = "tuning" if self.tuning else "runs"
+        own = self.results / kind / self.paper / self.name / self.run_key[:16]
+        return own / AGAIN if self.again else own
 
     @property
     def title(self) -> str:

@@ -16,6 +16,9 @@ PR_SET_PDEATHSIG = 1
 if "multiprocessing.forkserver" in " ".join(sys.orig_argv):
     import ctypes
 
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the one that started it, also while it imports
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

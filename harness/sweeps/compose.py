@@ -21,6 +21,7 @@ from harness.runs.spec import Spec
 from harness.sweeps import config, inside
 from harness.sweeps.choices import offer
 from harness.sweeps.trusted import refuse_code
+from harness.sweeps.typed import as_typed
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _own(cfg: DictConfig) -> DictConfig:
 def compose_one(overrides: Sequence[str], plugins: list[Plugin], resolved: bool = True) -> Spec:
     """Return the spec of the one run that `overrides` describe; its data fetched if `resolved`."""
     offer(plugins)
-    ((job,), _) = compose(list(overrides), multirun=False)
+    ((job,), _) = compose(as_typed(overrides), multirun=False)
     known = {plugin.name: plugin for plugin in plugins if plugin.paper is not None}
     return config.to_spec(job.cfg, known.get(job.cfg.get("paper")), resolved)[0]
 
@@ -116,6 +117,10 @@ def translated(error: Exception, arguments: Sequence[str]) -> Exception:
 
     if isinstance(error, HarnessError):
         return error
+    if isinstance(error, OSError) and error.strerror:
+        return HarnessError(
+            f"{error.filename or 'a file'} cannot be used ({error.strerror}): free it or its disk"
+        )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _not_there(error.missing_cfg_file, error.options or ())
     if isinstance(error, OverrideParseException):

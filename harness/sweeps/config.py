@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import UsageError, nearest
 from harness.papers.plugins import Plugin, load
+from harness.papers.statement import setting
 from harness.runs.spec import Fit, Spec, as_plain, filled
 
 
@@ -24,16 +25,16 @@ from harness.runs.spec import Fit, Spec, as_plain, filled
 class Limits:
     """When a run is stopped: after `minutes`, or beyond `memory_gb` (CPU runs)."""
 
-    minutes: float | None = None
-    memory_gb: float | None = None
+    minutes: float | None = setting(None, "minutes until a run is stopped", least=0)
+    memory_gb: float | None = setting(None, "GiB that a run on CPUs may take", least=0)
 
 
 @dataclass
 class Leases:
     """How much goes on at once on this machine: `cpus` slots (null: a core each), `per_gpu` runs a GPU."""
 
-    cpus: int | None = None
-    per_gpu: int = 1
+    cpus: int | None = setting(None, "slots for runs on CPUs", least=1)
+    per_gpu: int = setting(1, "runs that share a GPU", least=1)
 
 
 @dataclass
@@ -54,10 +55,10 @@ class Settings:
     data: Any = None
     model: str = ""
     budget: str = "small"
-    seed: int = 0
+    seed: int = setting(0, "where random numbers begin", least=0, most=2**32 - 1)
     device: str = "auto"
     precision: str = "auto"
-    processes: int = 1
+    processes: int = setting(1, "processes of a run", least=1)
     results: str = "results"
     rerun: bool = False
     isolate: bool = True
@@ -94,9 +95,26 @@ def checked(cls: type, values: Any, what: str) -> Any:
         if key not in known:
             raise UsageError(f"{what} has no setting {key!r}: {nearest(str(key), known)}")
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), given))
+        found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), given))
     except OmegaConfBaseException as error:
         raise UsageError(f"{what}: {first_line(error)}") from error
+    _in_range(found, what)
+    return found
+
+
+def _in_range(settings: Any, what: str) -> None:
+    """Raise UsageError for a number beyond what its setting declares, also in settings within these."""
+    for f in dataclasses.fields(settings):
+        value, least, most = getattr(settings, f.name), f.metadata.get("least"), f.metadata.get("most")
+        if dataclasses.is_dataclass(value):
+            _in_range(value, f"{what}, {f.name}")
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, int | float) or isinstance(one, bool):
+                continue
+            fix = f"give {least:,} or more" if least is not None and not one >= least else ""
+            fix = f"give {most:,} or less" if most is not None and not (fix or one <= most) else fix
+            if fix:
+                raise UsageError(f"{what}: {f.name}={one} is out of range ({f.metadata['help']}): {fix}")
 
 
 def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True) -> tuple[Spec, Settings]:

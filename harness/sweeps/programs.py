@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
@@ -100,6 +100,7 @@ def measure(
     An outcome has `value`, `items`, `seconds` and `error` (`type`, `message`). What failed is run again.
     """
     going: set[subprocess.Popen[str]] = set()
+    over: list[bool] = []
 
     def one(pair: tuple[Program, int]) -> dict[str, Any]:
         made, seed = pair
@@ -108,6 +109,8 @@ def measure(
         if known is not None and known["error"] is None:
             return known
         with leased(device, who=f"{shlex.join(made.words)} with seed {seed}") as lease:
+            if over:  # while it waited
+                raise CancelledError
             outcome = _run(made, seed, metric, lease.environ, minutes, going)
         write_json(path, outcome)
         return outcome
@@ -117,6 +120,7 @@ def measure(
         try:
             return [each.result() for each in waiting]
         except BaseException:  # Ctrl-C: programs go with their caller
+            over.append(True)
             for each in waiting:
                 each.cancel()
             for process in list(going):

@@ -31,6 +31,7 @@ from harness.sweeps.programs import Program, measure, program
 from harness.sweeps.referee import append, locked
 from harness.sweeps.sweep import all_kept, plan_sweep
 from harness.sweeps.sweep import main as run_sweep
+from harness.sweeps.typed import as_typed
 from harness.verdicts.looks import ALPHA, LOOKS, checked, levels, read_lines
 from harness.verdicts.looks.campaign import MODES, after, level
 from harness.verdicts.stats import Cell, Interval, estimate
@@ -126,10 +127,10 @@ class Bench:
     def _method(self, side: Side, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
         words = ["-m", *side.overrides, f"seed={','.join(map(str, seeds))}"]
         offer(self.plugins)  # a sweep before may have left Hydra without them
-        _, planned = plan_sweep(words, self.plugins)
+        _, planned = plan_sweep(as_typed(words), self.plugins)
         jobs = [(spec, settings) for _, spec, settings in planned]
-        if not all_kept(jobs, self.plugins) and run_sweep(words) == 130:
-            raise KeyboardInterrupt
+        if not all_kept(jobs, self.plugins):
+            run_sweep(words)
         found: dict[int, dict[str, Any]] = {}
         for seed, job in zip(seeds, jobs, strict=True):
             kept = all_kept([job], self.plugins)
@@ -231,7 +232,7 @@ def _prepared(
     for name, overrides in zip((base, candidate), words, strict=True):
         last = {word.lstrip("+").partition("=")[0]: word for word in overrides}
         kept = (*last.values(), f"results={results}")
-        _, jobs = plan_sweep(["-m", *kept, "seed=0"], plugins)
+        _, jobs = plan_sweep(as_typed(["-m", *kept, "seed=0"]), plugins)
         if len(jobs) != 1:
             raise UsageError(f"{name!r} describes {len(jobs)} runs: a side is one method with one setting")
         spec = jobs[0][1]

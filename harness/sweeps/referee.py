@@ -36,6 +36,7 @@ from harness.sweeps.choices import jobs as jobs_at_once
 from harness.sweeps.choices import offer
 from harness.sweeps.sweep import main as run_sweep
 from harness.sweeps.sweep import plan_sweep
+from harness.sweeps.typed import as_typed
 from harness.verdicts.claims import DECIDED
 from harness.verdicts.looks import (
     Memory,
@@ -132,7 +133,7 @@ def question(overrides: Sequence[str], chosen: Sequence[str] = ()) -> Question:
             )
     plugins = load_all()
     offer(plugins)
-    sweep, jobs = plan_sweep(["-m", *words, "seed=0"], plugins)
+    sweep, jobs = plan_sweep(as_typed(["-m", *words, "seed=0"]), plugins)
     if not jobs:
         raise UsageError("this sweep chooses its jobs as it goes, so no looks can be declared for it")
     specs = [spec for _, spec, _ in jobs]
@@ -320,10 +321,7 @@ def _bring(asked: Question, missing: Sequence[Pair]) -> None:
     """Run what is missing as one sweep; its seeds are those that some method lacks."""
     methods = ",".join(f"{asked.paper_name}/{name}" for name in dict.fromkeys(name for name, _ in missing))
     seeds = ",".join(map(str, sorted({seed for _, seed in missing})))
-    code = run_sweep(["-m", *asked.overrides, f"method={methods}", f"seed={seeds}"])
-    if code == 130:
-        raise KeyboardInterrupt
-    if code == 2:
+    if run_sweep(["-m", *asked.overrides, f"method={methods}", f"seed={seeds}"]) == 2:
         raise UsageError("the sweep could not be started: see above")
 
 

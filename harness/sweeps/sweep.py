@@ -16,27 +16,30 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from harness.errors import HarnessError, UsageError, masked
+from harness.errors import HarnessError, Stopped, UsageError, masked
 from harness.papers.plugins import Plugin, load, load_all
-from harness.runs.isolate import die_with_driver
+from harness.runs.isolate import work_for
 from harness.runs.journal import Sweep, note, read_journal
 from harness.runs.locks import alone
 from harness.runs.provenance import stale
-from harness.runs.results import Newer, Result, local_store, read_record, whole, write_result
+from harness.runs.results import LOG, Newer, Result, local_store, read_record, whole, write_result
 from harness.runs.run import describe, execute
-from harness.runs.spec import Spec
+from harness.runs.spec import AGAIN, Spec
 from harness.sweeps import config, inside
+from harness.sweeps.again import broken_off, settle
 from harness.sweeps.choices import offer
 from harness.sweeps.compose import compose, translated
 from harness.sweeps.planned import forget, leave, pick_up
 from harness.sweeps.trusted import refuse_asked, refuse_flags
 from harness.sweeps.tuning import tuned
+from harness.sweeps.typed import as_typed
 from harness.sweeps.watch import watched
 
 ASKED = ("method_declared", "method_changes", "tuned")  # of a run's config: not what was made, but why
@@ -47,11 +50,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run `harness run <arguments>`, in Hydra's own grammar; return the exit code."""
     import hydra
 
-    arguments = in_order([quoted(argument) for argument in arguments])
     plugins = load_all()
     offer(plugins)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    lost = False
     try:
+        arguments = in_order(as_typed(arguments))
         if any(argument.split("=")[0] in ASKS for argument in arguments):
             refuse_asked(arguments)
             return _hydra(hydra, list(arguments), Launched.here())
@@ -67,31 +71,24 @@ def main(arguments: Sequence[str]) -> int:
                         leave(sweep, [*map(masked, words)], spec, settings)
                     told = [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)]
                     launched = Launched.here()
-                    inside.begin_workers_with(die_with_driver, launched.driver, launched.began)
+                    inside.begin_workers_with(work_for, launched.driver, launched.began)
                     _hydra(hydra, told, launched)
+                except BrokenExecutor:
+                    lost = True
+                except Stopped as stop:
+                    stop.stands = _stands(sweep)
+                    raise
                 finally:
                     forget(sweep)
-        return close(sweep, behind)
+        return close(sweep, behind, lost)
     except HarnessError as error:
         if full_error:
             raise
         print(f"harness: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("\nharness: interrupted; repeat the command to go on where it stopped", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # as in `--help | head`: the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has to go somewhere
         return 1
-
-
-def quoted(argument: str) -> str:
-    """Quote a source's name, in which Hydra's grammar would stumble over `=`, `#`, `?` or blanks."""
-    key, equals, value = argument.partition("=")
-    named = key.lstrip("+") == "model" or key.lstrip("+").startswith("data.")
-    if equals and named and any(c in value for c in "=#? ") and "," not in value and value[0] not in "'\"":
-        return f"{key}='{value}'"
-    return argument
 
 
 def in_order(arguments: list[str]) -> list[str]:
@@ -116,7 +113,7 @@ def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:
         hydra.main(version_base="1.3", config_path="pkg://harness.conf", config_name="config")(task)()
     except SystemExit as leave:
         return int(leave.code or 0)
-    except BrokenPipeError:
+    except (BrokenPipeError, BrokenExecutor):
         raise
     except Exception as error:
         raise translated(error, arguments) from error
@@ -190,9 +187,11 @@ class NotYet(Exception):
 
 def _kept(spec: Spec) -> Result:
     """Return the result of a finished run. Raises NotYet where there is something to do for it."""
+    settle(spec.folder)
     done = whole(spec.folder)
     if done is None or (spec.objective and not done.validation):
         raise NotYet
+    broken_off(spec.folder)
     if spec.declared and not done.config["method_declared"]:  # made with tuned=false, and what the grid chose
         done = replace(done, config={**done.config, **{key: spec.config()[key] for key in ASKED}})
         write_result(spec.folder, done)
@@ -237,7 +236,7 @@ class Launched:
         """Make the run of one job; a process that was started for it goes when its parent or its driver does."""
         from hydra.core.hydra_config import HydraConfig
 
-        from harness.runs.isolate import die_with_parent, start_runs_from_a_fork_server
+        from harness.runs.isolate import die_with_driver, die_with_parent, start_runs_from_a_fork_server
 
         if (os.getpid(), socket.gethostname()) != (self.driver, self.host):
             die_with_parent()
@@ -270,12 +269,17 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
     from harness.runs.isolate import isolated, quiet_libraries
     from harness.runs.leases import leased
 
-    if settings.rerun:
-        with alone(spec.folder):
-            shutil.rmtree(spec.folder, ignore_errors=True)
-    else:
+    own = spec.folder
+    if not settings.rerun:
         with contextlib.suppress(NotYet):
             return _kept(spec), "skipped"
+    else:
+        settle(own)
+        if whole(own) is not None:
+            spec = replace(spec, again=True)
+        else:
+            with alone(own):
+                shutil.rmtree(own, ignore_errors=True)
     try:
         cpus, per_gpu = settings.leases.cpus, settings.leases.per_gpu
         with leased(spec.device, spec.processes, cpus, per_gpu, spec.title) as lease:
@@ -288,6 +292,11 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
                 result = execute(spec, load(spec.paper), lease.names)
     except Exception as error:
         result = failure(spec, error)
+    if spec.again and result.error:
+        message = f"{result.error['message']}; the finished result of before stands"
+        result.error = {**result.error, "message": message}
+    elif spec.again:
+        settle(own)
     return result, result.status
 
 
@@ -300,8 +309,17 @@ def failure(spec: Spec, error: Exception) -> Result:
     return result
 
 
-def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
-    """Say how a sweep ended; return its exit code: 0 when every run is finished and mirrored, else 1."""
+def _stands(sweep: Sweep) -> str:
+    """Say how many of a sweep's runs are finished by now."""
+    done = {line["asked"] for line in read_journal(sweep.journal) if line["outcome"] != "failed"}
+    return f"{len(done)} of {len(sweep.specs) or 'its'} runs are finished"
+
+
+def close(sweep: Sweep, behind: Sequence[str] = (), lost: bool = False) -> int:
+    """Say how a sweep ended; return its exit code: 0 when every run is finished and mirrored, else 1.
+
+    `lost` says that a process of the launcher was ended from outside, and the sweep with it.
+    """
     lines = read_journal(sweep.journal)
     count = {
         kind: sum(line["outcome"] == kind for line in lines) for kind in ("finished", "skipped", "failed")
@@ -315,6 +333,12 @@ def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
     if missing:
         parts.append(f"{missing} not started")
     print("; ".join(parts), file=sys.stderr)
+    if lost:
+        print(
+            f"harness: {missing or 'some'} runs not started or broken off: a joblib worker was ended (killed?): "
+            "repeat the command",
+            file=sys.stderr,
+        )
     count["stale"] = _stale(lines)
     if count["stale"]:
         print(
@@ -324,13 +348,15 @@ def close(sweep: Sweep, behind: Sequence[str] = ()) -> int:
     for line in lines:
         if line["outcome"] == "failed":
             print(f"  {line['title']}: {line['error']['type']}: {line['error']['message']}", file=sys.stderr)
-            print(f"    log: {Path(line['folder']) / 'log.txt'}", file=sys.stderr)
+            folder = Path(line["folder"])
+            log = next((f / LOG for f in (folder / AGAIN, folder) if (f / LOG).exists()), folder / LOG)
+            print(f"    log: {log}", file=sys.stderr)
     if count["failed"]:
         print("repeat the command to try the failed runs again", file=sys.stderr)
     for reason in behind:
         print(f"harness: the runs are safe in their folders but not all mirrored: {reason}", file=sys.stderr)
         print("repeat the command when the store is back to mirror them", file=sys.stderr)
-    return 1 if count["failed"] or missing or behind or not lines else 0
+    return 1 if lost or count["failed"] or missing or behind or not lines else 0
 
 
 def _stale(lines: list[dict[str, Any]]) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import said
 from harness.runs.journal import Sweep, read_journal
 from harness.runs.results import PROGRESS, read_progress
+from harness.runs.spec import AGAIN
 
 if TYPE_CHECKING:
     from harness.runs.mirror import Mirror
@@ -54,7 +55,8 @@ def watched(sweep: Sweep, up_to_date: bool = False) -> Iterator[list[str]]:
 def running(sweep: Sweep) -> list[dict[str, Any]]:
     """Return what the sweep's running runs last said of their progress, with their folders."""
     found = []
-    for path in sorted((sweep.results / "runs").glob(f"*/*/*/{PROGRESS}")):
+    runs = sweep.results / "runs"
+    for path in sorted([*runs.glob(f"*/*/*/{PROGRESS}"), *runs.glob(f"*/*/*/{AGAIN}/{PROGRESS}")]):
         state = read_progress(path.parent)
         if state and state.get("sweep") == sweep.id:
             found.append({**state, "folder": path.parent})
@@ -141,6 +143,8 @@ class Mirroring:
         self._store = self._store or Mirror(self.sweep.uri)
         lines = read_journal(self.sweep.journal)
         for state in running(self.sweep):
+            if state["folder"].name == AGAIN:  # the store has the result of before, until there is another
+                continue
             self._store.copy(state["folder"], partial(self._parent, state["folder"].parts[-3]))
         for line in lines:
             if line["folder"] not in self._done:

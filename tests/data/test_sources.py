@@ -443,6 +443,52 @@ def test_weights_that_can_run_code_are_refused_unless_allowed(tmp_path, cache):
     assert resolve_model(str(home), cache=cache, allow_pickle=True).path == home
 
 
+DECOYS = {
+    "another name": {"decoy.safetensors": ""},
+    "another folder": {"sub/model.safetensors": ""},
+    "a gguf": {"decoy.gguf": ""},
+    "an index of pickles": {
+        "model.safetensors.index.json": '{"weight_map": {"a": "pytorch_model.bin"}}',
+        "model.safetensors": "",
+    },
+    "a config that names one": {
+        "config.json": '{"transformers_weights": "adapter_model.bin"}',
+        "adapter_model.bin": "",
+        "adapter_model.safetensors": "",
+        "model.safetensors": "",
+    },
+    "an adapter's": {"adapter_model.bin": "", "model.safetensors": ""},
+    "a module's": {
+        "modules.json": '[{"path": ""}, {"path": "2_Dense"}]',
+        "2_Dense/pytorch_model.bin": "",
+        "model.safetensors": "",
+    },
+    "in parts": {
+        "pytorch_model.bin.index.json": "{}",
+        "pytorch_model-00001-of-2.bin": "",
+        "decoy.safetensors": "",
+    },
+}
+
+
+@pytest.mark.parametrize("decoy", DECOYS)
+def test_a_decoy_beside_a_pickle_does_not_open_it(tmp_path, cache, decoy):
+    for name, content in {"config.json": "{}", "pytorch_model.bin": "\0", **DECOYS[decoy]}.items():
+        write(tmp_path / "m" / name, content)
+    with pytest.raises(UsageError, match=r"would be read from \S+, which can run code.*allow_pickle=true"):
+        resolve_model(str(tmp_path / "m"), cache=cache)
+    assert resolve_model(str(tmp_path / "m"), cache=cache, allow_pickle=True).path == tmp_path / "m"
+
+
+def test_pickles_that_nobody_opens_may_lie_beside_safetensors(tmp_path, cache):
+    for name in (
+        *("model.safetensors", "pytorch_model.bin", "optimizer.pt", "training_args.bin", "config.json"),
+        *("original/consolidated.00.pth", "adapter_model.safetensors", "adapter_model.bin"),
+    ):
+        write(tmp_path / "m" / name, "{}")
+    assert resolve_model(str(tmp_path / "m"), cache=cache).path == tmp_path / "m"
+
+
 def test_a_model_that_is_not_there_is_answered_by_its_folder(tmp_path, cache):
     write(tmp_path / "base/model.safetensors", b"\0")
     with pytest.raises(UsageError, match="did you mean 'base'"):

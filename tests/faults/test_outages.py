@@ -46,6 +46,89 @@ def test_a_disk_that_fills_up_fails_the_run_by_name_and_keeps_earlier_ones(harne
     assert "cannot be written (No space left on device)" in again.stderr
 
 
+FILLS = '''
+"""A paper whose runs fill the disk to its last byte, and then need it in a way of their own."""
+import os
+from dataclasses import dataclass
+from harness import Items, Method, Metric, Paper, hookimpl, setting
+
+@dataclass
+class Task:
+    size: int = setting(3, "nothing")
+
+@dataclass
+class Data:
+    pass
+
+@dataclass
+class How:
+    need: str = setting("", "what the disk is needed for then")
+
+NEEDS = ("calm", "file", "torch", "safetensors", "log", "items", "result")
+
+@hookimpl
+def paper():
+    return Paper(
+        title="Fills", authors="", year=2026, url="", task=Task, data=Data,
+        methods={need: Method(How(need), need, baseline=need == "calm") for need in NEEDS},
+        metrics={"score": Metric("higher", "a number")}, claims=[], budgets={"smoke": {}, "small": {}, "full": {}},
+    )
+
+@hookimpl
+def prepare(data_dir):
+    (data_dir / "ready").touch()
+
+@hookimpl
+def train(run):
+    import safetensors.torch, torch
+    if run.method.need == "calm" or "FILL" not in os.environ:
+        return
+    with open(run.folder / "filler", "wb", buffering=0) as file:
+        for size in (2**16, 2**10, 1):
+            try:
+                while file.write(b"x" * size):
+                    pass
+            except OSError:
+                pass
+    match run.method.need:
+        case "file": (run.output_dir / "x").write_text("x" * 100_000)
+        case "torch": torch.save(torch.zeros(100_000), str(run.output_dir / "model.pt"))
+        case "safetensors": safetensors.torch.save_file({"a": torch.zeros(100_000)}, run.output_dir / "a.safetensors")
+        case "log":
+            for _ in range(1000): print("x" * 1000)
+
+@hookimpl
+def evaluate(run, split):
+    if run.method.need == "result":
+        return {"score": 1.0}
+    return {"score": Items({"value": [float(i) for i in range(10_000)]}, [str(i) for i in range(10_000)])}
+'''
+
+
+@pytest.mark.parametrize("tracking", ["off", ""], ids=["untracked", "tracked"])
+@pytest.mark.parametrize("need", ["file", "torch", "safetensors", "log", "items", "result"])
+def test_a_disk_full_to_its_last_byte_is_told_by_name_with_log_journal_and_store_on_it(
+    harness, monkeypatch, tiny_disk, need, tracking
+):
+    if tracking == "" and need not in ("file", "result"):
+        pytest.skip("the store's own part is tried with two of the ways")
+    install(harness.folder, "fills", FILLS)
+    monkeypatch.setenv("PYTHONPATH", str(harness.folder))
+    settings = ("budget=smoke", "device=cpu", f"results={tiny_disk}/results", f"tracking.uri={tracking}")
+    harness("run", "method=fills/calm", *settings)
+    words = ("run", f"method=fills/{need}", *settings)
+    done = harness(*words, code=1, FILL="yes")
+    assert "Traceback" not in done.stderr
+    assert f"fills/{need} seed 0" in done.stderr
+    assert "disk_full: " in done.stderr or "(No space left on device)" in done.stderr
+    assert "put results= on another" in done.stderr
+    assert "exit code" not in done.stderr
+    rows = json.loads(harness("status", "--json", "--results", f"{tiny_disk}/results").stdout)
+    assert [row["state"] for row in rows if row["method"] == "calm"] == ["finished"]
+    subprocess.run(["mount", "-o", "remount,size=30m", str(tiny_disk)], check=True)
+    assert "1 finished" in harness(*words).stderr
+
+
 def test_results_that_may_only_be_read_are_named_and_still_tell_what_is_there(harness, text, tiny_disk):
     words = ("run", "method=alibi/alibi", *SMOKE, f"data.corpus={text}", f"results={tiny_disk}/results")
     harness(*words, "tracking=off")

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import getpass
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ import filelock
 import pytest
 
 from harness.errors import UsageError
+from harness.runs import leases
 from harness.runs.leases import cores, gpus, leased, places
 
 TWO = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa-1)
@@ -205,3 +207,70 @@ with leased("cpu", cpus=1):
 def _take() -> None:
     with leased("cpu", cpus=1):
         pass
+
+
+def test_one_that_waits_says_for_whom_and_the_way_out(inventory, monkeypatch, capsys):
+    monkeypatch.setattr(leases, "PATIENCE", 0.2)
+    with leased("cpu", cpus=1, who="alibi/alibi seed 3"):
+        waits = threading.Thread(target=_take_one)
+        waits.start()
+        until = time.monotonic() + 20
+        said = ""
+        while "waits for" not in said and time.monotonic() < until:
+            time.sleep(0.05)
+            said += capsys.readouterr().err
+    waits.join(10)
+    assert said.count("\n") == 1
+    user = getpass.getuser()
+    assert (
+        f"a run waits for a free device: slot-0 is held by pid {os.getpid()} of {user} (alibi/alibi seed 3"
+        in said
+    )
+    assert f"in {os.getcwd()}" in said
+    assert "HARNESS_LEASES" in said
+    assert "leases.cpus" in said
+
+
+def _take_one() -> None:
+    with leased("cpu", cpus=1):
+        pass
+
+
+def test_who_comes_first_is_served_first_so_that_a_large_sweep_starves_no_small_one(inventory):
+    """Six threads that never stop asking, and one that asks once: no one of the six has two turns before it."""
+    order: list[str] = []
+    over = threading.Event()
+
+    def greedy(name: str) -> None:
+        while not over.is_set():
+            with leased("cpu", cpus=1):
+                order.append(name)
+                time.sleep(0.02)
+
+    large = [threading.Thread(target=greedy, args=(f"large {i}",)) for i in range(6)]
+    for thread in large:
+        thread.start()
+    while len(order) < 3:
+        time.sleep(0.01)
+    before = len(order)
+    with leased("cpu", cpus=1):
+        turns = order[before:]
+        over.set()
+    for thread in large:
+        thread.join(20)
+    assert len(turns) <= 8  # each of the six once, and what went on meanwhile
+
+
+def test_a_ticket_of_a_killed_process_holds_up_nobody(inventory):
+    with leased("cpu", cpus=1):
+        dead = multiprocessing.get_context("fork").Process(target=_take_one)
+        dead.start()
+        tickets = places() / "cpu.tickets"
+        until = time.monotonic() + 20
+        while not (tickets.exists() and list(tickets.iterdir())) and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(dead.pid, signal.SIGKILL)
+        dead.join()
+        assert list(tickets.iterdir())
+    _take_one()
+    assert not list(tickets.iterdir())

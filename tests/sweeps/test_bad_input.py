@@ -111,13 +111,3 @@ def test_a_tracking_server_that_is_down_costs_no_run(harness, text):
     assert "Traceback" not in done.stderr
     again = harness("run", *SMOKE, f"data.corpus={text}")
     assert "1 already there" in again.stderr
-
-
-def test_a_source_with_signs_of_its_own_needs_no_quotes():
-    from harness.sweeps.sweep import quoted
-
-    assert quoted("model=pypi:x==1.0#a/b") == "model='pypi:x==1.0#a/b'"
-    assert quoted("data.sts=my file.tsv?score:gold") == "data.sts='my file.tsv?score:gold'"
-    assert quoted("model=klue/roberta-base") == "model=klue/roberta-base"
-    assert quoted("model='pypi:x==1.0'") == "model='pypi:x==1.0'"
-    assert quoted("task.length=3") == "task.length=3"

@@ -26,30 +26,30 @@ class Data:
 class Task:
     """The model's size, the training, and how extrapolation is measured. Lengths are in tokens."""
 
-    length: int = setting(64, "training length L: how many tokens a training window holds")
-    width: int = setting(96, "model width")
-    layers: int = setting(3, "transformer layers")
-    heads: int = setting(4, "attention heads")
-    feedforward: int = setting(384, "width of the feed-forward layer")
+    length: int = setting(64, "training length L: how many tokens a training window holds", least=1)
+    width: int = setting(96, "model width", least=1)
+    layers: int = setting(3, "transformer layers", least=1)
+    heads: int = setting(4, "attention heads", least=1)
+    feedforward: int = setting(384, "width of the feed-forward layer", least=1)
     activation: str = setting("gelu", "activation of the feed-forward layer, by transformers' name")
-    dropout: float = setting(0.0, "dropout on embeddings and residual branches")
-    attention_dropout: float = setting(0.0, "dropout on attention weights")
-    activation_dropout: float = setting(0.0, "dropout inside the feed-forward layer")
+    dropout: float = setting(0.0, "dropout on embeddings and residual branches", least=0, most=1)
+    attention_dropout: float = setting(0.0, "dropout on attention weights", least=0, most=1)
+    activation_dropout: float = setting(0.0, "dropout inside the feed-forward layer", least=0, most=1)
     biases: bool = setting(True, "biases in all layers; an MPT has none")
     tokenizer: str = setting("characters", "characters, words, or a tokenizer of the hub or a folder")
-    vocabulary: int = setting(267_735, "most frequent words kept, with tokenizer=words")
+    vocabulary: int = setting(267_735, "most frequent words kept, with tokenizer=words", least=1)
     optimizer: Optimizer = setting(Optimizer.adamw, "adamw or nag")
-    learning_rate: float = setting(3e-3, "peak learning rate")
-    weight_decay: float = setting(0.01, "decoupled weight decay")
-    warmup: int = setting(50, "steps of linear warm-up")
-    clip: float = setting(1.0, "gradients are clipped to this norm")
-    batch_size: int = setting(32, "windows in a batch")
-    steps: int = setting(300, "training steps")
-    schedule_steps: int = setting(600, "steps the cosine is planned for; training stops at `steps`")
-    targets: int = setting(32_768, "scored tokens, the same ones at every length")
-    stride: int = setting(32, "tokens a sliding window moves by, and scores")
-    sliding_targets: int = setting(4_096, "scored tokens with the sliding window")
-    probes: int = setting(200, "items of the retrieval probe")
+    learning_rate: float = setting(3e-3, "peak learning rate", least=0)
+    weight_decay: float = setting(0.01, "decoupled weight decay", least=0)
+    warmup: int = setting(50, "steps of linear warm-up", least=0)
+    clip: float = setting(1.0, "gradients are clipped to this norm", least=0)
+    batch_size: int = setting(32, "windows in a batch", least=1)
+    steps: int = setting(300, "training steps", least=1)
+    schedule_steps: int = setting(600, "steps the cosine is planned for; training stops at `steps`", least=1)
+    targets: int = setting(32_768, "scored tokens, the same ones at every length", least=0)
+    stride: int = setting(32, "tokens a sliding window moves by, and scores", least=1)
+    sliding_targets: int = setting(4_096, "scored tokens with the sliding window", least=0)
+    probes: int = setting(200, "items of the retrieval probe", least=0)
 
 
 @dataclass
@@ -67,8 +67,8 @@ class Retrofit:
     """How a trained rotary model's positions are changed before it is trained on."""
 
     position: str = setting("alibi", "alibi, rotary (unchanged), rotary_base (raised) or interpolated")
-    factor: float = setting(8.0, "times the length that a raised base or interpolation is to reach")
+    factor: float = setting(8.0, "times the length that a raised base or interpolation is to reach", least=0)
     window: int = setting(
-        1, "times L that a training window holds, at most a step's tokens, which stay as many"
+        1, "times L that a training window holds, at most a step's tokens, which stay as many", least=1
     )
-    learning_rate: float = setting(1e-3, "peak learning rate of the training that follows")
+    learning_rate: float = setting(1e-3, "peak learning rate of the training that follows", least=0)

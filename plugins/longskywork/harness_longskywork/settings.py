@@ -41,54 +41,64 @@ class Data:
 class Task:
     """Sizes, steps and rates. Lengths are in tokens."""
 
-    width: int = setting(64, "model width, where no model= is given")
-    layers: int = setting(2, "transformer layers, where no model= is given")
-    heads: int = setting(4, "attention heads, where no model= is given")
-    feedforward: int = setting(128, "width of the feed-forward layer, where no model= is given")
-    rope_base: float = setting(1000.0, "RoPE base before scaling, where no model= is given")
+    width: int = setting(64, "model width, where no model= is given", least=1)
+    layers: int = setting(2, "transformer layers, where no model= is given", least=1)
+    heads: int = setting(4, "attention heads, where no model= is given", least=1)
+    feedforward: int = setting(128, "width of the feed-forward layer, where no model= is given", least=1)
+    rope_base: float = setting(1000.0, "RoPE base before scaling, where no model= is given", least=0)
     vocabulary: int = setting(
-        200, "words that make the prose: the most frequent of the corpus, and one that stands for all others"
+        200,
+        "words that make the prose: the most frequent of the corpus, and one that stands for all others",
+        least=1,
     )
     gradient_checkpointing: bool = setting(
         False, "recompute activations in the backward pass, to save memory"
     )
-    clip: float = setting(1.0, "gradients are clipped to this norm")
-    weight_decay: float = setting(0.0, "decoupled weight decay")
-    warmup: int = setting(40, "steps of linear warm-up in each stage")
-    copy_steps: int = setting(900, "steps of the copying warm-up; a pretrained model needs none")
-    copy_rate: float = setting(3e-3, "learning rate of the copying warm-up")
-    copy_length: int = setting(40, "tokens a row of the copying warm-up")
-    document: int = setting(120, "tokens a document: facts, then the same facts again (a multiple of 24)")
+    clip: float = setting(1.0, "gradients are clipped to this norm", least=0)
+    weight_decay: float = setting(0.0, "decoupled weight decay", least=0)
+    warmup: int = setting(40, "steps of linear warm-up in each stage", least=0)
+    copy_steps: int = setting(900, "steps of the copying warm-up; a pretrained model needs none", least=0)
+    copy_rate: float = setting(3e-3, "learning rate of the copying warm-up", least=0)
+    copy_length: int = setting(40, "tokens a row of the copying warm-up", least=1)
+    document: int = setting(
+        120, "tokens a document: facts, then the same facts again (a multiple of 24)", least=1
+    )
     trained_length: int = setting(
         0,
         "tokens the model was trained at, which scaling starts from; 0: what its config says",
+        least=0,
     )
-    base_steps: int = setting(300, "steps on single documents, the short pretraining")
-    base_rate: float = setting(3e-3, "learning rate of the short pretraining")
+    base_steps: int = setting(300, "steps on single documents, the short pretraining", least=0)
+    base_rate: float = setting(3e-3, "learning rate of the short pretraining", least=0)
     copy_share: float = setting(
         0.25,
         "share of the short pretraining's rows that go on repeating; none where there was no copying warm-up",
+        least=0,
+        most=1,
     )
-    batch_size: int = setting(32, "rows a step, in all stages but long pretraining")
-    window: int = setting(480, "window of long pretraining")
-    windows: int = setting(8, "windows a step of long pretraining")
-    long_steps: int = setting(200, "steps of long pretraining")
-    long_rate: float = setting(1e-3, "peak learning rate of long pretraining")
+    batch_size: int = setting(32, "rows a step, in all stages but long pretraining", least=1)
+    window: int = setting(480, "window of long pretraining", least=1)
+    windows: int = setting(8, "windows a step of long pretraining", least=1)
+    long_steps: int = setting(200, "steps of long pretraining", least=0)
+    long_rate: float = setting(1e-3, "peak learning rate of long pretraining", least=0)
     short_steps: int = setting(
-        0, "steps of short tuning between long pretraining and tables, on short needles"
+        0, "steps of short tuning between long pretraining and tables, on short needles", least=0
     )
-    rows: int = setting(8, "rows of a training table")
-    questions: int = setting(16, "questions on each training table")
+    rows: int = setting(8, "rows of a training table", least=1)
+    questions: int = setting(16, "questions on each training table", least=1)
     synl_steps: list[int] = setting(
         [80, 150, 120, 200, 200],
         "steps on tables: cells with 1, 2, 4 columns, records with 2, then both kinds with 4",
+        least=0,
     )
-    synl_rate: float = setting(1.5e-3, "learning rate on tables, double with one column")
-    prose: int = setting(128, "words of prose a needle is hidden in")
-    needle_steps: int = setting(250, "steps on needles at the end, the short task that SynL should help")
-    needle_rate: float = setting(1e-3, "learning rate on needles")
+    synl_rate: float = setting(1.5e-3, "learning rate on tables, double with one column", least=0)
+    prose: int = setting(128, "words of prose a needle is hidden in", least=1)
+    needle_steps: int = setting(
+        250, "steps on needles at the end, the short task that SynL should help", least=0
+    )
+    needle_rate: float = setting(1e-3, "learning rate on needles", least=0)
     items: int = setting(
-        200, "documents, tables or needles a judgement; a cell of the needle grid has a fifth"
+        200, "documents, tables or needles a judgement; a cell of the needle grid has a fifth", least=1
     )
 
 
@@ -98,10 +108,10 @@ class LongSkywork:
 
     base: bool = setting(True, "pretrain on single documents after the copying warm-up")
     order: Order = setting(Order.interleave, "none, concatenate or interleave")
-    chunks: int = setting(2, "chunks a document is cut into (2 in CIP-2)")
+    chunks: int = setting(2, "chunks a document is cut into (2 in CIP-2)", least=1)
     masked: bool = setting(False, "attention stays inside a document; positions run over the window")
     scaling: Scaling = setting(Scaling.ntk, "none, ntk or abf")
-    abf_base: float = setting(0.0, "the RoPE base with scaling=abf")
+    abf_base: float = setting(0.0, "the RoPE base with scaling=abf", least=0)
     synl_share: float = setting(
-        1.0, "share of tables in the last tuning, the rest short needles; 0: no such stage"
+        1.0, "share of tables in the last tuning, the rest short needles; 0: no such stage", least=0, most=1
     )

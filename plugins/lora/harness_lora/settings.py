@@ -48,37 +48,39 @@ class Data:
 class Task:
     """The adaptation, and the small base that is trained where no `model=` is given. Lengths are in tokens."""
 
-    length: int = setting(64, "tokens of a training window or example; longer ones are cut")
-    batch_size: int = setting(24, "windows or examples in a batch")
-    steps: int = setting(150, "training steps of the adaptation")
-    warmup: int = setting(10, "steps of linear warm-up")
+    length: int = setting(64, "tokens of a training window or example; longer ones are cut", least=1)
+    batch_size: int = setting(24, "windows or examples in a batch", least=1)
+    steps: int = setting(150, "training steps of the adaptation", least=1)
+    warmup: int = setting(10, "steps of linear warm-up", least=0)
     schedule: Schedule = setting(Schedule.linear, "linear, cosine or constant")
-    weight_decay: float = setting(0.0, "decoupled weight decay of whatever is trained")
-    clip: float = setting(1.0, "gradients are clipped to this norm; 0 does not clip")
+    weight_decay: float = setting(0.0, "decoupled weight decay of whatever is trained", least=0)
+    clip: float = setting(1.0, "gradients are clipped to this norm; 0 does not clip", least=0)
     rate_scale: float = setting(
-        1.0, "every method's learning rate times this: about 0.05 for a large pretrained model"
+        1.0, "every method's learning rate times this: about 0.05 for a large pretrained model", least=0
     )
     full_rate_scale: float = setting(
-        1.0, "and full fine-tuning's times this too: about 0.1 for a large pretrained model"
+        1.0, "and full fine-tuning's times this too: about 0.1 for a large pretrained model", least=0
     )
-    train_characters: int = setting(100_000, "characters of plain text to adapt to, from its beginning")
+    train_characters: int = setting(
+        100_000, "characters of plain text to adapt to, from its beginning", least=1
+    )
     held_out_characters: int = setting(
-        24_000, "characters after them for validation, and as many again for test"
+        24_000, "characters after them for validation, and as many again for test", least=0
     )
-    general_targets: int = setting(12_288, "tokens of general text scored for forgetting")
-    new_tokens: int = setting(64, "most tokens generated for a prompt")
-    prompts: int = setting(400, "most prompts of each split that are answered and scored")
-    examples: int = setting(4000, "most examples of each held-out split whose loss is scored")
+    general_targets: int = setting(12_288, "tokens of general text scored for forgetting", least=0)
+    new_tokens: int = setting(64, "most tokens generated for a prompt", least=1)
+    prompts: int = setting(400, "most prompts of each split that are answered and scored", least=0)
+    examples: int = setting(4000, "most examples of each held-out split whose loss is scored", least=0)
     lm_eval: list[str] = setting(
         [], "tasks of lm-eval that the merged model answers; their accuracies are pooled"
     )
     lm_eval_folder: str = setting("", "folder of your own lm-eval tasks, a YAML file each")
-    lm_eval_limit: int = setting(200, "most documents of each lm-eval task")
-    base_width: int = setting(128, "the small base: model width")
-    base_layers: int = setting(4, "the small base: layers")
-    base_heads: int = setting(4, "the small base: attention heads")
-    base_steps: int = setting(600, "the small base: training steps on the general text")
-    base_learning_rate: float = setting(1e-2, "the small base: peak learning rate")
+    lm_eval_limit: int = setting(200, "most documents of each lm-eval task", least=0)
+    base_width: int = setting(128, "the small base: model width", least=1)
+    base_layers: int = setting(4, "the small base: layers", least=1)
+    base_heads: int = setting(4, "the small base: attention heads", least=1)
+    base_steps: int = setting(600, "the small base: training steps on the general text", least=0)
+    base_learning_rate: float = setting(1e-2, "the small base: peak learning rate", least=0)
 
 
 @dataclass
@@ -86,11 +88,11 @@ class Lora:
     """What is trained, and how. The learning rate here is the one fixed rate that all methods share."""
 
     trains: Trains = setting(Trains.lora, "lora, everything, biases, head or nothing")
-    rank: int = setting(8, "rank of the change of each adapted matrix")
+    rank: int = setting(8, "rank of the change of each adapted matrix", least=1)
     alpha: float = setting(16.0, "the change is scaled by alpha / rank")
-    dropout: float = setting(0.0, "dropout on the input of A")
+    dropout: float = setting(0.0, "dropout on the input of A", least=0, most=1)
     targets: str = setting(
         "all-linear", "names with commas between, a regular expression over whole paths, or all-linear"
     )
     rslora: bool = setting(False, "scale by alpha / sqrt(rank) instead")
-    learning_rate: float = setting(1e-2, "peak learning rate, before task.rate_scale")
+    learning_rate: float = setting(1e-2, "peak learning rate, before task.rate_scale", least=0)

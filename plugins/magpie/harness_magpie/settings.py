@@ -50,40 +50,44 @@ class Task:
     system: str = setting(
         "", "a system message that asks for a domain or language; empty: the template's own"
     )
-    samples: int = setting(176, "instructions that are sampled")
+    samples: int = setting(176, "instructions that are sampled", least=1)
     mode: Mode = setting(Mode.official, "how instructions are cut: official (one line) or whole")
-    instruction_tokens: int = setting(48, "most tokens of an instruction")
-    answer_tokens: int = setting(64, "most tokens of an answer; answers are greedy")
-    generation_batch: int = setting(176, "rows the generator continues at once")
+    instruction_tokens: int = setting(48, "most tokens of an instruction", least=1)
+    answer_tokens: int = setting(64, "most tokens of an answer; answers are greedy", least=1)
+    generation_batch: int = setting(176, "rows the generator continues at once", least=1)
     generator_precision: Precision = setting(Precision.bfloat16, "bfloat16 or float32 while generating")
-    train_pairs: int = setting(80, "pairs each student learns from")
-    validation_pairs: int = setting(10, "pairs held out for validation")
-    test_pairs: int = setting(20, "pairs held out for test")
-    questions: int = setting(24, "most of data.questions that are used")
+    train_pairs: int = setting(80, "pairs each student learns from", least=1)
+    validation_pairs: int = setting(10, "pairs held out for validation", least=0)
+    test_pairs: int = setting(20, "pairs held out for test", least=0)
+    questions: int = setting(24, "most of data.questions that are used", least=0)
     student: str = setting(
         "", "base model to tune: a hub id or folder; empty: a pruned copy of the generator"
     )
     keep_layers: str = setting(
         "0-9,20-29", "layers of the generator that the pruned student keeps; empty: all of them"
     )
-    frozen_layers: int = setting(10, "first layers of the student that are not tuned")
+    frozen_layers: int = setting(10, "first layers of the student that are not tuned", least=0)
     own_vocabulary: bool = setting(
         True, "cut the pruned student's vocabulary to the tokens it meets, its embedding frozen"
     )
-    lora_rank: int = setting(0, "tune a LoRA of this rank with peft instead of the weights; 0: the weights")
-    length: int = setting(256, "tokens of a packed row of pairs")
-    batch_size: int = setting(8, "pairs in a batch")
-    steps: int = setting(24, "training steps")
-    warmup: int = setting(2, "steps of linear warm-up, then cosine")
-    learning_rate: float = setting(8e-4, "peak learning rate")
-    weight_decay: float = setting(0.01, "decoupled weight decay")
-    beta_2: float = setting(0.98, "AdamW's second beta; the first is 0.9")
+    lora_rank: int = setting(
+        0, "tune a LoRA of this rank with peft instead of the weights; 0: the weights", least=0
+    )
+    length: int = setting(256, "tokens of a packed row of pairs", least=1)
+    batch_size: int = setting(8, "pairs in a batch", least=1)
+    steps: int = setting(24, "training steps", least=1)
+    warmup: int = setting(2, "steps of linear warm-up, then cosine", least=0)
+    learning_rate: float = setting(8e-4, "peak learning rate", least=0)
+    weight_decay: float = setting(0.01, "decoupled weight decay", least=0)
+    beta_2: float = setting(0.98, "AdamW's second beta; the first is 0.9", least=0, most=1)
     encoder: str = setting(
         "", "sentence encoder for neighbour distances, a hub id or folder; empty: hashed TF-IDF"
     )
     lm_eval: list[str] = setting([], "tasks of lm-eval that the student answers; their accuracies are pooled")
-    lm_eval_limit: int = setting(200, "most documents of each lm-eval task")
-    made_seeds: int = setting(0, "make this many seed tasks where data.seeds is empty: for tests only")
+    lm_eval_limit: int = setting(200, "most documents of each lm-eval task", least=0)
+    made_seeds: int = setting(
+        0, "make this many seed tasks where data.seeds is empty: for tests only", least=0
+    )
 
 
 @dataclass
@@ -91,8 +95,8 @@ class Magpie:
     """A way to come by instruction data. The paper's is the default."""
 
     prompt: Prompt = setting(Prompt.template, "template, bare, examples or human")
-    temperature: float = setting(1.0, "temperature of the instructions")
-    top_p: float = setting(0.9, "nucleus of the instructions")
+    temperature: float = setting(1.0, "temperature of the instructions", least=0)
+    top_p: float = setting(0.9, "nucleus of the instructions", least=0, most=1)
     filter: str = setting("valid", "preset that chooses the pairs: harness magpie presets lists them")
     shuffled: bool = setting(False, "give every question another one's answer")
     student: bool = setting(True, "answer the instructions and tune a student on them")

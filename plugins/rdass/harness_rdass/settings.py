@@ -80,12 +80,12 @@ class Task:
     prompt: str | None = setting(
         None, "put before every text, or the name of a prompt of the encoder's folder; null: its default"
     )
-    max_length: int = setting(0, "tokens the encoder reads at most; 0 is its own limit")
+    max_length: int = setting(0, "tokens the encoder reads at most; 0 is its own limit", least=0)
     copying_systems: list[str] = setting(
         ["B", "C"], "systems that copy the document; left out of abstractive_*"
     )
-    swapped_words: float = setting(0.2, "share of words that the edit `swap` replaces")
-    edit_seed: int = setting(0, "seed of the constructed edits, the same for every method")
+    swapped_words: float = setting(0.2, "share of words that the edit `swap` replaces", least=0, most=1)
+    edit_seed: int = setting(0, "seed of the constructed edits, the same for every method", least=0)
     sample: bool = setting(False, "use the plugin's own small sample for what is not given (no evidence)")
 
 
@@ -96,10 +96,10 @@ class Scorer:
     score: Score = setting(Score.rdass, "what a summary is judged by")
     tokens: Tokens = setting(Tokens.syllable, "what ROUGE, length and lead_overlap count")
     trained: bool = setting(False, "train the encoder on NLI and STS before it judges")
-    nli_epochs: float = setting(1.0, "epochs on labelled pairs")
-    sts_epochs: float = setting(4.0, "epochs on scored pairs")
-    train_batch: int = setting(16, "pairs in a training batch")
-    learning_rate: float = setting(2e-5, "peak learning rate; 10 % linear warm-up")
+    nli_epochs: float = setting(1.0, "epochs on labelled pairs", least=0)
+    sts_epochs: float = setting(4.0, "epochs on scored pairs", least=0)
+    train_batch: int = setting(16, "pairs in a training batch", least=1)
+    learning_rate: float = setting(2e-5, "peak learning rate; 10 % linear warm-up", least=0)
     scratch: bool = setting(False, "train a small encoder built here instead of the one model= names")
-    width: int = setting(128, "width of the encoder built here")
-    layers: int = setting(2, "layers of the encoder built here")
+    width: int = setting(128, "width of the encoder built here", least=1)
+    layers: int = setting(2, "layers of the encoder built here", least=1)

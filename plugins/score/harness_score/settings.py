@@ -67,57 +67,70 @@ class Data:
 class Task:
     """The problems, the sampling, the optimisation and the guards. Lengths are in tokens."""
 
-    digits: int = setting(4, "addition: digits of each number")
+    digits: int = setting(4, "addition: digits of each number", least=1)
     draw: int = setting(
         1,
         "addition: seed of the sums drawn for every part; the small bases differ by it and by the run's seed",
+        least=0,
     )
-    train_problems: int = setting(300, "problems trained on, again and again")
-    validation_problems: int = setting(1000, "problems that stop the base, choose weights and are guarded by")
-    test_problems: int = setting(1500, "problems judged on")
+    train_problems: int = setting(300, "problems trained on, again and again", least=1)
+    validation_problems: int = setting(
+        1000, "problems that stop the base, choose weights and are guarded by", least=1
+    )
+    test_problems: int = setting(1500, "problems judged on", least=1)
     prompt: Prompt = setting(Prompt.addition, "words of both turns: addition, math or number")
     verifier: Verifier = setting(Verifier.exact, "exact, number, math, or command (see verifier_command)")
     verifier_command: str = setting("", "your own verifier: a command that reads and writes jsonl")
-    verifier_seconds: float = setting(60.0, "seconds a verifier may take for a batch")
-    answer_tokens: int = setting(512, "most tokens of an answer; addition has its own number")
-    length: int = setting(2048, "most tokens of a whole two-turn episode")
-    prompts: int = setting(64, "problems in a step")
-    samples: int = setting(4, "two-turn samples of each problem in a step")
-    steps: int = setting(400, "steps of reinforcement, both stages together")
-    learning_rate: float = setting(3e-4, "Adam's rate, constant")
-    warmup: int = setting(0, "steps of linear warm-up")
-    clip: float = setting(1.0, "gradients are clipped to this norm")
-    temperature: float = setting(1.0, "sampling temperature, in training and for the sampled metrics")
-    lora_rank: int = setting(0, "train a LoRA adapter of this rank instead of every weight")
-    sft_steps: int = setting(300, "updates of pair_sft, and of star's three rounds together")
-    sft_samples: int = setting(64, "two-turn samples of each problem that traces are chosen from")
-    sft_batch: int = setting(256, "traces in an update")
-    validate_every: int = setting(25, "steps between two looks at the validation problems")
-    judge_batch: int = setting(512, "problems answered at once when judging")
-    kl_batch: int = setting(250, "problems whose KL to the base is measured at once")
-    most_drop: float = setting(0.2, "guard: how far turn-1 accuracy may fall below the base's (a share)")
-    most_kl: float = setting(100.0, "guard: nats an answer may lie from the base")
-    most_idle: int = setting(50, "guard: steps in a row in which no group has an advantage")
-    most_truncated: float = setting(0.5, "guard: share of a step's answers that may be cut off")
+    verifier_seconds: float = setting(60.0, "seconds a verifier may take for a batch", least=0)
+    answer_tokens: int = setting(512, "most tokens of an answer; addition has its own number", least=1)
+    length: int = setting(2048, "most tokens of a whole two-turn episode", least=1)
+    prompts: int = setting(64, "problems in a step", least=1)
+    samples: int = setting(4, "two-turn samples of each problem in a step", least=1)
+    steps: int = setting(400, "steps of reinforcement, both stages together", least=1)
+    learning_rate: float = setting(3e-4, "Adam's rate, constant", least=0)
+    warmup: int = setting(0, "steps of linear warm-up", least=0)
+    clip: float = setting(1.0, "gradients are clipped to this norm", least=0)
+    temperature: float = setting(
+        1.0, "sampling temperature, in training and for the sampled metrics", least=0
+    )
+    lora_rank: int = setting(0, "train a LoRA adapter of this rank instead of every weight", least=0)
+    sft_steps: int = setting(300, "updates of pair_sft, and of star's three rounds together", least=0)
+    sft_samples: int = setting(64, "two-turn samples of each problem that traces are chosen from", least=1)
+    sft_batch: int = setting(256, "traces in an update", least=1)
+    validate_every: int = setting(25, "steps between two looks at the validation problems", least=1)
+    judge_batch: int = setting(512, "problems answered at once when judging", least=1)
+    kl_batch: int = setting(250, "problems whose KL to the base is measured at once", least=1)
+    most_drop: float = setting(
+        0.2, "guard: how far turn-1 accuracy may fall below the base's (a share)", least=0, most=1
+    )
+    most_kl: float = setting(100.0, "guard: nats an answer may lie from the base", least=0)
+    most_idle: int = setting(50, "guard: steps in a row in which no group has an advantage", least=0)
+    most_truncated: float = setting(
+        0.5, "guard: share of a step's answers that may be cut off", least=0, most=1
+    )
     lm_eval: list[str] = setting([], "tasks of lm-eval the policy answers, for side effects")
-    lm_eval_limit: int = setting(200, "most documents of each lm-eval task")
-    base_width: int = setting(64, "the small base: model width")
-    base_layers: int = setting(2, "the small base: layers")
-    base_heads: int = setting(4, "the small base: attention heads")
-    base_batch: int = setting(256, "the small base: problems in a step")
-    base_learning_rate: float = setting(1.5e-3, "the small base: AdamW's rate after warm-up")
-    base_warmup: int = setting(100, "the small base: steps of linear warm-up")
+    lm_eval_limit: int = setting(200, "most documents of each lm-eval task", least=0)
+    base_width: int = setting(64, "the small base: model width", least=1)
+    base_layers: int = setting(2, "the small base: layers", least=1)
+    base_heads: int = setting(4, "the small base: attention heads", least=1)
+    base_batch: int = setting(256, "the small base: problems in a step", least=1)
+    base_learning_rate: float = setting(1.5e-3, "the small base: AdamW's rate after warm-up", least=0)
+    base_warmup: int = setting(100, "the small base: steps of linear warm-up", least=0)
     base_accuracy: float = setting(
-        0.65, "the small base stops adding when validation accuracy passes this share"
+        0.65, "the small base stops adding when validation accuracy passes this share", least=0, most=1
     )
-    base_every: int = setting(10, "the small base: steps between two looks at its accuracy")
-    base_steps: int = setting(3000, "the small base: most steps")
-    chat_steps: int = setting(150, "the small base: most steps that teach it to answer twice, without labels")
-    chat_copies: float = setting(0.7, "the small base: share of copies among the second answers it is taught")
+    base_every: int = setting(10, "the small base: steps between two looks at its accuracy", least=1)
+    base_steps: int = setting(3000, "the small base: most steps", least=0)
+    chat_steps: int = setting(
+        150, "the small base: most steps that teach it to answer twice, without labels", least=0
+    )
+    chat_copies: float = setting(
+        0.7, "the small base: share of copies among the second answers it is taught", least=0, most=1
+    )
     chat_same: float = setting(
-        0.7, "the small base: not taught longer than until as many second answers are copies"
+        0.7, "the small base: not taught longer than until as many second answers are copies", least=0
     )
-    chat_learning_rate: float = setting(3e-4, "the small base: AdamW's rate in them")
+    chat_learning_rate: float = setting(3e-4, "the small base: AdamW's rate in them", least=0)
 
 
 @dataclass
@@ -125,12 +138,12 @@ class Score:
     """How the two turns are rewarded and held back. Table 5: alpha = 10, beta1 = 0.01, beta2 = 0.1 (MATH)."""
 
     trains: Trains = setting(Trains.policy, "nothing, policy, star or pair_sft")
-    turns: int = setting(2, "turns that are trained: 2, or 1 for single-turn reinforcement")
-    stage_one: float = setting(0.5, "share of the steps in stage I; the paper does not say")
+    turns: int = setting(2, "turns that are trained: 2, or 1 for single-turn reinforcement", least=0)
+    stage_one: float = setting(0.5, "share of the steps in stage I; the paper does not say", least=0)
     alpha: float = setting(10.0, "weight of the bonus on progress, in stage II")
-    beta1: float = setting(0.01, "weight of the KL of both turns")
-    beta2: float = setting(0.1, "weight of turn 1's KL in stage I, on top of beta1")
-    gamma: float = setting(0.0, "share of turn 2's shaped reward that turn 1 is credited with")
+    beta1: float = setting(0.01, "weight of the KL of both turns", least=0, most=1)
+    beta2: float = setting(0.1, "weight of turn 1's KL in stage I, on top of beta1", least=0, most=1)
+    gamma: float = setting(0.0, "share of turn 2's shaped reward that turn 1 is credited with", least=0)
     baseline: Baseline = setting(Baseline.leave_one_out, "leave_one_out, or conditioned (on y1)")
     kl: Estimator = setting(Estimator.exact, "exact, k1 or k3")
     kl_per: Per = setting(Per.sequence, "sequence or token")

@@ -79,19 +79,23 @@ class Task:
     prompt: str | None = setting(
         None, "put before every text, or the name of a prompt of the model's folder; null: its default"
     )
-    max_length: int = setting(32, "tokens a training sentence is cut to; nothing is cut for judging")
-    batch_size: int = setting(64, "sentences in a batch: all but one of them are negatives")
-    learning_rate: float = setting(1e-3, "peak learning rate; falls linearly to 0, without warm-up")
-    steps: int = setting(150, "training steps")
-    triplet_batch_size: int = setting(64, "the same three for the supervised methods: triplets in a batch")
-    triplet_learning_rate: float = setting(1e-3, "peak learning rate on triplets")
-    triplet_steps: int = setting(150, "training steps on triplets")
-    weight_decay: float = setting(0.0, "decoupled weight decay")
-    clip: float = setting(1.0, "gradients are clipped to this norm")
-    look_every: int = setting(30, "steps between two looks at the validation pairs, which choose `best`")
-    positive_score: float = setting(4.0, "alignment is measured on pairs with a score above this")
+    max_length: int = setting(32, "tokens a training sentence is cut to; nothing is cut for judging", least=0)
+    batch_size: int = setting(64, "sentences in a batch: all but one of them are negatives", least=1)
+    learning_rate: float = setting(1e-3, "peak learning rate; falls linearly to 0, without warm-up", least=0)
+    steps: int = setting(150, "training steps", least=1)
+    triplet_batch_size: int = setting(
+        64, "the same three for the supervised methods: triplets in a batch", least=0
+    )
+    triplet_learning_rate: float = setting(1e-3, "peak learning rate on triplets", least=0)
+    triplet_steps: int = setting(150, "training steps on triplets", least=0)
+    weight_decay: float = setting(0.0, "decoupled weight decay", least=0)
+    clip: float = setting(1.0, "gradients are clipped to this norm", least=0)
+    look_every: int = setting(
+        30, "steps between two looks at the validation pairs, which choose `best`", least=0
+    )
+    positive_score: float = setting(4.0, "alignment is measured on pairs with a score above this", least=0)
     made_pairs: int = setting(
-        0, "judge on this many pairs made by swapping words, with no data.sts: for tests only"
+        0, "judge on this many pairs made by swapping words, with no data.sts: for tests only", least=0
     )
 
 
@@ -102,14 +106,16 @@ class SimCSE:
     objective: Objective = setting(
         Objective.unsupervised, "unsupervised, supervised, library, whitening, nothing"
     )
-    temperature: float = setting(0.05, "cosines are divided by this")
+    temperature: float = setting(0.05, "cosines are divided by this", least=0)
     head: Head = setting(Head.train_only, "train_only, kept or none; with task.trained=encoder only")
     dropout: float | None = setting(None, "dropout everywhere in the encoder; null: as the model says (0.1)")
     same_mask: bool = setting(False, "use one dropout mask for both views: they are then equal")
     augmentation: Augmentation = setting(Augmentation.none, "none, crop or word_deletion on the second view")
-    strength: float = setting(0.2, "share of the words that crop or word_deletion takes away")
+    strength: float = setting(0.2, "share of the words that crop or word_deletion takes away", least=0)
     hard_negatives: bool = setting(True, "supervised: let contradicted sentences join the sum")
-    hard_negative_weight: float = setting(0.0, "supervised: added to the logit of a row's own contradiction")
+    hard_negative_weight: float = setting(
+        0.0, "supervised: added to the logit of a row's own contradiction", least=0
+    )
     whiten_on: WhitenOn = setting(WhitenOn.sentences, "whitening: sentences or target")
     whole: bool = setting(False, "judge the whole model as it is, whatever task.layers says")
     pooling: str = setting("", "pooling of this method alone; empty: task.pooling")

@@ -1,0 +1,151 @@
+"""Ctrl-C, SIGTERM, SIGHUP, and a worker that is killed: one sentence, the right exit code, nobody left behind."""
+
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.faults.test_kills import start, wait_for, workers
+from tests.papers.test_plugins import install
+
+pytestmark = pytest.mark.fault
+
+PLUGIN = '''
+"""A paper that only waits."""
+from dataclasses import dataclass
+from harness import Claim, Method, Metric, Paper, difference, hookimpl, setting
+
+@dataclass
+class Task:
+    seconds: float = setting(0.2, "how long a run takes")
+
+@dataclass
+class Data:
+    pass
+
+@dataclass
+class How:
+    level: float = setting(1.0, "what it scores")
+
+@hookimpl
+def paper():
+    return Paper(
+        title="Waiting", authors="", year=2026, url="", task=Task, data=Data,
+        methods={"more": Method(How(2.0), "more"), "less": Method(How(), "less", baseline=True)},
+        metrics={"score": Metric("higher", "a number")},
+        claims=[Claim("more is more", difference("score", "more", "less"), "1")],
+        budgets={"smoke": {}, "small": {}, "full": {}},
+    )
+
+@hookimpl
+def prepare(data_dir):
+    (data_dir / "ready").touch()
+
+@hookimpl
+def train(run):
+    import time
+    run.progress(1, 3)
+    (run.folder / "training").touch()
+    time.sleep(run.task.seconds)
+
+@hookimpl
+def evaluate(run, split):
+    return {"score": run.method.level + run.seed / 100}
+'''
+SETTINGS = ("budget=smoke", "device=cpu", "task.seconds=600", "tracking=off")
+COMMANDS = {
+    "run": ("run", "method=waits/more", *SETTINGS),
+    "run -m": ("run", "-m", "method=waits/more,waits/less", "seed=0,1", *SETTINGS),
+    "decide": ("decide", "method=waits/more,waits/less", *SETTINGS),
+}
+
+
+@pytest.fixture
+def waits(harness, monkeypatch):
+    install(harness.folder, "waits", PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(harness.folder))
+    monkeypatch.setenv("HARNESS_LEASES", str(harness.folder / "leases"))
+    return harness
+
+
+def training(harness) -> list:
+    return list((harness.folder / "results").rglob("training"))
+
+
+def asked(harness, driver, number: int, group: bool = False) -> str:
+    """Ask a command, or its whole group as a terminal does, to end; return what it said."""
+    began = time.monotonic()
+    (os.killpg if group else os.kill)(driver.pid, number)
+    _, said = driver.communicate(timeout=60)
+    took = time.monotonic() - began
+    assert driver.returncode == 128 + number, said
+    assert took < 5, said
+    assert "Traceback" not in said
+    (line,) = [line for line in said.splitlines() if "ended by" in line]
+    assert line.startswith(f"harness: ended by {signal.Signals(number).name}: ")
+    assert line.endswith("; repeat the command to go on where it stopped")
+    wait_for(lambda: not workers(harness), 5)
+    return line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGHUP, True)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM of all", "SIGHUP of all"],
+)
+def test_what_is_asked_to_end_says_what_stands_and_ends(waits, command, number, group):
+    driver = start(waits, *COMMANDS[command])
+    wait_for(lambda: training(waits))
+    line = asked(waits, driver, number, group)
+    assert f"0 of {1 if command == 'run' else 4 if command == 'run -m' else 6} runs are finished" in line
+    assert not list((waits.folder / "results").rglob("result.json"))  # it is no failure of the run
+    states = {row["state"] for row in json.loads(waits("status", "--json").stdout)}
+    assert states == {"interrupted"}
+
+
+def test_a_gate_that_is_asked_to_end_takes_its_programs_with_it(waits):
+    (waits.folder / "train.py").write_text("import time\nopen('training', 'w')\ntime.sleep(600)\n")
+    run = f"{shlex.quote(sys.executable)} -S train.py {{change}} {{seed}}"
+    words = ("gate", "1", "2", "--run", run, "--better", "higher")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        (waits.folder / "training").unlink(missing_ok=True)
+        driver = start(waits, *words)
+        wait_for((waits.folder / "training").exists)
+        asked(waits, driver, number)
+
+
+def test_a_signal_that_nohup_has_hidden_changes_nothing(waits):
+    (waits.folder / "train.py").write_text("import time\nopen('training', 'w')\ntime.sleep(600)\n")
+    run = f"{shlex.quote(sys.executable)} -S train.py {{change}} {{seed}}"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
+    try:
+        driver = start(waits, "gate", "1", "2", "--run", run, "--better", "higher")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for((waits.folder / "training").exists)
+    os.kill(driver.pid, signal.SIGHUP)
+    time.sleep(1)
+    assert driver.poll() is None
+    asked(waits, driver, signal.SIGTERM)
+
+
+def test_a_joblib_worker_that_is_killed_is_told_as_such_and_the_same_command_goes_on(waits):
+    words = ("run", "-m", "method=waits/more", "seed=0,1,2", "budget=smoke", "device=cpu", "tracking=off")
+    driver = start(waits, *words, "hydra.launcher.n_jobs=1", "task.seconds=3")
+    wait_for(lambda: len(training(waits)) == 2)  # one is finished
+    (worker,) = {p.parent() for p in workers(waits) if "forkserver" in " ".join(p.cmdline())}
+    assert isinstance(worker, psutil.Process)
+    worker.kill()
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 1, said
+    assert "1 finished; 0 already there; 0 failed; 2 not started" in said
+    assert "2 runs not started or broken off: a joblib worker was ended (killed?): repeat the command" in said
+    wait_for(lambda: not workers(waits), 5)
+    done = waits(*words, "task.seconds=3", "hydra.launcher.n_jobs=1")
+    assert "2 finished; 1 already there; 0 failed" in done.stderr
