@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test test-all lint pages docs scorecard bench bench-verdict clean
+.PHONY: demo install test test-all lint pages docs scorecard bench bench-verdict torture clean
 
 demo: $(STAMP)  ## a verdict on a published claim, on real text, in about four minutes
 	$(BIN)/harness run -m +experiment=quickstart
@@ -51,6 +51,9 @@ bench: $(STAMP)  ## side by side with what one would use instead: 45 minutes on 
 bench-verdict: $(STAMP)  ## how often the verdict rule and the referee are right, by simulation (into docs/): three minutes
 	$(BIN)/python -m benchmarks.verdict --write
 	$(BIN)/python -m benchmarks.referee --write
+
+torture: $(STAMP)  ## 250 random kills of sweeps, 50 amid real training; goes on where it was stopped (hours)
+	$(BIN)/python -m benchmarks.torture
 
 clean:
 	rm -rf $(VENV) build dist

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.runs.leases import Lease
 from harness.runs.locks import held
 from harness.runs.processes import join, places
@@ -55,7 +56,13 @@ def isolated(
     try:
         with _plain_main():
             for process in processes:
-                process.start()
+                try:
+                    process.start()
+                except (EOFError, ConnectionError) as error:
+                    raise HarnessError(
+                        f"the server that runs are forked from ended at its start ({type(error).__name__}): repeat the "
+                        f"command; where it ends again, see that you may run {sys.executable}"
+                    ) from error
         code, timed_out = _joined(processes, minutes)
         if code in ASKED:  # of a whole group, this process is asked too: then it is no failure of the run
             time.sleep(0.3)

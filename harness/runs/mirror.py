@@ -57,7 +57,7 @@ class Mirror:
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):  # importing mlflow sets its own level
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is told here, in a sentence
         self.uri = uri
         try:
             with _opening(uri):

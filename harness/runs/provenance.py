@@ -20,6 +20,7 @@ from harness.papers.families import metric_called
 from harness.papers.plugins import load
 from harness.papers.reach import place_of, reached, source_of
 from harness.papers.statement import Metric
+from harness.runs.files import tell
 from harness.runs.results import Record
 
 HOOKS = ("prepare", "train", "evaluate")  # which together make a run
@@ -125,9 +126,13 @@ def _git(*words: str) -> str:
     """Return what git says of the harness's own folders; "" where it does not track this very file.
 
     An installed package may lie within somebody's repository, which is none of our business. Neither are
-    the repository and the index that a git hook names in the environment.
+    the repository and the index that a git hook names in the environment; what it may trust is.
     """
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    surroundings = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG")
+    }
     quiet = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
 
     def ask(*words: str) -> str | None:
@@ -140,6 +145,11 @@ def _git(*words: str) -> str:
             errors="replace",
             timeout=30,
         )
+        if "dubious ownership" in done.stderr:
+            tell(
+                f"git does not trust {TREE}, which is another user's, so no commit is recorded: "
+                f"git config --global --add safe.directory {TREE}"
+            )
         return done.stdout if done.returncode == 0 else None
 
     try:

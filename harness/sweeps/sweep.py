@@ -86,8 +86,16 @@ def main(arguments: Sequence[str]) -> int:
             raise
         print(f"harness: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # as in `--help | head`: the reader has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has to go somewhere
+    except BrokenPipeError:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # as in `--help | head`: the reader has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has to go somewhere
+            return 1
+        print(
+            f"harness: a process that this command started ended at once: see that you may run {sys.executable}",
+            file=sys.stderr,
+        )
         return 1
 
 

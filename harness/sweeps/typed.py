@@ -49,13 +49,14 @@ def _typed(argument: str, sweep: bool) -> str:
     for start, end in combinations(range(len(parts) + 1), 2):
         name = ",".join(parts[start:end])
         if end - start > 1 and _there(name):
-            every = [*parts[:start], name, *parts[end:]]
-            one, many = (f"{key}={','.join(map(_quote, words))}" for words in (every, parts))
+            alone = [_quote(part.strip()) for part in parts]
+            one = f"{key}={','.join([*alone[:start], _quote(name), *alone[end:]])}"
+            many = f"{key}={','.join(alone)}"
             raise UsageError(
                 f"{argument}: there is a file {name!r}, and with -m a comma separates values: write "
                 f"{shlex.quote(one)} for that file, or {shlex.quote(many)} for {len(parts)} values"
             )
-    return f"{key}={','.join(map(_quote, parts))}"
+    return f"{key}={','.join(_quote(part.strip()) for part in parts)}"
 
 
 def _parts(value: str) -> list[str]:
@@ -64,7 +65,7 @@ def _parts(value: str) -> list[str]:
     while at <= len(value):
         found = PART.match(value, at)
         assert found is not None
-        parts.append(found[1] or found[2].strip())
+        parts.append(found[1] or found[2])
         at = found.end() if found[0].endswith(",") else len(value) + 1
     return parts
 

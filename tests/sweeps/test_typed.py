@@ -161,7 +161,7 @@ def test_every_command_takes_them_so_and_asks_nothing(place, command):
         *product(["seed=-1", "seed=4294967296"], ["the configuration: seed=", "out of range"]),
         ("task.steps=-3", "steps=-3 is out of range (training steps): give 1 or more"),
         ("task.dropout=1.5", "dropout=1.5 is out of range"),
-        ("task.dropout=.nan", "dropout=nan is out of range"),
+        ("task.dropout=nan", "dropout=nan is out of range"),
         ("processes=0", "give 1 or more"),
         ("fit.micro_batch=0", "give 1 or more"),
         ("limits.minutes=-1", "minutes=-1.0 is out of range"),
