@@ -89,7 +89,8 @@ def evaluate(run, split):
     return {"score": Items({"value": [float(total + i) for i in range(500)]}, [str(i) for i in range(500)])}
 '''
 STAND_INS = {  # what the light runs have for the libraries that take seconds to import
-    "torch/__init__.py": "__version__ = '0'\n\nclass Tensor: ...\n\ndef set_num_threads(n): ...\n\ndef get_num_threads(): return 1\n",
+    "torch/__init__.py": "__version__ = '0'\n\nclass Tensor: ...\n\n"
+    "def set_num_threads(n): ...\n\ndef get_num_threads(): return 1\n",
     "accelerate/__init__.py": "raise ImportError('not in light runs')\n",
     "transformers/__init__.py": "",
     "transformers/utils/__init__.py": "",

@@ -26,9 +26,8 @@ def nobody(tmp_path):
     command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if os.getuid() or shutil.which("setpriv") is None:
         pytest.skip("only root, with setpriv, can become another user")
-    tried = subprocess.run(
-        [*command, sys.executable, "-c", "import harness.cli"], capture_output=True, text=True
-    )
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import harness.cli'], check=True)"
+    tried = subprocess.run([*command, sys.executable, "-c", child], capture_output=True, text=True)
     if tried.returncode:
         pytest.skip(f"another user cannot reach this interpreter: {tried.stderr.strip().splitlines()[-1]}")
     for folder in (tmp_path, *tmp_path.parents):
