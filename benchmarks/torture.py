@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,9 @@ MAIN = "sys.argv = ['harness', *sys.argv[1:]]; from harness.cli import main; mai
 
 LIGHT = '''
 """A paper that counts and sleeps, with checkpoints and curves of its own; equal seeds count alike."""
-import json, time
+import json, os, time
 from dataclasses import dataclass
 from harness import Items, Method, Metric, Paper, hookimpl, setting
-from harness.runs.files import write_text
 from harness.runs.run import forget_after
 
 @dataclass
@@ -69,6 +69,18 @@ def paper():
 def prepare(data_dir):
     (data_dir / "ready").touch()
 
+def save(path, text):
+    """Write a checkpoint in pieces, as long as a large model's takes."""
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_name(".state.json.unfinished")
+    with unfinished.open("w") as file:
+        for letter in text:
+            file.write(letter)
+            file.flush()
+            time.sleep(0.002)
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
 @hookimpl
 def train(run):
     kept = run.checkpoint / "state.json"
@@ -80,7 +92,7 @@ def train(run):
         run.log(state["step"], loss=state["sum"] / 1009)
         run.progress(state["step"], run.task.steps)
         if state["step"] % 2 == 0:
-            write_text(kept, json.dumps(state) + " " * 2**18)
+            save(kept, json.dumps(state))
     (run.output_dir / "sum").write_text(str(state["sum"]))
 
 @hookimpl
@@ -113,15 +125,17 @@ def main(words: Sequence[str] | None = None) -> int:
     for number, kind in enumerate(kinds):
         if number in log.trials:
             continue
-        sweep = log.sweep(kind)
-        place = install(folder / f"{kind}-{sweep}", kind)
-        trial(number, place, kind, sweep, random.Random(f"{asked.seed} {number}"), log)
-        if (
-            log.kills(kind, sweep) >= KILLS[kind]
-            or len(finished(place)) == RUNS
-            or kind not in kinds[number + 1 :]
-        ):
-            log.add(closed(place, kind, sweep, install(folder / f"{kind}-calm", kind), log))
+        killed, last = False, kind not in kinds[number + 1 :]
+        for attempt in range(20):
+            sweep = log.sweep(kind)
+            place = install(folder / f"{kind}-{sweep}", kind)
+            chance = random.Random(f"{asked.seed} {number} {attempt}")
+            killed = trial(number, place, kind, sweep, chance, log)
+            ended = log.kills(kind, sweep) >= KILLS[kind] or len(finished(place)) == RUNS
+            if ended or (killed and last):
+                log.add(closed(place, kind, sweep, install(folder / f"{kind}-calm", kind), log))
+            if killed:
+                break
     print(table(log))
     return 1 if any(log.losses().values()) else 0
 
@@ -222,12 +236,14 @@ def start(place: Path, kind: str) -> subprocess.Popen[bytes]:
         )
 
 
-def trial(number: int, place: Path, kind: str, sweep: int, chance: random.Random, log: Log) -> None:
-    """Start, kill, look who is left and what is still there; note it."""
+def trial(number: int, place: Path, kind: str, sweep: int, chance: random.Random, log: Log) -> bool:
+    """Start, kill, look who is left and what is still there; note it. Return False where it had ended before."""
     before = _last(log, kind, sweep)
     victim, aim = chance.choice(VICTIMS), chance.choice(AIMS)
     driver = start(place, kind)
     seen = _moment(place, kind, aim, chance, driver)
+    if driver.poll() is not None:
+        return False
     killed = _kill(place, driver, victim)
     waits = time.monotonic() + 600
     while driver.poll() is None and time.monotonic() < waits:  # it goes on where a run or a server was killed
@@ -251,6 +267,7 @@ def trial(number: int, place: Path, kind: str, sweep: int, chance: random.Random
             "finished": now,
         }
     )
+    return True
 
 
 def _last(log: Log, kind: str, sweep: int) -> dict[str, Any]:
@@ -272,12 +289,12 @@ def _moment(place: Path, kind: str, aim: str, chance: random.Random, driver: sub
     until = time.monotonic() + (chance.random() if aim == "any moment" else 20) * SECONDS[kind]
     ended = len(finished(place))
     while time.monotonic() < until and driver.poll() is None:
-        if aim == "a checkpoint" and any(
-            _writing(place, "checkpoint/.s*")
+        if aim == "a checkpoint" and _writing(
+            place, "checkpoint", ".st"
         ):  # light and real alike begin with .s
             time.sleep(chance.random() * 0.005)
             return aim
-        if aim == "a result" and any(_writing(place, ".result.json.*", ".items.parquet")):
+        if aim == "a result" and _writing(place, "", ".result.json", ".items.parquet"):
             return aim
         if aim == "a result" and len(finished(place)) > ended:
             return "just after a result"
@@ -285,9 +302,13 @@ def _moment(place: Path, kind: str, aim: str, chance: random.Random, driver: sub
     return "any moment"
 
 
-def _writing(place: Path, *patterns: str) -> Iterator[Path]:
-    for pattern in patterns:
-        yield from (place / "results" / "runs").glob(f"*/*/*/{pattern}")
+def _writing(place: Path, inside: str, *beginnings: str) -> bool:
+    """Say whether a run is writing a file that begins so, under its temporary name."""
+    for folder in glob.iglob(f"{place}/results/runs/*/*/*/{inside}"):
+        with contextlib.suppress(OSError), os.scandir(folder) as files:
+            if any(file.name.startswith(beginnings) for file in files):
+                return True
+    return False
 
 
 def _kill(place: Path, driver: subprocess.Popen[bytes], victim: str) -> str:
