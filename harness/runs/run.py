@@ -299,6 +299,9 @@ def execute(spec: Spec, plugin: Any, leased: Sequence[str] = ()) -> Result:
         if done is not None:
             return done
         (spec.folder / RESULT).unlink(missing_ok=True)  # of a failed try
+        for name in (RESULT, CONFIG, CURVES, PROGRESS, PACKAGES, DIFF):
+            for left in spec.folder.glob(f".{name}.*"):  # what a kill left half written
+                left.unlink(missing_ok=True)
         started = time.time()
         result = Result(spec.run_key, "failed", spec.config())
         try:

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from benchmarks import torture
+from tests.faults.test_stores import QUICK
+from tests.papers.test_plugins import install
 
 pytestmark = pytest.mark.fault
 
@@ -24,3 +26,15 @@ def test_twenty_random_kills_lose_double_and_leave_nothing_and_a_stopped_torture
     assert not any(torture.Log(tmp_path / "trials.jsonl").losses().values()), capsys.readouterr().out
     assert code == 0
     assert "| survived | 20 |" in capsys.readouterr().out
+
+
+def test_what_a_kill_left_half_written_goes_with_the_next_start(harness, monkeypatch):
+    install(harness.folder, "toy_quick", QUICK)
+    monkeypatch.setenv("PYTHONPATH", str(harness.folder))
+    words = ("run", "method=toy_quick/quick", "budget=smoke", "device=cpu", "tracking=off")
+    harness(*words)
+    (result,) = (harness.folder / "results").rglob("result.json")
+    result.rename(result.with_name(".result.json.abcd"))
+    result.with_name(".metrics.jsonl.abcd").write_text("half")
+    assert "1 finished" in harness(*words).stderr
+    assert [path.name for path in result.parent.iterdir() if path.name.startswith(".")] == []
