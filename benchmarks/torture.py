@@ -182,6 +182,7 @@ class Log:
         """Return everything that must be nothing."""
         trials = self.trials.values()
         found = {"processes left after one second": sum(line["left"] for line in trials)}
+        found["processes left after twenty seconds"] = sum(line["stay"] for line in trials)
         found["finished runs lost or changed"] = sum(line["lost"] for line in (*trials, *self.closes))
         found["finished runs begun again"] = sum(line["twice"] for line in (*trials, *self.closes))
         for key, name in (
@@ -250,7 +251,11 @@ def trial(number: int, place: Path, kind: str, sweep: int, chance: random.Random
         time.sleep(0.05)
     time.sleep(1.0)
     left = here(place)
-    for process in left:
+    until = time.monotonic() + 20
+    while here(place) and time.monotonic() < until:
+        time.sleep(0.1)
+    stay = here(place)
+    for process in stay:
         with contextlib.suppress(psutil.Error):
             process.kill()
     now = finished(place)
@@ -263,6 +268,9 @@ def trial(number: int, place: Path, kind: str, sweep: int, chance: random.Random
             "aim": seen,
             "code": driver.poll(),
             "left": len(left),
+            "who": sorted(map(_is, left)),
+            "stay": len(stay),
+            "load": round(os.getloadavg()[0], 1),
             **_compared(before, now),
             "finished": now,
         }

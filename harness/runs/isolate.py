@@ -28,6 +28,7 @@ from harness.runs.results import LOG, PROGRESS, Result, read_result, write_resul
 from harness.runs.spec import Spec
 
 ASKED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)  # exit codes of what was asked to end
+PR_SET_PDEATHSIG = 1
 PRELOAD = ["harness.runs.warm"]  # what the fork server imports before its first run
 
 
@@ -155,7 +156,7 @@ def die_with(gone: Callable[[], bool]) -> None:
 
     def watch() -> None:
         while not gone():
-            time.sleep(0.5)
+            time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -230,6 +231,10 @@ def _run(spec: Spec, environ: dict[str, str], memory_gb: float | None, leased: S
     os.environ.update(environ)
     parent = parent_process()
     assert parent is not None
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # the server goes with its caller, and this run with it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     die_with(lambda: not parent.is_alive())
     spec.folder.mkdir(parents=True, exist_ok=True)
     log = (spec.folder / LOG).open("a", buffering=1, encoding="utf-8")
