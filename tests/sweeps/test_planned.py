@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 from hydra.core.config_store import ConfigStore
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from harness.papers.plugins import load_all
@@ -62,6 +63,7 @@ def test_a_password_of_the_tracking_store_is_in_no_plan(decided):
     forget(going)
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.dictionaries(
         st.text() | st.integers(),
