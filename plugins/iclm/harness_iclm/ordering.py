@@ -78,10 +78,11 @@ def demand(recipe: Recipe, out: Path) -> None:
     for form in r.to:
         if form not in trainers.FORMATS:
             raise UsageError(f"--to={form} is not known: {nearest(form, trainers.FORMATS)}")
-        if form != "text" and r.tokenizer is None:
+        if form == "text":
+            continue
+        if r.tokenizer is None:
             raise UsageError(f"--to={form} writes tokens: add --tokenizer, a hub id or a folder")
-        if form != "text":
-            trainers.tokenizer_of(r.tokenizer, marked=True)
+        trainers.tokenizer_of(r.tokenizer, marked=True)
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise UsageError(f"{there} is a file, no folder to write to: give --out another name")
@@ -135,14 +136,14 @@ def order_corpus(
     if r.model or len(real) < 2:  # before anything is embedded; shingles tell more at little cost
         _enough(total, len(real), 0, r)
     search.demand_index(r.index, r.probes, documents=len(real))
-    told = {"documents": total, "empty": int(empty.sum())}
+    told: dict[str, Any] = {"documents": total, "empty": int(empty.sum())}
     if r.until == "documents":
         return told
 
     def embedded() -> list[Path]:
-        if r.model:
-            encoder = functools.cache(lambda: embedding.load(r.model, r.encoder_length, r.device))
-            inputs = corpus | {"by": f"{r.model.digest} {r.encoder_length}"}
+        if model := r.model:
+            encoder = functools.cache(lambda: embedding.load(model, r.encoder_length, r.device))
+            inputs = corpus | {"by": f"{model.digest} {r.encoder_length}"}
             return shards(
                 "embeddings", inputs, total, lambda span, f: _encode(source, r, encoder, span, f, stages)
             )
@@ -260,17 +261,11 @@ def order_corpus(
                 "text", corpus | {"order": walked.name}, lambda f: _text(source, kept[order], f, r, stages)
             )
             trainers.gather_text(folder, out / "text", stages)
-        else:
-            _export(
-                form,
-                trainers.filled(packed, kept, counted, r.tokenizer),
-                cut_in,
-                counted,
-                out,
-                r,
-                stages,
-                progress,
-            )
+        elif r.tokenizer:
+            filled = trainers.filled(packed, kept, counted, r.tokenizer)
+            made_of = {"windows": cut_in.name, "tokens": counted.name}
+            about = {"seed": r.seed, "tokenizer": r.tokenizer.name, "tokenizer_digest": r.tokenizer.digest}
+            _export(form, filled, r.window, made_of, about, out, stages, _tell(progress, form))
         seconds[form] = round(time.perf_counter() - begun, 3)
     if r.to:
         write_json(out / "report.json", report)
@@ -449,32 +444,19 @@ def _text(source: Source, rows: np.ndarray, folder: Path, recipe: Recipe, stages
 def _export(
     form: str,
     filled: trainers.Filled,
-    cut_in: Path,
-    counted: Path,
+    window: int,
+    made_of: dict[str, Any],
+    about: dict[str, Any],
     out: Path,
-    recipe: Recipe,
     stages: Path,
-    progress: Progress,
+    progress: Callable[[int, int], object],
 ) -> None:
     """Write windows for a trainer: full ones into the format's folder, the short one into `<format>-short`."""
-    parts = trainers.parts(filled.packed, recipe.window)
-    inputs = [{"windows": cut_in.name, "tokens": counted.name, "rows": part[:2]} for part in parts]
-    made = shared(
-        stages,
-        f"iclm-{form}",
-        inputs,
-        lambda i, folder: trainers.WRITERS[form](filled, *parts[i][:2], folder),
-        _tell(progress, form),
-    )
-    assert recipe.tokenizer
-    about: dict[str, Any] = {
-        "format": form,
-        "window": recipe.window,
-        "seed": recipe.seed,
-        "tokenizer": recipe.tokenizer.name,
-        "tokenizer_digest": recipe.tokenizer.digest,
-        "end_of_document": filled.end,
-    }
+    parts = trainers.parts(filled.packed, window)
+    inputs = [made_of | {"rows": part[:2]} for part in parts]
+    write = trainers.WRITERS[form]
+    made = shared(stages, f"iclm-{form}", inputs, lambda i, f: write(filled, *parts[i][:2], f), progress)
+    about = {"format": form, "window": window, "end_of_document": filled.end} | about
     for full, name in ((True, form), (False, f"{form}-short")):
         chosen = [folder for part, folder in zip(parts, made, strict=True) if part[2] is full]
         trainers.gather(form, chosen, out / name, stages)
