@@ -77,6 +77,12 @@ class Source:
             for number, row in enumerate(self._rows(file)):
                 if column not in row:
                     raise _missing(_renames(self.name)[0], file, [column], tuple(row))
+                if isinstance(row[column], list | dict):
+                    kind = "a list" if isinstance(row[column], list) else "an object"
+                    raise UsageError(
+                        f"{file} row {number + 1} has {kind} where {column} is asked for: join it to one text, "
+                        f"or name another column, '{_renames(self.name)[0]}?{column}:ITS_NAME'"
+                    )
                 name = str(row.get("id", f"{self._label(file)}#{number}"))
                 yield Document(name, "" if row[column] is None else str(row[column]))
 

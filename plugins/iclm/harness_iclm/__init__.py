@@ -21,6 +21,7 @@ __getattr__ = lazy(
         "deduplicate": "duplicates",
         "path": "walk",
         "windows": "packing",
+        "best_fit": "packing",
         "Windows": "packing",
     },
 )
@@ -40,6 +41,14 @@ METHODS = {
         baseline=True,
     ),
     "clusters": Method(Packing(Order.clusters), "windows drawn inside k-means clusters", baseline=True),
+    "best_fit": Method(
+        Packing(Order.best_fit), "whole documents, packed by length (best fit)", baseline=True
+    ),
+    "best_fit_masked": Method(
+        Packing(Order.best_fit, masked=True),
+        "the same windows, documents masked from each other",
+        baseline=True,
+    ),
 }
 
 BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {

@@ -85,6 +85,12 @@ CLAIMS = [
         counter=True,
     ),
     Claim(
+        "Whole documents packed by length and masked from each other are better than related windows",
+        ratio("perplexity_shuffled", "best_fit_masked", than="in_context", at_most=1.0),
+        "against the paper: Ding et al. 2024, arXiv 2404.10830, as trainers ship it (trl's bfd)",
+        counter=True,
+    ),
+    Claim(
         "A document mask removes what related windows teach",
         difference("context_gain", "in_context", "in_context_masked"),
         "against combining both: with a mask no document sees another",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from harness.data.jsonl import read_json
-from harness.errors import UsageError, nearest
+from harness.errors import UsageError
 from harness.tools import device_of, file_digest
 from harness.tools.bars import Bars
 from harness.tools.options import Json, Results
@@ -30,7 +32,13 @@ def order(
         str, typer.Option(help="A tokenizer: hub id or folder; UTF-8 bytes are counted where empty.")
     ] = "",
     neighbours: Annotated[int, typer.Option(help="Neighbours of each document.")] = 10,
-    threshold: Annotated[float, typer.Option(help="Cosine above which documents are duplicates.")] = 0.95,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="Leave out what is so alike to a kept document: by cosine with --model (0: above .95), else by the "
+            "three-word shingles both have (0: from .8; characters where words are few or unspaced). 1: leave none out."
+        ),
+    ] = 0.0,
     restart: Annotated[
         str, typer.Option(help="Where to go on when no neighbour is left: residual, static, random.")
     ] = "residual",
@@ -38,19 +46,30 @@ def order(
     probes: Annotated[int, typer.Option(help="Lists searched, where the index has lists; 0: by size.")] = 0,
     seed: Annotated[int, typer.Option(help="Decides ties and the windows' order.")] = 0,
     device: Annotated[str, typer.Option(help="Where the encoder runs: auto, cpu, cuda or mps.")] = "auto",
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Files for a trainer, in OUT/FORMAT: parquet (Hugging Face datasets), mds (mosaicml-streaming), "
+            "megatron (.bin and .idx), text (jsonl in the new order). May be given several times."
+        ),
+    ] = None,
+    until: Annotated[
+        str,
+        typer.Option(help="Stop after a step, for jobs that share it: documents, embeddings, neighbours."),
+    ] = "",
+    shard: Annotated[
+        int, typer.Option(help="Documents in a shard; processes that run this command share the shards.")
+    ] = 100_000,
     as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
-    """Order a corpus so that a window holds related documents; writes numbers, never text.
+    """Order a corpus so that a window holds related documents; writes numbers, and files for trainers by --to.
 
     Example: harness iclm order --documents corpus.jsonl --out order --window 2048
     """
     from harness.data.sources import resolve, resolve_model
-    from harness_iclm.ordering import Recipe, order_corpus
-    from harness_iclm.walk import RESTARTS
+    from harness_iclm.ordering import Recipe, demand, order_corpus
 
-    if restart not in RESTARTS:
-        raise UsageError(f"--restart={restart} is not known: {nearest(restart, RESTARTS)}")
     cache = results / "stages" / "sources"
     recipe = Recipe(
         window=window,
@@ -63,14 +82,24 @@ def order(
         device=device_of(device) if model else "cpu",
         tokenizer=_tokenizer(tokenizer, cache) if tokenizer else None,
         model=resolve_model(model, cache=cache) if model else None,
+        to=tuple(to or ()),
+        until=until,
+        shard=shard,
     )
+    demand(recipe, out)
     source = resolve(documents, cache=cache, columns=())
     with Bars() as bars:
         report = order_corpus(source, recipe, out, results / "stages", bars)
     if as_json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
-        return
-    _show(report, out)
+    elif until:
+        print(
+            f"{until} of {report['documents']:,} documents are made: repeat the command without --until for the rest"
+        )
+    else:
+        _show(report, out, recipe.to)
+    if said := report.get("warning"):
+        print(f"harness: {said}", file=sys.stderr)
 
 
 def show(
@@ -119,7 +148,7 @@ def _tokenizer(name: str, cache: Path) -> Any:
     return resolve_model(name, cache=cache)
 
 
-def _show(report: dict[str, Any], out: Path) -> None:
+def _show(report: dict[str, Any], out: Path, to: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -135,7 +164,13 @@ def _show(report: dict[str, Any], out: Path) -> None:
     console.print(table)
     took = ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items())
     console.print(f"[dim]{took}; path weight {report['path_weight']:.1f}, {report['jumps']:,} jumps[/]")
-    console.print(f"order.parquet, windows.parquet and report.json are in {out}", soft_wrap=True)
+    console.print(
+        f"order.parquet, windows.parquet, duplicates.parquet and report.json are in {out}", soft_wrap=True
+    )
+    for form in to:
+        short = report["short_window"] if form != "text" else 0
+        apart = f"; the last window, of {short:,} tokens, is apart in {out / form}-short" if short else ""
+        console.print(f"{form}: {out / form}{apart}", soft_wrap=True)
 
 
 def tools(app: typer.Typer) -> None:

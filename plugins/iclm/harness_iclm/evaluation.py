@@ -48,7 +48,7 @@ def evaluate(run: Run, split: str) -> dict[str, float | Items]:
             else:
                 run.absent(f"loss_{packing}_{place}", "no window holds so many documents")
     found["perplexity_shuffled"] = found["loss_shuffled"]
-    own = "related" if run.method.order is not Order.random else "shuffled"
+    own = "shuffled" if run.method.order in (Order.random, Order.best_fit) else "related"
     found["loss_own_packing"] = _items(measured[own], topic)
     found |= contexts(run, model, tokens, begins, split, topic)
     found["repetition"] = repetition(run, model, tokens, begins)

@@ -4,8 +4,9 @@ Sorting all edges at once takes most of an order's time at a million documents. 
 placed, and each row is sorted by itself: O(edges), compiled.
 """
 
-import numba
 import numpy as np
+
+from harness_iclm.compiled import compiled
 
 LONG_ROW = 64  # edges up to which a row is sorted by insertion
 
@@ -26,7 +27,7 @@ def graph(ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.nda
     return starts, edges[:kept].copy(), weights[:kept]
 
 
-@numba.njit
+@compiled
 def _placed(ids, similarities, starts, edges, weights):  # type: ignore[no-untyped-def]
     """Put every edge in the rows of both its ends, in the order it is listed; fill in where rows start."""
     documents, k = ids.shape
@@ -50,7 +51,7 @@ def _placed(ids, similarities, starts, edges, weights):  # type: ignore[no-untyp
         ends[a] = own
 
 
-@numba.njit
+@compiled
 def _thinned(starts, edges, weights):  # type: ignore[no-untyped-def]
     """Sort every row and drop what is in it twice, in place; return how many edges are left."""
     near, heavy = np.empty(LONG_ROW, edges.dtype), np.empty(LONG_ROW, weights.dtype)
@@ -67,7 +68,7 @@ def _thinned(starts, edges, weights):  # type: ignore[no-untyped-def]
     return kept
 
 
-@numba.njit
+@compiled
 def _inserted_row(edges, weights, first, last, to, near, heavy):  # type: ignore[no-untyped-def]
     """Move a short row to `to`, sorted in `near` and `heavy` edge by edge; return where the row ends."""
     end = 0
@@ -89,7 +90,7 @@ def _inserted_row(edges, weights, first, last, to, near, heavy):  # type: ignore
     return to + end
 
 
-@numba.njit
+@compiled
 def _sorted_row(edges, weights, first, last, to):  # type: ignore[no-untyped-def]
     """Move a hub's row to `to`, sorted in a heap: by neighbour, dropping doubles, then by weight."""
     near, heavy = edges[first:last].copy(), weights[first:last].copy()
@@ -105,7 +106,7 @@ def _sorted_row(edges, weights, first, last, to):  # type: ignore[no-untyped-def
     return to + end
 
 
-@numba.njit
+@compiled
 def _heap_sort(near, heavy, by_number):  # type: ignore[no-untyped-def]
     """Sort edges in place, by number and then the heavier first, or by weight and then number."""
     for top in range(len(near) // 2 - 1, -1, -1):
@@ -115,7 +116,7 @@ def _heap_sort(near, heavy, by_number):  # type: ignore[no-untyped-def]
         _sink(near, heavy, 0, last, by_number)
 
 
-@numba.njit
+@compiled
 def _sink(near, heavy, top, size, by_number):  # type: ignore[no-untyped-def]
     """Let an edge of a heap of this size sink until none below it comes later."""
     while 2 * top + 1 < size:
@@ -129,7 +130,7 @@ def _sink(near, heavy, top, size, by_number):  # type: ignore[no-untyped-def]
         top = below
 
 
-@numba.njit
+@compiled
 def _before(near, heavy, a, b, by_number):  # type: ignore[no-untyped-def]
     """Say whether edge a comes before edge b."""
     if by_number and near[a] != near[b]:

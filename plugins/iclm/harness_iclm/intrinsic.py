@@ -10,11 +10,24 @@ import numpy as np
 from harness_iclm.packing import Windows
 from harness_iclm.search import normalised
 
+AT_ONCE = 65_536  # documents whose vectors are looked up at once
+
 
 def adjacent_similarity(embeddings: np.ndarray, order: np.ndarray) -> float:
     """Return the mean cosine of each document with the next one of `order`."""
-    vectors = normalised(embeddings)
-    return float(np.einsum("nd,nd->n", vectors[order[1:]], vectors[order[:-1]]).mean())
+    return _adjacent(normalised(embeddings), order)
+
+
+def _adjacent(vectors: np.ndarray, order: np.ndarray) -> float:
+    cosines = [
+        np.einsum(
+            "nd,nd->n",
+            vectors[order[i + 1 : i + 1 + AT_ONCE]],
+            vectors[order[i : i + AT_ONCE][: len(order) - 1 - i]],
+        )
+        for i in range(0, len(order) - 1, AT_ONCE)
+    ]
+    return float(np.concatenate(cosines).mean()) if cosines else 0.0
 
 
 def measure(embeddings: np.ndarray, order: np.ndarray, packed: Windows) -> dict[str, float]:
@@ -38,7 +51,7 @@ def measure(embeddings: np.ndarray, order: np.ndarray, packed: Windows) -> dict[
     used = np.zeros(len(vectors), bool)
     used[order] = True
     return {
-        "adjacent_similarity": adjacent_similarity(embeddings, order),
+        "adjacent_similarity": _adjacent(vectors, order),
         "window_similarity": float(np.mean(within)) if within else 0.0,
         "between_similarity": float((means[1:] * means[:-1]).sum(axis=1).mean()) if len(means) > 1 else 0.0,
         "documents_cut": float((seen[used] > 1).mean()),

@@ -6,6 +6,8 @@ numbers (which document, from which of its tokens to which), so no text is ever 
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,6 +46,12 @@ class Windows:
         """Return the window that holds each document whole, (documents,) int64, -1 for one in none."""
         found = np.full(self.pieces[:, 0].max(initial=-1) + 1, -1)
         found[self.pieces[:, 0]] = np.repeat(np.arange(len(self)), np.diff(self.bounds))
+        return found
+
+    def documents(self) -> np.ndarray:
+        """Return the documents in the order in which they first appear, (documents,) int64."""
+        first = np.unique(self.pieces[:, 0], return_index=True)[1]
+        found: np.ndarray = self.pieces[np.sort(first), 0]
         return found
 
     def only(self, chosen: np.ndarray) -> Windows:
@@ -92,3 +100,44 @@ def whole_windows(order: np.ndarray, lengths: np.ndarray, window: int) -> Window
         pieces.append((int(document), 0, size))
         filled += size
     return Windows(np.array(pieces, np.int64).reshape(-1, 3), np.array([*bounds, len(pieces)], np.int64))
+
+
+def best_fit(
+    order: np.ndarray, lengths: np.ndarray, window: int, seed: int = 0, shuffled: bool = True
+) -> Windows:
+    """Put whole documents in windows, the longest first, each in the fullest that has room (best-fit decreasing).
+
+    Ding and others 2024 (arXiv:2404.10830, Algorithm 1), as trl's `bfd` with `split`: a document longer than
+    a window gives full windows, its rest is packed as one. `order` decides among equal lengths. Windows are filled less
+    than whole; none is cut where a document would fit. Raises UsageError for a window below one token.
+    """
+    if window < 1:
+        raise UsageError(f"a window of {window} tokens holds nothing: use at least 1")
+    pieces = [
+        (int(d), first, min(first + window, int(lengths[d])))
+        for d in np.asarray(order, np.int64)
+        for first in range(0, int(lengths[d]), window)
+    ]
+    pieces.sort(key=lambda piece: piece[1] - piece[2])
+    bins: list[list[tuple[int, int, int]]] = []
+    room: list[int] = []  # different numbers of free tokens, rising
+    free: dict[int, deque[int]] = {}  # bins that have so many, the oldest first
+    for piece in pieces:
+        size = piece[2] - piece[1]
+        place = bisect_left(room, size)
+        if place == len(room):
+            left, chosen = window - size, len(bins)
+            bins.append([])
+        else:
+            space = room[place]
+            left, chosen = space - size, free[space].popleft()
+            if not free[space]:
+                del free[space], room[place]
+        bins[chosen].append(piece)
+        if left not in free and left:
+            insort(room, left)
+        if left:
+            free.setdefault(left, deque()).append(chosen)
+    bounds = np.append(0, np.cumsum([len(bin) for bin in bins])).astype(np.int64)
+    packed = Windows(np.array([p for bin in bins for p in bin], np.int64).reshape(-1, 3), bounds)
+    return packed.only(np.random.default_rng(seed).permutation(len(packed))) if shuffled else packed

@@ -20,13 +20,13 @@ from harness.data.tokens import END, PAD, encode, starts
 from harness.errors import UsageError
 from harness.nn.bases import folder_of
 from harness.tools import device_of, stage, write_json
+from harness_iclm import duplicates
 from harness_iclm.documents import read
-from harness_iclm.duplicates import deduplicate
 from harness_iclm.embedding import encode as embed
 from harness_iclm.embedding import tfidf
 from harness_iclm.orders import shuffle
 from harness_iclm.packing import Windows, whole_windows
-from harness_iclm.search import neighbours
+from harness_iclm.search import demand_index, neighbours
 from harness_iclm.settings import Task
 from harness_iclm.walk import path
 
@@ -36,15 +36,20 @@ NEAR = 10  # neighbours that the held-out documents are related by
 
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
     """Leave `tokenizer/`, and of each split tokens, embeddings and, where held out, windows and contexts."""
+    import pyarrow.parquet as pq
+
+    duplicates.demand(task.threshold)
+    demand_index(task.index, task.probes)
     documents = list(read(data["corpus"], task.documents))
     own = list(read(data["test"])) if "test" in data else []
     given = ["corpus"] * len(documents) + ["test"] * len(own)
     real = [i for i, document in enumerate([*documents, *own]) if document.text.strip()]
     all_ = [*documents, *own]
     documents, given = [all_[i] for i in real], [given[i] for i in real]
-    texts = (document.text for document in documents)
+    texts = [document.text for document in documents]
     if model is None:
         vectors = tfidf(texts, task.dimensions)
+        copies = duplicates.by_shingles(texts, task.threshold, data_dir / "shingles")
     else:
         vectors = embed(
             texts,
@@ -54,9 +59,13 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
             batch_size=task.encoder_batch,
             device=device_of("auto"),
         )
-    kept = deduplicate(vectors, task.threshold, task.index, task.probes)
+        copies = duplicates.by_cosine(vectors, task.threshold, task.index, task.probes)
+    pq.write_table(
+        duplicates.table(copies, [document.id for document in documents]), data_dir / "duplicates.parquet"
+    )
+    duplicates.warn(len(copies.dropped), len(documents), "task.threshold=")
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for number in kept:
+    for number in copies.kept:
         parts[part_of(documents[number].id, given[number], bool(own))].append(int(number))
     _demand(parts)
     tokenizer = tokenizer_for(task, [documents[i] for i in parts["train"]], data_dir)
@@ -71,7 +80,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     counts = {
         "read": len(all_),
         "empty": len(all_) - len(documents),
-        "duplicates": len(documents) - len(kept),
+        "duplicates": len(copies.dropped),
     }
     counts |= {name: len(numbers) for name, numbers in parts.items()}
     write_json(data_dir / "counts.json", counts)

@@ -43,7 +43,8 @@ def order_notes(documents: int, k: int, width: int = 768, code: int = 256) -> li
         f"by shards of 50M ({-(-documents // 50_000_000)} of them; 628 s each)",
         f"search, {k} neighbours, 64 of 32,768 lists: {lookups:,.1f}e15 table look-ups; sharded by queries, "
         f"{-(-documents // 50_000_000)} batches of 50M at 4,738 s on 8 GPUs (the paper; 6 hours on 32 GPUs in all)",
-        f"near duplicates: from the same lists, one union-find over {documents * k / gb:,.1f}G pairs",
+        f"near duplicates: {documents:,} searches among those kept so far, in the same lists; in file order, by one "
+        "process",
         f"graph: {edges / gb:,.1f}G edges at most, {edges * 4 / gb:,.0f} GB of int32 ids and "
         f"{edges * 2 / gb:,.0f} GB of fp16 weights; "
         f"{build:,.1f} h to symmetrise and sort at the rate measured here; sharded by rows",

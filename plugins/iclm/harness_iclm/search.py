@@ -8,6 +8,7 @@ told by its number, since duplicates and compression can put another first.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,14 +34,55 @@ def neighbours(
     a name of faiss's factory (Flat, IVF512,Flat ...) and `probes` how many lists are searched (0: 16, or
     the paper's 64 for 32,768). Raises UsageError for numbers that are none, or fewer documents than that.
     """
-    import faiss
-
     vectors = normalised(embeddings)
-    documents, width = vectors.shape
+    demand_neighbours(k, len(vectors))
+    searcher = filled_index(vectors, index, probes, seed)
+    return nearest(searcher, vectors, np.arange(len(vectors)), k, progress)
+
+
+def demand_neighbours(k: int, documents: int) -> None:
+    """Raise UsageError where so many neighbours cannot be had of so many documents."""
+    if documents < 2:
+        raise UsageError(
+            f"{documents} document{'' if documents == 1 else 's'} cannot be neighbours: give at least two "
+            "different ones"
+        )
     if not 0 < k < documents:
         raise UsageError(
             f"{k} neighbours were asked of {documents} documents: ask for 1 to {documents - 1}, or give more"
         )
+
+
+def demand_index(index: str, probes: int, width: int = 128, documents: int = 0) -> None:
+    """Raise UsageError for an index that faiss does not know, or that this search or so few vectors cannot fill."""
+    import faiss
+
+    if probes < 0:
+        raise UsageError(f"{probes} lists cannot be searched: use 1 or more, or 0 to choose by size")
+    if index == "auto":
+        return
+    known = "use auto, Flat, IVF<lists>,Flat or IVF<lists>,PQ<bytes>"
+    try:
+        made = faiss.index_factory(width, index, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError:
+        raise UsageError(
+            f"{index!r} is no index that faiss can make of vectors of width {width}: {known}"
+        ) from None
+    lists = faiss.try_extract_index_ivf(made)
+    if lists is None and not made.is_trained:
+        raise UsageError(f"the index {index!r} is neither exact nor in lists: {known}")
+    if lists is not None and 0 < documents < lists.nlist:
+        raise UsageError(
+            f"{documents:,} documents cannot fill the {lists.nlist:,} lists of {index!r}: use fewer lists, or auto"
+        )
+
+
+def empty_index(vectors: np.ndarray, index: str = "auto", probes: int = 0, seed: int = 0) -> Any:
+    """Return a searcher for vectors at length 1 like these, trained on them where it must be, that holds none."""
+    import faiss
+
+    documents, width = vectors.shape
+    demand_index(index, probes, width, documents)
     name = choose(documents) if index == "auto" else index
     searcher = faiss.index_factory(width, name, faiss.METRIC_INNER_PRODUCT)
     if not searcher.is_trained:
@@ -48,20 +90,48 @@ def neighbours(
         lists.nprobe = probes or (64 if lists.nlist >= 32_768 else 16)
         lists.cp.seed = seed
         rows = np.random.default_rng(seed).permutation(documents)[: max(PER_LIST * lists.nlist, 2**12)]
-        searcher.train(vectors[np.sort(rows)])
+        try:
+            searcher.train(vectors[np.sort(rows)])
+        except RuntimeError as error:  # codes of more values than there are vectors
+            reason = str(error).rpartition(": ")[2].strip()
+            raise UsageError(
+                f"{documents:,} documents cannot train the index {name!r} ({reason}): use auto"
+            ) from None
+    return searcher
+
+
+def filled_index(vectors: np.ndarray, index: str = "auto", probes: int = 0, seed: int = 0) -> Any:
+    """Return a searcher that holds these vectors at length 1."""
+    searcher = empty_index(vectors, index, probes, seed)
     searcher.add(vectors)
-    ids, cosines = np.empty((documents, k), np.int64), np.empty((documents, k), np.float32)
-    for start in range(0, documents, BATCH):
-        rows = np.arange(start, min(start + BATCH, documents))
+    return searcher
+
+
+def nearest(
+    searcher: Any,
+    vectors: np.ndarray,
+    wanted: np.ndarray,
+    k: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `k` neighbours of the `wanted` documents (rising numbers), as `neighbours` does of all."""
+    import faiss
+
+    lists = faiss.try_extract_index_ivf(searcher)
+    exact = lists is None or "PQ" not in type(faiss.downcast_index(lists)).__name__
+    ids, cosines = np.empty((len(wanted), k), np.int64), np.empty((len(wanted), k), np.float32)
+    for start in range(0, len(wanted), BATCH):
+        part = slice(start, start + BATCH)
+        rows = wanted[part]
         near, found = searcher.search(vectors[rows], k + 1)[::-1]
-        if "PQ" not in name:  # again, so that a's cosine with b is b's with a, whatever the threads
+        if exact:  # again, so that a's cosine with b is b's with a, whatever the threads
             found = np.einsum("rd,rkd->rk", vectors[rows], vectors[near])
         found = np.minimum(found, 1.0)  # of copies, rounding can say more
         found = np.where((near < 0) | (near == rows[:, None]), -np.inf, found)
         order = np.lexsort((near, -found))[:, :k]
-        ids[rows], cosines[rows] = (np.take_along_axis(x, order, axis=1) for x in (near, found))
+        ids[part], cosines[part] = (np.take_along_axis(x, order, axis=1) for x in (near, found))
         if progress:
-            progress(len(rows) + start, documents)
+            progress(start + len(rows), len(wanted))
     missing = np.isneginf(cosines)
     ids[missing], cosines[missing] = -1, -1.0
     return ids, cosines

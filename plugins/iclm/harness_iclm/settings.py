@@ -7,12 +7,13 @@ from harness import setting, source
 
 
 class Order(Enum):
-    """How documents follow each other; `path` is the paper's."""
+    """How documents follow each other; `path` is the paper's. Best fit packs whole ones by length alone."""
 
     path = "path"
     random = "random"
     nearest_neighbours = "nearest_neighbours"
     clusters = "clusters"
+    best_fit = "best_fit"
 
 
 class Restart(Enum):
@@ -38,7 +39,12 @@ class Task:
     """The corpus, the model, the training and the judging. Lengths are in tokens."""
 
     documents: int = setting(0, "documents read from the corpus; 0: all", least=0)
-    threshold: float = setting(0.95, "cosine above which two documents are duplicates; one is kept")
+    threshold: float = setting(
+        0.0,
+        "likeness to a kept document from which one is left out; 0: .95 (cosine) or .8 (shingles); 1: none is",
+        least=0,
+        most=1,
+    )
     dimensions: int = setting(
         128, "width of the TF-IDF embeddings, where no encoder is given by model=", least=1
     )
@@ -70,7 +76,7 @@ class Task:
 class Packing:
     """Which documents share a window, and whether they see each other. Only this differs between methods."""
 
-    order: Order = setting(Order.path, "path (the paper's), random, nearest_neighbours or clusters")
+    order: Order = setting(Order.path, "path (the paper's), random, nearest_neighbours, clusters or best_fit")
     masked: bool = setting(False, "let a document see only itself (intra-document attention mask)")
     restart: Restart = setting(Restart.residual, "residual, static or random; for order=path")
     neighbours: int = setting(10, "neighbours searched for each document", least=1)

@@ -1,6 +1,7 @@
 """Train one decoder on windows; which documents share a window is all that differs between methods.
 
-Each pass over the corpus has the same windows in a new order. The last window, if it is not full, is left out.
+Each pass over the corpus has the same windows in a new order. The last window, if it is not full, is left out. Windows
+of best fit are not full: they are filled up with tokens that count nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from harness.fit import recipe, seed_everything, trial_step
 from harness.nn.decoder import Decoder
 from harness.tools import write_json
 from harness_iclm import intrinsic, orders
-from harness_iclm.packing import Windows, windows
+from harness_iclm.packing import Windows, best_fit, windows
 from harness_iclm.search import neighbours
 from harness_iclm.settings import Order, Task
 from harness_iclm.walk import path
@@ -34,14 +35,19 @@ def train(run: Run) -> None:
     begins = starts(run.data_dir / "train.npy")
     embeddings = np.load(run.data_dir / "train-embeddings.npy", mmap_mode="r")
     order = ordered(run, embeddings)
-    packed = windows(order, np.diff(begins), run.task.length, seed=run.seed, shuffled=run.method.shuffled)
+    best = run.method.order is Order.best_fit
+    pack = best_fit if best else windows
+    packed = pack(order, np.diff(begins), run.task.length, seed=run.seed, shuffled=run.method.shuffled)
+    if best:  # what follows what is the packing's doing
+        order = packed.documents()
     found = intrinsic.measure(embeddings, order, packed)
     write_json(run.output_dir / "order.json", found)
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
     seed_everything(run.seed)
     model = new_model(run, len(tokenizer))
+    task, masked = run.task, run.method.masked
     batches = WindowBatches(
-        tokens, begins, packed, run.task.length, run.task.batch_size, run.seed, run.method.masked
+        tokens, begins, packed, task.length, task.batch_size, run.seed, masked, padded=best
     )
     adamw = functools.partial(torch.optim.AdamW, betas=(0.9, run.task.beta2))
     run.fit(model, batches, step, optimizer=adamw, **recipe(run.task))
@@ -52,7 +58,7 @@ def train(run: Run) -> None:
 def ordered(run: Run, embeddings: np.ndarray) -> np.ndarray:
     """Return the order of the training documents; neighbours are searched once for all methods and seeds."""
     method = run.method
-    if method.order is Order.random:
+    if method.order in (Order.random, Order.best_fit):
         return orders.shuffle(len(embeddings), run.seed)
     if method.order is Order.clusters:
         return orders.clusters(embeddings, method.cluster_size, run.seed)
@@ -72,7 +78,8 @@ def ordered(run: Run, embeddings: np.ndarray) -> np.ndarray:
 class WindowBatches(Counted):
     """An endless iterator of `{"input_ids"}`, and `"position_ids"` where `masked`, each (batch, length) int64.
 
-    Only full windows are taken; pass p over them in an order that the seed and p decide.
+    Only full windows are taken, unless they are `padded`: then `"share"` says what each token after the first counts.
+    Pass p over the windows is in an order that the seed and p decide.
     """
 
     def __init__(
@@ -84,10 +91,12 @@ class WindowBatches(Counted):
         batch_size: int,
         seed: int,
         masked: bool,
+        padded: bool = False,
     ) -> None:
         self.tokens, self.begins, self.packed, self.length = tokens, begins, packed, length
         self.batch_size, self.seed, self.masked = batch_size, seed, masked
-        self.full = np.flatnonzero(packed.tokens == length)
+        self.padded = padded
+        self.full = np.arange(len(packed)) if padded else np.flatnonzero(packed.tokens == length)
         if not len(self.full):
             raise HarnessError(
                 f"the documents fill no window of {length} tokens: give more text or lower task.length="
@@ -98,7 +107,8 @@ class WindowBatches(Counted):
         first = self.drawn * self.batch_size
         self.drawn += 1
         rows = [self.packed[self._window(n)] for n in range(first, first + self.batch_size)]
-        return rows_of(rows, self.tokens, self.begins, self.masked)
+        batch = rows_of(rows, self.tokens, self.begins, self.masked, self.length)
+        return batch | {"share": share(rows, self.length)} if self.padded else batch
 
     def _window(self, n: int) -> int:
         turn, place = divmod(n, len(self.full))
@@ -130,6 +140,16 @@ def rows_of(
     return batch | {"position_ids": torch.from_numpy(positions)} if masked else batch
 
 
+def share(rows: list[np.ndarray], length: int) -> torch.Tensor:
+    """Return what each token after the first counts, (rows, length - 1) float32: fillings nothing.
+
+    Others count alike in the whole batch, 1 in the mean, so the mean over some of its rows, weighed by rows, adds up.
+    """
+    sizes = np.array([int((row[:, 2] - row[:, 1]).sum()) for row in rows])
+    counted = (np.arange(1, length) < sizes[:, None]).astype(np.float32)
+    return torch.from_numpy(counted / max(counted.mean(), 1 / counted.size))
+
+
 def predictions(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the logits for each token after the first, (rows, length - 1, vocabulary) float32.
 
@@ -146,8 +166,12 @@ def predictions(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the mean loss of each window's next tokens; the last of a document predicts the next one's first."""
-    logits = predictions(model, batch)
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["input_ids"][:, 1:].flatten())
+    logits = predictions(model, {name: values for name, values in batch.items() if name != "share"})
+    answers = batch["input_ids"][:, 1:].flatten()
+    if "share" not in batch:
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), answers)
+    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), answers, reduction="none")
+    return (losses * batch["share"].flatten()).mean()
 
 
 def decoder(task: Task, vocabulary: int) -> Decoder:

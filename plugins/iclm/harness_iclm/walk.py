@@ -7,10 +7,10 @@ would otherwise lose all their neighbours first. The paper does not say in which
 counted: in what is left of it (`residual`, our default), or in the whole (`static`).
 """
 
-import numba
 import numpy as np
 
 from harness.errors import UsageError, nearest
+from harness_iclm.compiled import compiled
 from harness_iclm.graph import graph
 
 RESTARTS = ("residual", "static", "random")
@@ -37,7 +37,7 @@ def path(ids: np.ndarray, similarities: np.ndarray, restart: str = "residual", s
     return order
 
 
-@numba.njit
+@compiled
 def _walk(starts, edges, state, by_degree, bins, draws, left, residual):  # type: ignore[no-untyped-def]
     """Algorithm 1. `by_degree` holds what is unvisited, sorted by degree; bin d of it begins at `bins[d]`.
 

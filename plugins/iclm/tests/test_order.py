@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from harness_iclm import neighbours, path, windows
@@ -53,7 +55,7 @@ def test_the_order_and_its_windows_are_numbers_that_cover_the_corpus(tmp_path):
     assert held == [(d, b) for d in kept for b in range(len(texts[d]["text"].encode()))]
     assert report["in_context"]["window_similarity"] > report["random"]["window_similarity"] + 0.2
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "order.parquet", "report.json", "windows.parquet"
+        "duplicates.parquet", "order.parquet", "report.json", "windows.parquet"
     ]  # fmt: skip
     assert b"t1w" not in (tmp_path / "out" / "windows.parquet").read_bytes()
 
@@ -86,7 +88,29 @@ def test_empty_documents_and_duplicates_are_counted_and_an_enormous_one_is_cut(t
     ("lines", "recipe", "said"),
     [
         (['{"text": ""}'] * 5, {}, "no document with text"),
-        (['{"text": "one word here"}'] * 9, {}, "10 neighbours were asked of 1 documents"),
+        (
+            ['{"text": "one word here"}'] * 9,
+            {},
+            "of 9 documents .8 left out as near duplicates. 1 is left to put in",
+        ),
+        (
+            ['{"text": "one word here"}'],
+            {},
+            "1 document cannot be put in order: give at least two different ones",
+        ),
+        (["", ""], {}, "is empty: give a file with text in it"),
+        (['{"text": ""}', '{"text": " "}'], {}, "holds no document with text"),
+        (
+            ['{"text": "one word here"}'] * 9 + ['{"text": "another"}', '{"text": " "}'],
+            {},
+            "of 2 documents, what is left of 10 documents .8 left out as near duplicates.: ask for 1 to 1",
+        ),
+        (['{"text": ["a", "list"]}'] * 3, {}, "a list"),
+        (
+            ['{"text": "one word here"}'] * 140 + ['{"text": " "}'] * 10,
+            {},
+            "of 150 documents .10 empty, 139 left out as near duplicates. 1 is left to put in order",
+        ),
         (
             [f'{{"text": "word{i} other{i}"}}' for i in range(6)],
             {},
@@ -94,12 +118,144 @@ def test_empty_documents_and_duplicates_are_counted_and_an_enormous_one_is_cut(t
         ),
         ([f'{{"text": "a b{i} b{i} c"}}' for i in range(6)], {"k": 2, "window": 0}, "window of 0 tokens"),
         (['{"text": "apple bread"}'] * 3, {"threshold": 1.5}, "threshold=1.5"),
+        (['{"text": "apple bread"}'] * 3, {"threshold": -0.5}, "threshold=-0.5"),
+        (['{"text": "apple bread"}'] * 3, {"k": 0}, "0 neighbours relate nothing"),
+        (
+            ['{"text": "apple bread"}'] * 3,
+            {"restart": "residuel"},
+            "--restart=residuel .* did you mean 'residual'",
+        ),
+        (['{"text": "apple bread"}'] * 3, {"index": "flat"}, "'flat' is no index that faiss can make"),
+        (['{"text": "apple bread"}'] * 3, {"index": "PQ16"}, "'PQ16' is neither exact nor in lists"),
+        (
+            ['{"text": "apple bread"}'] * 13,
+            {"index": "IVF9999,Flat"},
+            "13 documents cannot fill the 9,999 lists",
+        ),
+        (['{"text": "apple bread"}'] * 3, {"probes": -1}, "-1 lists cannot be searched"),
+        (['{"text": "apple bread"}'] * 3, {"to": ("parket",)}, "--to=parket .* did you mean 'parquet'"),
+        (['{"text": "apple bread"}'] * 3, {"to": ("mds",)}, "--to=mds writes tokens: add --tokenizer"),
+        (['{"text": "apple bread"}'] * 3, {"until": "embedings"}, "did you mean 'embeddings'"),
+        (['{"text": "apple bread"}'] * 3, {"shard": 0}, "a shard of 0 documents"),
     ],
 )
 def test_bad_input_is_one_sentence_that_names_it(tmp_path, lines, recipe, said):
     (tmp_path / "corpus.jsonl").write_text("\n".join(lines) + "\n")
     with pytest.raises(UsageError, match=said):
         ordered(tmp_path / "corpus.jsonl", tmp_path, **recipe)
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/below"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, place):
+    (tmp_path / "taken").write_text("a file")
+    source = Source("nothing.jsonl", "file", tmp_path / "nothing.jsonl", "digest")
+    with pytest.raises(UsageError, match="taken is a file, no folder to write to"):
+        order_corpus(source, Recipe(), tmp_path / place, tmp_path / "stages", silent)
+
+
+@pytest.mark.parametrize("setting", [{"window": 0}, {"k": 0}, {"threshold": 2.0}, {"index": "IVF,Flat"}])
+def test_settings_are_checked_before_the_corpus_is_read(tmp_path, setting):
+    source = Source("nothing.jsonl", "file", tmp_path / "nothing.jsonl", "digest")
+    with pytest.raises(UsageError):
+        order_corpus(source, Recipe(**setting), tmp_path / "out", tmp_path / "stages", silent)
+    assert not (tmp_path / "stages").exists()
+
+
+def test_an_index_that_the_documents_cannot_train_is_one_sentence():
+    with pytest.raises(UsageError, match="40 documents cannot train the index 'IVF4,PQ4'"):
+        neighbours(np.random.default_rng(0).normal(size=(40, 16)), 3, "IVF4,PQ4")
+
+
+RENAMED = {
+    "jsonl": ("?text:body", lambda folder, rows: (folder / "c.jsonl").write_text("".join(map(line, rows)))),
+    "nested": ("?text:doc.body", lambda folder, rows: (folder / "c.jsonl").write_text(
+        "".join(line({"doc": row}) for row in rows))),
+    "two": ("?text:body+id:key", lambda folder, rows: (folder / "c.jsonl").write_text("".join(map(line, rows)))),
+    "twice": ("?text:body?id:key", lambda folder, rows: (folder / "c.jsonl").write_text("".join(map(line, rows)))),
+    "parquet": ("?text:body", lambda folder, rows: pq.write_table(pa.Table.from_pylist(rows), folder / "c.parquet")),
+    "csv": ("?text:body", lambda folder, rows: (folder / "c.csv").write_text(
+        "key,body\n" + "".join(f"{row['key']},{row['body']}\n" for row in rows))),
+}  # fmt: skip
+
+
+def line(row: dict) -> str:
+    return json.dumps(row) + "\n"
+
+
+@pytest.mark.parametrize("kind", RENAMED)
+@pytest.mark.parametrize("whole", ["file", "folder", "file:"])
+def test_a_text_in_a_column_of_another_name_is_ordered_from_first_to_last(tmp_path, kind, whole):
+    mark, write = RENAMED[kind]
+    (tmp_path / "data").mkdir()
+    texts = [json.loads(one)["text"] for one in corpus(tmp_path / "c.jsonl", 110).read_text().splitlines()]
+    write(tmp_path / "data", [{"key": f"k{i}", "body": text} for i, text in enumerate(texts)])
+    (file,) = (tmp_path / "data").iterdir()
+    name = {"file": str(file), "folder": str(file.parent), "file:": f"file:{file}"}[whole] + mark
+    report = ordered(name, tmp_path)
+    assert report["documents"] == report["kept"] == 110
+    ids = pq.read_table(tmp_path / "out" / "order.parquet")["id"].to_pylist()
+    assert ("k7" in ids) == ("id:key" in mark)
+
+
+def test_shards_are_the_same_order_and_only_what_is_missing_is_made(tmp_path, monkeypatch):
+    from harness_iclm import embedding
+
+    file = corpus(tmp_path / "corpus.jsonl", 130)
+    monkeypatch.setattr(
+        embedding, "LEARNED", 120
+    )  # so that TF-IDF is learned from some and applied by shards
+    report = ordered(file, tmp_path, shard=40)
+    first = pq.read_table(tmp_path / "out" / "order.parquet")
+    parts = list((tmp_path / "stages").glob("iclm-embeddings-*[0-9a-f]"))
+    assert len(parts) == 4
+    assert len(list((tmp_path / "stages").glob("iclm-neighbours-*[0-9a-f]"))) == 4
+    shutil.rmtree(parts[0])  # as if a job had been killed
+    untouched = {part: part.stat().st_mtime_ns for part in parts[1:]}
+    again = ordered(file, tmp_path, shard=40)
+    assert {part: part.stat().st_mtime_ns for part in parts[1:]} == untouched
+    assert parts[0].is_dir()
+    assert pq.read_table(tmp_path / "out" / "order.parquet") == first
+    assert report["path_weight"] == again["path_weight"]
+    whole = ordered(file, tmp_path, shard=1000)
+    assert whole["path_weight"] == pytest.approx(report["path_weight"], rel=1e-4)
+
+
+def test_words_learned_and_applied_are_tfidf_itself(tmp_path):
+    from harness_iclm.embedding import apply, learn, load_words, save_words
+
+    texts = [json.loads(one)["text"] for one in corpus(tmp_path / "c.jsonl").read_text().splitlines()]
+    save_words(learn(texts, 16), tmp_path)
+    found = apply(load_words(tmp_path), texts)
+    wanted = tfidf(texts, 16)
+    assert np.abs(found @ found.T - wanted @ wanted.T).max() < 0.02
+
+
+def test_processes_of_one_command_share_its_shards(tmp_path):
+    from harness_iclm.steps import shared
+
+    script = (
+        "import sys, time, pathlib; from harness_iclm.steps import shared\n"
+        "def make(i, folder): time.sleep(0.3); (folder / 'by').write_text(sys.argv[1])\n"
+        "shared(pathlib.Path('stages'), 'step', [{'part': i} for i in range(4)], make, lambda *_: 0)"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", script, who], cwd=tmp_path) for who in ("a", "b")]
+    assert [process.wait(60) for process in both] == [0, 0]
+    made = shared(
+        tmp_path / "stages", "step", [{"part": i} for i in range(4)], lambda *_: 1 / 0, lambda *_: 0
+    )
+    assert {(folder / "by").read_text() for folder in made} <= {"a", "b"}
+    assert len(made) == len(set(made)) == 4
+
+
+def test_until_stops_after_a_step_and_the_rest_goes_on_from_there(tmp_path):
+    file = corpus(tmp_path / "corpus.jsonl")
+    for until in ("documents", "embeddings", "neighbours"):
+        told = ordered(file, tmp_path, until=until)
+        assert told["documents"] == 120
+        assert not (tmp_path / "out").exists()
+        assert list((tmp_path / "stages").glob(f"iclm-{until}-*[0-9a-f]"))
+    assert not list((tmp_path / "stages").glob("iclm-order-*"))
+    assert ordered(file, tmp_path)["kept"] == 120
 
 
 def test_embeddings_that_are_not_numbers_and_unknown_restarts_are_told():

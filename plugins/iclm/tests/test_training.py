@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from harness_iclm import windows
@@ -161,13 +162,15 @@ def made_corpus(path: Path, documents: int = 260) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Results of smoke runs of four methods on one made corpus."""
+    """Results of smoke runs of five methods on one made corpus."""
     import subprocess
     import sys
 
     folder = tmp_path_factory.mktemp("runs")
     text = made_corpus(folder / "corpus.jsonl")
-    methods = "iclm/random,iclm/in_context,iclm/in_context_masked,iclm/nearest_neighbours"
+    methods = (
+        "iclm/random,iclm/in_context,iclm/in_context_masked,iclm/nearest_neighbours,iclm/best_fit_masked"
+    )
     words = ["run", "-m", f"method={methods}", "budget=smoke", f"data.corpus={text}", "task.documents=0"]
     words += ["task.length=64", "task.steps=8", "device=cpu", "tracking=off"]
     done = subprocess.run(
@@ -192,7 +195,11 @@ def test_prepared_data_count_what_was_left_out_and_hold_documents_out(runs):
     counts = json.loads((folder / "counts.json").read_text())
     assert counts["read"] == 264
     assert counts["empty"] == 2
-    assert counts["duplicates"] >= 2
+    assert counts["duplicates"] == 2
+    left_out = pq.read_table(folder / "duplicates.parquet").to_pylist()
+    assert [(row["id"], row["kept_id"], row["similarity"]) for row in left_out] == [
+        ("copy-0", "d0", 1.0), ("copy-1", "d1", 1.0)
+    ]  # fmt: skip
     assert counts["train"] + counts["validation"] + counts["test"] == 262 - counts["duplicates"]
     tokens, begins = np.load(folder / "test.npy"), starts(folder / "test.npy")
     packings = {name: load_windows(folder / f"test-{name}.npz") for name in ("related", "shuffled")}
@@ -215,6 +222,10 @@ def test_methods_differ_in_order_alone(runs):
     assert found["in_context"]["loss_related"] != found["in_context_masked"]["loss_related"]
     assert found["nearest_neighbours"]["documents_used"] < 1
     assert found["in_context"]["documents_used"] == found["random"]["documents_used"] == 1
+    best = metrics(runs, "best_fit_masked")
+    assert best["documents_used"] == 1
+    assert best["documents_cut"] < found["random"]["documents_cut"]
+    assert best["loss_own_packing"] == best["loss_shuffled"]
     # One learned from random windows, the other from related ones; each is judged at home too.
     assert found["random"]["loss_own_packing"] == found["random"]["loss_shuffled"]
     assert found["in_context"]["loss_own_packing"] == found["in_context"]["loss_related"]
