@@ -14,10 +14,8 @@ METHODS = {
     "greedy": Method(Sampler(greedy=True), "the most probable token", baseline=True, deterministic=True),
 }
 
-METRICS = {
-    f"accuracy@{t}": Metric("higher", f"share of right answers at temperature {t}", range=(0, 1))
-    for t in TEMPERATURES
-}
+POINTS = {f"accuracy@{t}": t for t in TEMPERATURES}
+METRICS = {m: Metric("higher", f"right answers at temperature {t}", range=(0, 1)) for m, t in POINTS.items()}
 
 TABLE = "the table of GSM8K and GPQA by temperature (from memory)"
 CLAIMS = [
@@ -57,9 +55,7 @@ def paper() -> Paper:
         methods=METHODS,
         metrics=METRICS,
         claims=CLAIMS,
-        figures=[
-            Figure("By temperature", "line", dict(zip(METRICS, TEMPERATURES)), "temperature", "accuracy")
-        ],
+        figures=[Figure("By temperature", "line", POINTS, x="temperature", y="accuracy")],
         budgets={
             "smoke": {"task": {"items": 40, "base_width": 16, "base_steps": 60}},
             "small": {},
