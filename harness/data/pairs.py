@@ -43,23 +43,25 @@ def prompt_ids(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
     return ids
 
 
-def pairs(rows: Iterable[Mapping[str, Any]], tokenizer: Any, length: int) -> list[Pair]:
-    """Return each row's `instruction` and `response` as tokens; rows of more than `length` are left out.
-
-    `input` belongs to the instruction, as in Alpaca's rows. Raises UsageError where no row is left.
-    """
+def pair(row: Mapping[str, Any], tokenizer: Any) -> Pair:
+    """Return a row's `instruction` and `response` as tokens; `input` belongs to the first, as in Alpaca's rows."""
+    given = prompt_ids(row, tokenizer)
+    answer = tokenizer(str(row["response"]).strip(), add_special_tokens=False)["input_ids"]
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    found, shortest = [], 0
-    for row in rows:
-        given = prompt_ids(row, tokenizer)
-        answer = tokenizer(str(row["response"]).strip(), add_special_tokens=False)["input_ids"]
-        whole = Pair([*given, *answer, *end], len(given))
-        shortest = min(shortest or len(whole.ids), len(whole.ids))
-        if len(whole.ids) <= length and len(whole.ids) > len(given):
-            found.append(whole)
+    return Pair([*given, *answer, *end], len(given))
+
+
+def pairs(rows: Iterable[Mapping[str, Any]], tokenizer: Any, length: int) -> list[Pair]:
+    """Return each row as `pair` does; those of more than `length` tokens are left out.
+
+    Raises UsageError where no row is left.
+    """
+    whole = [pair(row, tokenizer) for row in rows]
+    found = [one for one in whole if len(one.ids) <= length]
     if not found:
+        shortest = min((len(one.ids) for one in whole), default=0)
         raise UsageError(
-            f"no row with a response has {length} tokens or fewer (the shortest has {shortest}): raise task.length"
+            f"no pair has {length} tokens or fewer (the shortest has {shortest}): raise task.length"
         )
     return found
 
@@ -71,13 +73,12 @@ def padded(some: Sequence[Pair]) -> dict[str, Tensor]:
     """
     import torch
 
-    shape = len(some), max(len(pair.ids) for pair in some) - 1
+    shape = len(some), max(len(one.ids) for one in some) - 1
     ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     labels = torch.full(shape, -100)
-    for row, pair in enumerate(some):
-        last = len(pair.ids) - 1
-        ids[row, :last] = torch.tensor(pair.ids[:-1])
+    for row, one in enumerate(some):
+        first, last = max(one.given, 1), len(one.ids) - 1
+        ids[row, :last] = torch.tensor(one.ids[:-1])
         mask[row, :last] = 1
-        first = max(pair.given, 1)
-        labels[row, first - 1 : last] = torch.tensor(pair.ids[first:])
+        labels[row, first - 1 : last] = torch.tensor(one.ids[first:])
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
