@@ -57,7 +57,7 @@ def paper() -> Paper:
         claims=CLAIMS,
         figures=[Figure("By temperature", "line", POINTS, x="temperature", y="accuracy")],
         budgets={
-            "smoke": {"task": {"items": 40, "base_width": 16, "base_steps": 60}},
+            "smoke": {"task": {"items": 200, "base_width": 32, "base_steps": 150}},
             "small": {},
             "full": {"task": {"items": 1000}},
         },
