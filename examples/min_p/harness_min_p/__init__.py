@@ -5,7 +5,7 @@ claims this plugin judges those on accuracy by temperature, on single calculatio
 """
 
 from harness import Claim, Figure, Method, Metric, Paper, difference, hookimpl
-from harness_min_p.settings import TEMPERATURES, Data, Sampler, Task
+from harness_min_p.settings import Data, Sampler, Task
 
 METHODS = {
     "min_p": Method(Sampler(min_p=0.1), "tokens of at least a tenth of the most probable one's probability"),
@@ -14,29 +14,23 @@ METHODS = {
     "greedy": Method(Sampler(greedy=True), "the most probable token", baseline=True, deterministic=True),
 }
 
-POINTS = {f"accuracy@{t}": t for t in TEMPERATURES}
-METRICS = {m: Metric("higher", f"right answers at temperature {t}", range=(0, 1)) for m, t in POINTS.items()}
+ACCURACY = Metric("higher", "share of right answers", range=(0, 1), over="task.temperatures")
+POINTS = {"accuracy@1": 1.0, "accuracy@1.5": 1.5, "accuracy@2": 2.0}
 
-TABLE = "the table of GSM8K and GPQA by temperature (from memory)"
+TABLE = "table of GSM8K by temperature (from memory)"
 CLAIMS = [
-    Claim(
-        "Hot, at 2, min-p is right more often than top-p", difference("accuracy@2.0", "min_p", "top_p"), TABLE
-    ),
+    Claim("At 2 min-p is right more often than top-p", difference("accuracy@2", "min_p", "top_p"), TABLE),
     Claim("And at 1.5", difference("accuracy@1.5", "min_p", "top_p"), TABLE),
-    Claim(
-        "At 1 it loses less than 5 points to it",
-        difference("accuracy@1.0", "min_p", "top_p", by=-0.05),
-        TABLE,
-    ),
+    Claim("At 1 it loses less than .05 to it", difference("accuracy@1", "min_p", "top_p", by=-0.05), TABLE),
     Claim(
         "Where one answer is right, greedy is better than min-p at 1",
-        difference("accuracy@1.0", "greedy", "min_p"),
+        difference("accuracy@1", "greedy", "min_p"),
         "asked by this plugin",
         counter=True,
     ),
     Claim(
         "Cutting the tail helps a hot model: min-p is right more often than pure sampling at 2",
-        difference("accuracy@2.0", "min_p", "pure"),
+        difference("accuracy@2", "min_p", "pure"),
         "asked by this plugin",
         is_control=True,
     ),
@@ -53,7 +47,7 @@ def paper() -> Paper:
         task=Task,
         data=Data,
         methods=METHODS,
-        metrics=METRICS,
+        metrics={"accuracy": ACCURACY},
         claims=CLAIMS,
         figures=[Figure("By temperature", "line", POINTS, x="temperature", y="accuracy")],
         budgets={
@@ -61,7 +55,7 @@ def paper() -> Paper:
             "small": {},
             "full": {"task": {"items": 1000}},
         },
-        chance=dict.fromkeys(METRICS, (0.0, 0.3)),
+        chance=dict.fromkeys(POINTS, (0.0, 0.3)),
         no_validation="nothing is chosen: the samplers' values are the paper's",
         hooks={"prepare": "problems", "scramble": "problems", "evaluate": "evaluation"},
     )

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from harness import setting, source
 
-TEMPERATURES = (1.0, 1.5, 2.0)
-
 
 @dataclass
 class Data:
@@ -17,6 +15,8 @@ class Data:
 @dataclass
 class Task:
     items: int = setting(200, "calculations that are asked, each after three solved ones")
+    draws: int = setting(2, "answers drawn to each at each temperature")
+    temperatures: list[float] = setting([1.0, 1.5, 2.0], "temperatures at which is answered")
     base_width: int = setting(64, "the small model's width, where `model=` names none")
     base_layers: int = setting(2, "its layers")
     base_heads: int = setting(4, "its heads")
