@@ -51,7 +51,7 @@ def paper() -> Paper:
         claims=CLAIMS,
         figures=[Figure("By temperature", "line", POINTS, x="temperature", y="accuracy")],
         budgets={
-            "smoke": {"task": {"items": 200, "base_width": 32, "base_steps": 150}},
+            "smoke": {"task": {"draws": 4, "base_width": 32, "base_steps": 150}},
             "small": {},
             "full": {"task": {"items": 1000}},
         },
