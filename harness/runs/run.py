@@ -143,7 +143,8 @@ class Run(Generic[Task, Method]):
         from harness.data.batches import Batches
         from harness.nn.bases import train_small
 
-        tokens, task = np.load(text / "text.npy", mmap_mode="r"), self.task
+        task: Any = self.task  # with the fields that `base` speaks of
+        tokens = np.load(text / "text.npy", mmap_mode="r")
         train_small(
             task,
             AutoTokenizer.from_pretrained(text),
