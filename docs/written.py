@@ -1,8 +1,9 @@
 """Write the parts of the pages that come from the code: `python docs/written.py`, or `make pages`.
 
 A line `::: harness.Paper` in a page becomes that name's signature and docstring, a module's a table of its public
-names; what was written stays between two comments, and is written anew each time. The page is so read as a file as
-well as on the site. `architecture.md` gets its picture from the imports. A test fails where a page lags behind.
+names, `::: examples/min_p/...` a file of an example; what was written stays between two comments, and is made anew each
+time. The page is so read as a file as well as on the site. `architecture.md` gets its picture from the imports. A test
+fails where a page lags behind.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 HARNESS = DOCS.parent / "harness"
-PAGES = ("api.md", "hooks.md", "architecture.md")
+PAGES = ("api.md", "hooks.md", "architecture.md", "plugin.md", "sampler.md")
 BLOCK = re.compile(r"^(?:<!-- ::: (\S+) -->\n.*?^<!-- ::: -->|::: (\S+))$", flags=re.M | re.S)
 PICTURE = "harness/"  # what `::: harness/` stands for: the rooms, drawn from their imports
 GROUND = ("errors", "numbers", "moved")
@@ -31,10 +32,17 @@ def written(text: str) -> str:
 
     def block(found: re.Match[str]) -> str:
         name = found.group(1) or found.group(2)
-        said = picture() if name == PICTURE else reference(name)
+        said = picture() if name == PICTURE else shown(name) if "/" in name else reference(name)
         return f"<!-- ::: {name} -->\n{said}\n<!-- ::: -->"
 
     return BLOCK.sub(block, text)
+
+
+def shown(name: str) -> str:
+    """Return a file of an example as a block whose title says where it goes in a package of the reader's own."""
+    kinds = {".py": "python", ".yaml": "yaml", ".toml": "toml"}
+    kind, title = kinds[Path(name).suffix], name.removeprefix("examples/")
+    return f'```{kind} title="{title}"\n{(DOCS.parent / name).read_text(encoding="utf-8")}```'
 
 
 # The reference

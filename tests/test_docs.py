@@ -13,7 +13,9 @@ from harness.reports.stored import read_cards
 pytestmark = pytest.mark.xdist_group("docs")  # one folder that is lived in
 ROOT = Path(__file__).parent.parent
 FOLLOWED = (
+    "first-plugin.md",
     "plugin.md",
+    "sampler.md",
     "own-data.md",
     "tracking.md",
     "gate.md",

@@ -55,7 +55,7 @@ def test_the_core_knows_no_paper():
 
 
 def test_no_plugin_imports_another():
-    for plugin in (ROOT / "plugins").iterdir():
+    for plugin in [*(ROOT / "plugins").iterdir(), *(ROOT / "examples").iterdir()]:
         own = {package.name for package in plugin.glob("harness_*")}
         for path in plugin.rglob("*.py"):
             others = {n.split(".")[0] for n in imports(path) if n.startswith("harness_")} - own
@@ -76,7 +76,7 @@ def test_plugins_import_only_what_the_api_page_names():
     for name, module in modules.items():
         promised |= {f"{name}.{own}": getattr(module, own) for own in public(module)}
     meant = {id(thing) for thing in promised.values()}
-    for path in [*ROOT.glob("plugins/*/harness_*/**/*.py"), *sources("tests/stranger")]:
+    for path in [*ROOT.glob("plugins/*/harness_*/**/*.py"), *sources("tests/stranger", "examples")]:
         for name in imported(path):
             known = name in promised or (name.rpartition(".")[0] in modules and id(found(name)) in meant)
             assert known, f"{path.relative_to(ROOT)} imports {name}, which docs/api.md does not name"
@@ -94,7 +94,7 @@ def imported(path: Path) -> set[str]:
 
 
 def test_what_a_paper_claims_is_read_by_its_abstract_alone():
-    for path in sources("plugins"):
+    for path in sources("plugins", "examples"):
         if path.parent.name.startswith("harness_") and path.name != "__init__.py":
             assert f"{path.parent.name}.claims" not in imports(path), path
 

@@ -178,38 +178,88 @@ def test_a_paper_of_this_repository_is_whole_in_its_wheel(fresh):
     assert "length: 64" in fresh("harness", "run", "+experiment=alibi", "method=alibi/alibi", "--cfg", "job")
 
 
-def test_the_plugin_page_followed_word_by_word_ends_in_a_verdict(fresh, text):
+FOLLOWED = {  # a page: its paper, what makes its sweep shorter, how its first claim begins
+    "first-plugin.md": ("gated_ngram", ["data.corpus={text}", "task.steps=20"], "Gates lower perplexity"),
+    "plugin.md": ("neftune", ["task.steps=20", "task.base_steps=30"], "Noise in tuning lowers"),
+    "sampler.md": ("min_p", ["task.items=40", "task.base_steps=150"], "At 2 min-p is right"),
+}
+
+
+@pytest.mark.parametrize("page", FOLLOWED)
+def test_a_page_on_plugins_followed_word_by_word_ends_in_a_verdict(fresh, text, page):
     """Its commands are run and its files written as they stand there; only the sweep is made shorter."""
-    page = (ROOT / "docs" / "plugin.md").read_text(encoding="utf-8")
-    fence = r"```(console|diff|python)(?: title=\"(.+?)\")?\n(.*?)```"
-    for kind, title, block in re.findall(fence, page, flags=re.S):
+    paper, shorter, begins = FOLLOWED[page]
+    shorter = [word.format(text=text) for word in shorter]
+    written = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    fence = r"```(console|diff|python|yaml)(?: title=\"(.+?)\")?\n(.*?)```"
+    for kind, title, block in re.findall(fence, written, flags=re.S):
         if kind == "console":
             for line in block.splitlines():
-                words = shlex.split(line.removeprefix("$ "), comments=True)
-                if words[0] == "pip":
-                    words = ["python", "-m", *words, "--quiet", "--no-index", "--no-build-isolation"]
-                if words[0] == "pytest":
-                    words = ["python", "-m", *words]
-                if words[:2] == ["harness", "run"]:
-                    words += [f"data.corpus={text}", "device=cpu", "tracking=off"]
-                    words += (
-                        ["task.steps=20", "seed=0,1,2", "hydra.launcher.n_jobs=1"] if "-m" in words else []
-                    )
-                fresh(*words)
+                follow(fresh, shlex.split(line.removeprefix("$ "), comments=True), shorter)
         elif kind == "diff":
             path = fresh.folder / title
-            old = "".join(line[1:] for line in block.splitlines(keepends=True) if line.startswith("-"))
-            new = "".join(line[1:] for line in block.splitlines(keepends=True) if line.startswith("+"))
+            old = "".join(line[1:] for line in block.splitlines(keepends=True) if line[0] in "- ")
+            new = "".join(line[1:] for line in block.splitlines(keepends=True) if line[0] in "+ ")
             assert path.read_text().count(old) == 1, title
             path.write_text(path.read_text().replace(old, new))
         elif title:
-            assert (fresh.folder / title).exists()
+            assert (fresh.folder / title).parent.is_dir()
             (fresh.folder / title).write_text(block)
-    cards = json.loads(fresh("harness", "report", "gated_ngram", "--json"))
+    cards = json.loads(fresh("harness", "report", paper, "--json"))
     (card,) = (card for card in cards if card["budget"] == "small")  # beside the page's first smoke run
-    (claim,) = card["claims"]
-    assert claim["text"].startswith("Gates lower perplexity")
+    claim = card["claims"][0]
+    assert claim["text"].startswith(begins)
     assert claim["seeds"] == 3
     assert claim["verdict"] in ("holds", "fails", "open")
-    assert claim["low"] < claim["value"] < claim["high"]
-    assert (fresh.folder / "results" / "reports" / "gated_ngram.html").exists()
+    assert claim["low"] <= claim["value"] <= claim["high"]
+    assert (fresh.folder / "results" / "reports" / f"{paper}.html").exists()
+    rows = json.loads(fresh("harness", "papers", "-v", "--json"))
+    (row,) = (row for row in rows if row["name"] == paper)
+    assert not row["problem"]  # also after the page's last change
+    fresh("python", "-m", "pip", "uninstall", "--quiet", "--yes", row["distribution"])
+
+
+def follow(fresh: Environment, words: list[str], shorter: list[str]) -> None:
+    """Do a line of a page's console; a checkout's file comes out of this one."""
+    if words[0] == "rm":
+        for name in words[1:]:
+            (fresh.folder / name).unlink()
+        return
+    if words[0] == "cp":
+        shutil.copy(ROOT / words[1], fresh.folder / words[2])
+        return
+    if words[0] == "pip":
+        words = ["python", "-m", *words, "--quiet", "--no-index", "--no-build-isolation"]
+    if words[0] == "pytest":
+        words = ["python", "-m", *words]
+    if words[:2] == ["harness", "run"]:
+        words = [
+            *words,
+            *(word for word in shorter if word.startswith("data.")),
+            "device=cpu",
+            "tracking=off",
+        ]
+        if "-m" in words:
+            words += [*shorter, "seed=0,1,2", "hydra.launcher.n_jobs=1"]
+            words = list(dict.fromkeys(words))
+    fresh(*words)
+
+
+@pytest.mark.parametrize("example", ["neftune", "min_p"])
+def test_an_example_is_built_installed_run_and_leaves_nothing_behind(fresh, example):
+    package, distribution = f"harness_{example}", f"paper-harness-{example.replace('_', '-')}"
+    wheel = fresh.build(ROOT / "examples" / example)
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for path in (ROOT / "examples" / example / package).rglob("*.*"):
+        if path.suffix in (".py", ".yaml", ".jsonl"):
+            assert str(path.relative_to(ROOT / "examples" / example)) in names
+    site = next((fresh.home / "env").glob("lib/python*/site-packages"))
+    before = {path.name for path in site.iterdir()}
+    fresh("python", "-m", "pip", "install", "--quiet", "--no-index", str(wheel))
+    (row,) = (row for row in json.loads(fresh("harness", "papers", "-v", "--json")) if row["name"] == example)
+    assert (row["distribution"], row["problem"]) == (distribution, "")
+    fresh("harness", "run", f"method={example}/{example}", "budget=smoke", "tracking=off", "device=cpu")
+    assert list(fresh.folder.glob(f"results/runs/{example}/{example}/*/result.json"))
+    fresh("python", "-m", "pip", "uninstall", "--quiet", "--yes", distribution)
+    assert {path.name for path in site.iterdir()} == before
+    assert example in fresh("harness", "run", f"method={example}/{example}", code=2)

@@ -75,7 +75,7 @@ def calls(path: Path) -> list[tuple[str, dict[str, str]]]:
 
 SOURCES = [
     path
-    for place in ("harness", "plugins", "tests/stranger")
+    for place in ("harness", "plugins", "examples", "tests/stranger")
     for path in (ROOT / place).rglob("*.py")
     if "tests" not in path.relative_to(ROOT / place).parts
 ]

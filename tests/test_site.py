@@ -62,7 +62,7 @@ def test_every_public_name_is_in_the_reference():
     assert sorted({*named("api.md", "harness"), "hookimpl"} - rooms) == sorted(package.__all__)
 
 
-@pytest.mark.parametrize("page", ["api.md", "hooks.md", "architecture.md"])
+@pytest.mark.parametrize("page", WRITTEN["PAGES"])
 def test_what_a_page_takes_from_the_code_is_what_the_code_says(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     assert WRITTEN["written"](text) == text, "run `make pages`"

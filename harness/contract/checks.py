@@ -24,7 +24,6 @@ from harness.contract.statements import about, composes, near, statements
 from harness.papers.families import members
 from harness.runs.results import Result, read_result
 from harness.runs.run import open_run
-from harness.runs.spec import Spec
 
 SMOKE_SECONDS = 10.0  # of processor time, on a slow machine
 
@@ -338,26 +337,9 @@ def _at_chance(bench: Bench, method: str) -> str:
 
 
 def _one_device(bench: Bench, method: str) -> str:
-    """Do a training step on the meta device, where no tensor may sit elsewhere."""
+    """Do a training step on the meta device, where no tensor may sit elsewhere and none has a value."""
+    from harness.contract.meta import step_on_meta
+
     spec = bench.spec(method, "first")
-    seen = bench.confined(lambda: _step_on_meta(bench.plugin, spec))
-    return f"move every tensor to the model's device; {seen.error}" if seen.error else ""
-
-
-def _step_on_meta(plugin: Any, spec: Spec) -> None:
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_leaves
-
-    class OneDevice(TorchDispatchMode):
-        """Refuse any operation whose tensors sit on two devices; matmul and indexing do not by themselves."""
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            leaves = tree_leaves((args, kwargs or {}))
-            devices = {t.device.type for t in leaves if isinstance(t, torch.Tensor) and t.dim() > 0}
-            if len(devices) > 1 and "copy" not in str(func):
-                raise RuntimeError(f"{func} was given tensors on {' and '.join(sorted(devices))}")
-            return func(*args, **(kwargs or {}))
-
-    with OneDevice():
-        plugin.hook("training_step")(run=open_run(spec, plugin), device="meta")
+    seen = bench.confined(lambda: step_on_meta(bench.plugin, open_run(spec, bench.plugin)))
+    return seen.error.removeprefix("OffDevice: ")

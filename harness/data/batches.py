@@ -5,7 +5,7 @@ So every method of a seed sees the same batches, and going on after a stop needs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -91,3 +91,11 @@ class Shuffled(Counted):
             order = np.random.default_rng([*self.seed, number]).permutation(len(self.rows))
             self._order = (number, order)
         return int(self._order[1][within])
+
+
+def in_order(
+    rows: Sequence[Any], batch_size: int, make: Callable[[Sequence[Any]], Any] = list
+) -> Iterator[Any]:
+    """Yield `make([row, ...])` of all rows once, in their order: for judging."""
+    for start in range(0, len(rows), batch_size):
+        yield make(rows[start : start + batch_size])

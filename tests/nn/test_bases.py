@@ -75,3 +75,33 @@ def test_a_decoder_takes_of_a_task_with_a_small_base_only_that():
     task = SimpleNamespace(base_width=8, base_layers=1, base_heads=2, length=9, width=64)
     config = Decoder.of(task, 5, "base_", position="learned", length=7).config
     assert (config.width, config.feedforward, config.length) == (8, 32, 7)
+
+
+def test_a_small_model_is_trained_where_prepare_left_its_text(tmp_path):
+    from harness.data.sources import Document
+    from harness.data.tokens import small_text
+    from harness.nn.bases import load_model
+
+    run = run_of(tmp_path, None)
+    sizes = {"base_width": 8, "base_layers": 1, "base_heads": 2, "base_length": 8}
+    run.task = SimpleNamespace(**sizes, base_batch_size=2, base_steps=3, base_learning_rate=1e-2, steps=1)
+    tokenizer = small_text([Document("one", "abc " * 20)], tmp_path)
+    folder = run.base()
+    assert load_model(folder).config.vocab_size == len(tokenizer)
+    before = (folder / "model.safetensors").stat()
+    run.task.steps = 2  # not the base's
+    assert run.base() == folder
+    assert (folder / "model.safetensors").stat() == before
+    run.task.base_steps = 4
+    assert run.base() != folder
+
+
+def test_a_run_writes_with_its_own_seed(tmp_path):
+    from harness.nn.generate import generate
+
+    model = Decoder(DecoderConfig(vocab_size=9, width=8, layers=1, heads=2)).eval()
+    run = run_of(tmp_path, None)
+    run.seed = 3
+    wanted = generate(model, [[1, 2], [3]], max_new_tokens=6, seed=3)
+    assert run.generate(model, [[1, 2], [3]], max_new_tokens=6) == wanted
+    assert run.generate(model, [[1, 2], [3]], max_new_tokens=6, seed=4) != wanted

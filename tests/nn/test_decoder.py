@@ -335,3 +335,32 @@ def test_without_biases_no_layer_has_one_and_with_them_all_have():
     assert names[1] - names[0] == {
         name.replace(".weight", ".bias") for name in names[0] if name != "embedding.weight"
     }
+
+
+@pytest.mark.parametrize("position", ["rotary", "learned", "sinusoidal", "t5_bias"])
+def test_a_padded_batch_goes_through_on_the_meta_device(position):
+    with torch.device("meta"):
+        config = DecoderConfig(vocab_size=50, width=16, layers=1, heads=4, length=16, position=position)
+        model = Decoder(config)
+        ids, mask = torch.randint(50, (2, 8)), torch.ones(2, 8, dtype=torch.long)
+    model(input_ids=ids, attention_mask=mask, labels=ids).loss.backward()
+    assert model.embedding.weight.grad.is_meta
+
+
+def test_what_a_query_sees_on_meta_is_what_it_sees_elsewhere():
+    """The mask made for the meta device, written out with values, gives a padded batch the same logits."""
+    from harness.nn.decoder import _seen
+
+    torch.manual_seed(0)
+    model = Decoder(
+        DecoderConfig(vocab_size=50, width=16, layers=2, heads=4, length=16, position="rotary")
+    ).eval()
+    ids, mask = torch.randint(50, (2, 6)), torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    shape = _seen(mask.to("meta"), torch.arange(6, device="meta"))
+    seen = mask.bool()[:, None, None, :] & torch.ones(6, 6).tril().bool()
+    assert shape.shape == seen.shape
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    one = model(ids, attention_mask=mask).logits
+    other = model(ids, attention_mask=seen, position_ids=positions).logits
+    assert torch.allclose(one[0], other[0], atol=1e-6)
+    assert torch.allclose(one[1, :4], other[1, :4], atol=1e-6)

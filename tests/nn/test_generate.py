@@ -132,3 +132,48 @@ def test_a_chosen_token_is_never_less_probable_than_one_dropped(logits, draw, to
     token = choose(row, torch.tensor([draw]), temperature, top_p).item()
     probability = (row / temperature).softmax(-1)[0]
     assert probability[probability > probability[token]].sum() < top_p + 1e-5
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_scores_may_be_processed_by_transformers_own(decoder, temperature):
+    """Min-p of transformers, after the temperature: what it hides is never drawn, all it keeps is."""
+    from transformers import MinPLogitsWarper
+
+    made = generate(
+        decoder,
+        [[7]] * 3000,
+        max_new_tokens=1,
+        temperature=temperature,
+        process=MinPLogitsWarper(0.3),
+        batch_size=1000,
+    )
+    p = (decoder(torch.tensor([[7]])).logits[0, -1] / temperature).softmax(-1)
+    kept = torch.where(p >= 0.3 * p.max(), p, 0.0)
+    expected = (kept / kept.sum()).detach().numpy()
+    seen = np.bincount([new[0] for new in made], minlength=13) / 3000
+    assert np.abs(seen - expected).max() < 4 * np.sqrt(0.25 / 3000)
+    assert not seen[expected == 0].any()
+
+
+def test_a_process_sees_what_there_is_so_far_and_decides_greedy_too(decoder):
+    widths = []
+
+    def only(ids, scores):
+        widths.append(ids.shape[1])
+        return torch.where(torch.arange(13) == 4, scores, -torch.inf)
+
+    assert generate(decoder, [[1, 2]], max_new_tokens=3, temperature=0, process=only) == [[4, 4, 4]]
+    assert widths == [2, 3, 4]
+
+
+def test_a_process_that_changes_nothing_changes_no_sample(decoder):
+    plain = generate(decoder, PROMPTS, max_new_tokens=9, seed=1, temperature=1.3)
+    assert (
+        generate(decoder, PROMPTS, max_new_tokens=9, seed=1, temperature=1.3, process=lambda i, s: s) == plain
+    )
+
+
+def test_progress_counts_prompts(decoder):
+    told = []
+    generate(decoder, PROMPTS, max_new_tokens=1, batch_size=2, progress=lambda *at: told.append(at))
+    assert told == [(2, 5), (4, 5), (5, 5)]
