@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     from harness.errors import HarnessError, Stopped
 
     arguments = sys.argv[1:] if arguments is None else arguments
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars would fill a log
     for stream in (
         sys.stdout,
         sys.stderr,
