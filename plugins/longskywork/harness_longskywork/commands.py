@@ -183,7 +183,7 @@ def template_(
 
 def tasks_(
     model: Annotated[
-        str, typer.Argument(help="A model: a hub id, folder, pypi: or GGUF file, or a run's output/model.")
+        str, typer.Argument(help="A hub id, folder, pypi: or GGUF file, or a run's output/model.")
     ],
     tasks: Annotated[
         str, typer.Option(help="lm-eval's names, with commas: RULER's, LongBench's.")
