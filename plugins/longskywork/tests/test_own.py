@@ -252,6 +252,23 @@ def test_documents_that_fill_their_windows_alone_are_warned_of(tmp_path, capsys)
 
 
 @pytest.mark.slow
+def test_public_long_tasks_run_where_their_data_can_be_had_and_are_refused_by_name_elsewhere(
+    chatty, tmp_path, capsys
+):
+    from importlib.util import find_spec
+
+    from harness_longskywork.commands import tasks_
+
+    with pytest.raises(UsageError, match="longbench_qasper"):
+        tasks_(str(chatty), tasks="longbench_qasper", results=tmp_path)
+    with pytest.raises(UsageError, match="are no lengths"):
+        tasks_(str(chatty), lengths="4k", results=tmp_path)
+    if find_spec("wonderwords") is None:
+        with pytest.raises(UsageError, match="niah_single_1: pip install"):
+            tasks_(str(chatty), results=tmp_path)
+
+
+@pytest.mark.slow
 def test_stages_train_on_ones_own_windows_and_conversations(chatty, corpus, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
