@@ -59,7 +59,7 @@ def _claim(
     paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collection[str], rule: Rule
 ) -> dict[str, Any]:
     contrast = claim.contrast
-    cell, untuned = _alike(paper, contrast, cell)
+    cell, untuned = _alike(paper, [contrast, *([claim.control] if claim.control else [])], cell)
     interval = _estimate(paper, claim, cell, rule)
     cell = _seen(cell, interval.at)
     control = _control(paper, claim.control, cell)
@@ -99,17 +99,19 @@ def _claim(
     }
 
 
-def _alike(paper: Paper, contrast: Contrast, cell: Cells) -> tuple[Cells, bool]:
+def _alike(paper: Paper, contrasts: Sequence[Contrast], cell: Cells) -> tuple[Cells, bool]:
     """Return cells in which methods that have a grid stand with their default settings, where all of them do.
 
-    Where some were tuned and others not, the runs of the others judge nothing, and the cell says so.
+    `contrasts` are a claim's own and its control's. Where some methods were tuned and others not, the runs of the
+    others judge nothing, and the cell says so.
     """
-    grids = [name for name in contrast.methods if paper.methods[name].tune]
+    metrics = {name: metric for contrast in contrasts for name, metric in cells_of(contrast)}
+    grids = [name for name in metrics if paper.methods[name].tune]
     plain = {name: UNTUNED.format(name) for name in grids}
     default = [
         name
         for name in grids
-        if not cell(name, contrast.metric).values and cell(plain[name], contrast.metric).values
+        if not cell(name, metrics[name]).values and cell(plain[name], metrics[name]).values
     ]
 
     def found(method: str, metric: str) -> Cell:

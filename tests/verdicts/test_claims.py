@@ -394,3 +394,21 @@ def test_untuned_runs_judge_where_every_method_with_a_grid_is_untuned(tmp_path, 
     (one,) = card["claims"]
     assert (one["verdict"] != "not tested", one["untuned"]) == (tested, tested)
     assert tested or "only runs with tuned=false" in one["reason"]
+
+
+def test_a_control_of_another_method_is_read_from_its_untuned_runs_too(tmp_path):
+    """The claim's own method and its control's were both run with tuned=false: that is alike."""
+    grid = {"slope": [0.0, 1.0]}
+    methods = {name: replace(PAPER.methods[name], tune=grid) for name in ("toy", "plain")}
+    control = level("accuracy", "plain", at_least=0.3)
+    claim = Claim("Toy is right", level("accuracy", "toy", at_least=0.4), "Table 1", control=control)
+    paper = replace(PAPER, methods={**PAPER.methods, **methods}, claims=[claim], tuned_by="accuracy")
+    changes = {"tuned": False}
+    records = [
+        write_run(tmp_path, name, seed, {"accuracy": 0.6 + SPREAD[seed]}, changes=changes)
+        for name in ("toy", "plain")
+        for seed in range(3)
+    ]
+    (card,) = judge("toy", paper, records)
+    (one,) = card["claims"]
+    assert (one["verdict"], one["untuned"], one["control"]["verdict"]) == ("holds", True, "holds")
