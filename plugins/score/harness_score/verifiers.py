@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness_score.numbers import same_number, stated_number
 from harness_score.settings import Task
 
@@ -183,15 +183,15 @@ def _rewards_in(text: str, words: str, wanted: int, strict: bool) -> list[float]
 
 
 def command_words(words: str) -> list[str]:
-    """Return the words of a command line. Raises HarnessError where it has none, or a quotation without its end."""
+    """Return the words of a command line. Raises UsageError where it has none, or a quotation without its end."""
     try:
         found = shlex.split(words)
     except ValueError as error:
-        raise HarnessError(
+        raise UsageError(
             f"task.verifier_command={words!r} cannot be read ({error}): check its quotes"
         ) from None
     if not found:
-        raise HarnessError("task.verifier=command needs task.verifier_command, the program to ask")
+        raise UsageError("task.verifier=command needs task.verifier_command, the program to ask")
     return found
 
 
@@ -199,7 +199,7 @@ VERIFIERS: dict[str, Verify] = {"exact": exact, "number": number, "math": maths}
 
 
 def verifier(task: Task) -> Verify:
-    """Return the verifier a task names. Raises HarnessError where a command is asked for and none given."""
+    """Return the verifier a task names. Raises UsageError where a command is asked for and none given."""
     if task.verifier.name == "code":
         return code(task.code_seconds)
     if task.verifier.name != "command":
