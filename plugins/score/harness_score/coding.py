@@ -47,7 +47,9 @@ def program(row: Mapping[str, Any], answer: str) -> Program:
         parts = [row["prompt"], code] if whole else [row["prompt"] + code]
         return Program((*parts, str(row["test"]), f"check({name})"))
     setup = str(row.get("test_setup_code") or row.get("setup") or "")
-    return Program((setup, found_code(answer), "\n".join(statements(row))))
+    return Program(
+        (found_code(answer), setup, "\n".join(statements(row)))
+    )  # MBPP's setup uses the answer's classes
 
 
 def found_code(answer: str, name: str = "") -> str:
