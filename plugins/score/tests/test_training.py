@@ -347,7 +347,7 @@ def test_what_cannot_work_is_refused_before_a_run_starts(own, tmp_path, capsys):
         ("task.answer_tokens=300",): "leave task.length=512 no room for a problem",
         ("task.length=5000",): "beyond the model's 512 tokens",
         ("task.samples=1",): "leaves nothing to compare",
-        ("task.validate_every=0",): "task.validate_every=0 leaves nothing to do",
+        ("task.validate_every=0",): "validate_every=0",
         ("task.verifier=code", "task.prompt=code"): "row 1 of .* is no code problem: it has question, answer",
     }.items():
         code, line = told(capsys, *words, *more)
