@@ -9,6 +9,7 @@ what it says.
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+__all__ = [
+    "NOTHING", "THOUGHTS", "Ends", "Said", "answer_end", "apart", "dated", "end_tokens", "ending", "ends_of", "render",
+    "word_end",
+]  # fmt: skip
 
 Message = Mapping[str, str]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -122,10 +128,9 @@ def end_tokens(generation: Any) -> set[int]:
 
 
 def _tokens_in(path: Path) -> set[int]:
-    from harness.data.jsonl import read_json
-
     told = [path / name for name in ("generation_config.json", "config.json")] if path.is_dir() else []
-    return set().union(*(end_tokens(read_json(file).get("eos_token_id")) for file in told if file.exists()))
+    read = [json.loads(file.read_text(encoding="utf-8")) for file in told if file.exists()]
+    return set().union(*(end_tokens(config.get("eos_token_id")) for config in read))
 
 
 def _between(tokenizer: Any, arguments: Mapping[str, Any]) -> list[str]:
