@@ -45,6 +45,15 @@ def prepare(task: Any, data: Mapping[str, Any], model: Any, data_dir: Path) -> N
 
 
 @hookspec(firstresult=True)
+def fits(task: Any, data: Mapping[str, Any], model: Any) -> None:
+    """Raise UsageError where `task`, `data` and `model` cannot go together. Optional.
+
+    Called with what `prepare` will get, once for each, when a command line is composed: so a sweep that cannot work
+    is refused before its first run. It writes nothing and takes seconds.
+    """
+
+
+@hookspec(firstresult=True)
 def train(run: Run) -> None:
     """Apply the method `run.method` to the task `run.task`; leave the outcome in `run.output_dir`. May be left out.
 

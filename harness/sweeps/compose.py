@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,9 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfi
     if not multirun:
         if params:
             raise UsageError(
-                "this experiment is a sweep: add -m (harness run -m " + " ".join(overrides) + ")"
+                "this experiment is a sweep: add -m ("
+                + shlex.join(["harness", "run", "-m", *overrides])
+                + ")"
             )
         return [Job(tuple(overrides), _own(whole))], _own(whole)
     if not sweeper._target_.endswith("BasicSweeper"):

@@ -153,6 +153,7 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
                 sources[f.name] = resolve(name, cache=cache, columns=columns)
         if settings.model:
             model_source = resolve_model(settings.model, cache=cache, allow_pickle=settings.allow_pickle)
+        _refuse_what_does_not_fit(plugin, task, sources, model_source)
     spec = filled(
         Spec,
         settings,
@@ -182,6 +183,21 @@ def _instead(paper: Any) -> str:
     """Name the methods of a paper that do take a model, where there are any."""
     takers = [name for name, method in paper.methods.items() if method.takes_model]
     return f", or choose one of {', '.join(takers)}" if takers else ""
+
+
+def _refuse_what_does_not_fit(plugin: Plugin, task: Any, sources: dict[str, Any], model: Any) -> None:
+    """Ask the paper's `fits` hook, where it has one, once for each task of a command."""
+    if not plugin.implements("fits"):
+        return
+    asked = repr(
+        (plugin.name, task, {name: source.digest for name, source in sources.items()}, model and model.digest)
+    )
+    if asked not in _FITTING:
+        plugin.hook("fits")(task=task, data=sources, model=model)
+        _FITTING.add(asked)
+
+
+_FITTING: set[str] = set()
 
 
 def to_settings(cfg: DictConfig) -> Settings:

@@ -19,6 +19,10 @@ MISTAKES = {
     "wrong type": (["run", *SMOKE, "task.length=long"], ["task.length=long", "Integer"]),
     "wrong choice": (["run", *SMOKE, "device=tpu"], ["device=tpu", "cuda"]),
     "sweep without -m": (["run", "+experiment=alibi"], ["add -m"]),
+    "sweep without -m, and a blank in it": (
+        ["run", "+experiment=alibi", "keep=a b"],
+        ["harness run -m +experiment=alibi 'keep=a b'"],
+    ),
     "unknown experiment": (["run", "-m", "+experiment=alib"], ["did you mean 'alibi'"]),
     "a glob that matches nothing": (["run", "-m", "method=glob(nothing*)"], ["no jobs"]),
     "unknown option": (["run", *SMOKE, "--fast"], ["--fast", "--help"]),

@@ -8,10 +8,15 @@ is the name of a role, and where the model begins to answer itself.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import regex
+
 from harness.errors import UsageError, nearest
+from harness.nn.turns import ending
 
 MODES = ("official", "whole")
 ROLE_LINE = re.compile(r"^\W*(assistant|user|system|model)\W*$", re.IGNORECASE | re.MULTILINE)
@@ -33,12 +38,13 @@ class Cleaned:
 def clean(text: str, mode: str = "whole", stop_texts: Sequence[str] = ()) -> Cleaned:
     """Return the instruction in `text` and the rule that cut it, the earliest one where several would.
 
-    `stop_texts` are what ends a turn in templates without role tokens ("[/INST]"). Raises UsageError.
+    `stop_texts` are the words that end a turn in templates without role tokens ("[/INST]", "ASSISTANT:", "### 응답:";
+    `harness.nn.turns`). Raises UsageError.
     """
     if mode not in MODES:
         raise UsageError(f"mode={mode} is not known: {nearest(mode, MODES)}")
     body = text.lstrip() if mode == "whole" else text.lstrip(" ")
-    places = [(body.find(stop), "stop text") for stop in stop_texts]
+    places = [(ending(body, stop_texts), "stop text")]
     if mode == "official":
         places += [(body.find("\n"), "line break"), (body.find("assistant"), "assistant")]
     else:
@@ -59,13 +65,55 @@ def clean(text: str, mode: str = "whole", stop_texts: Sequence[str] = ()) -> Cle
 def is_valid(text: str, ended: bool = True, least: int = 4, most: int = 60) -> bool:
     """Return whether this is a usable request: ended, `least` to `most` words, a sentence, in letters one reads.
 
-    The last sign is one of . ? ! (also the full-width ones); nine in ten signs are letters, digits or marks.
+    In scripts other than Latin one word fewer is enough: without articles and copulas three words say what four do
+    in English. A sentence ends with a mark of its script (quotation marks and brackets may close behind it), in
+    Thai and Lao without one. Nine in ten signs are letters, digits or marks.
     """
-    words = len(text.split())
-    if not ended or not least <= words <= most:
+    latin = sum(_latin(sign) for sign in text if sign.isalpha()) * 2 >= sum(map(str.isalpha, text))
+    if not ended or not least - (not latin) <= words(text) <= most:
         return False
-    readable = sum(sign.isalnum() or sign.isspace() or sign in MARKS for sign in text)
-    return text[-1] in ".?!。？！" and readable >= 0.9 * len(text)
+    readable = sum(sign.isalnum() or sign.isspace() or sign in MARKS or _marks(sign) for sign in text)
+    return bool(ENDED.search(text)) and readable >= 0.9 * len(text)
 
 
-MARKS = set(".,;:?!'\"()-/%$+=*&@#<>[]_`’“”—…。、？！")
+def words(text: str) -> int:
+    """Return how many words a text has; where a script has no blanks between them, about how many.
+
+    There a word is so many letters: 1.5 Chinese characters, 2.5 kana, 3.5 letters of Thai, Lao, Khmer or Burmese
+    (marks above and below not counted). A text with blanks alone has as many words as `str.split` finds.
+    """
+    number = 0.0
+    for part in text.split():
+        dense = Counter(script for sign in part if sign.isalpha() for script in (_dense(sign),) if script)
+        if not dense:
+            number += 1
+            continue
+        number += sum(count / LETTERS[script] for script, count in dense.items())
+        number += len(RUN.findall("".join(" " if _dense(sign) else sign for sign in part)))
+    return int(number)
+
+
+# Letters a word, by the first word of a letter's name in Unicode: scripts that put no blanks between words.
+LETTERS = {
+    "CJK": 1.5, "HIRAGANA": 2.5, "KATAKANA": 2.5, "KATAKANA-HIRAGANA": 2.5, "BOPOMOFO": 2.5, "THAI": 3.5,
+    "LAO": 3.5, "KHMER": 3.5, "MYANMAR": 3.5,
+}  # fmt: skip
+RUN = re.compile(r"\w+")  # a word of another script amid such letters
+MARKS = set(".,;:?!'\"()-/%$+=*&@#<>[]_`’“”—…。、？！«»¿¡")
+CLOSING = re.escape("\"'`*)]}>’”»」』】）］｣〉》〕")
+ENDED = regex.compile(rf"(?:\p{{Sentence_Terminal}}|(?:\p{{Thai}}|\p{{Lao}}|ฯ|ๆ))[{CLOSING}]*\Z")
+
+
+def _dense(sign: str) -> str:
+    script = unicodedata.name(sign, "").partition(" ")[0]
+    return script if script in LETTERS else ""
+
+
+def _latin(sign: str) -> bool:
+    return unicodedata.name(sign, "").startswith("LATIN")
+
+
+def _marks(sign: str) -> bool:
+    """Say whether a sign belongs to writing as letters do: a vowel sign, or a mark of another script."""
+    kind = unicodedata.category(sign)
+    return kind[0] == "M" or (kind[0] == "P" and ord(sign) >= 0x370)

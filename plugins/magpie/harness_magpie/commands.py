@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +17,12 @@ from harness.tools.options import Batch, Device, Model, Precision, Results
 
 if TYPE_CHECKING:
     from harness.data.sources import Source
+
+
+TemplateArg = Annotated[
+    list[str] | None,
+    typer.Option(help="What the chat template reads besides, as enable_thinking=false; may be repeated."),
+]
 
 
 def synthesize(
@@ -38,6 +46,11 @@ def synthesize(
         int, typer.Option(help="Longer ones are unfinished and dropped.")
     ] = 256,
     max_answer_tokens: Annotated[int, typer.Option(help="Longer answers are cut.")] = 1024,
+    language: Annotated[
+        str, typer.Option(help="Keep instructions in this language alone: ko, ja, zh, en ...")
+    ] = "",
+    turns: Annotated[int, typer.Option(help="Most questions of a conversation.")] = 1,
+    template_arg: TemplateArg = None,
     batch_size: Batch = 64,
     judge: Annotated[
         str, typer.Option(help="A chat model that labels category, difficulty, quality; self: the generator.")
@@ -54,11 +67,13 @@ def synthesize(
     from harness_magpie.filters import PRESETS, preset_of
     from harness_magpie.generator import load_generator
     from harness_magpie.sampling import Sampling
-    from harness_magpie.synthesis import Recipe, asks_for
+    from harness_magpie.synthesis import SPOKEN, Recipe, asks_for
     from harness_magpie.synthesis import synthesize as make
 
     quiet_libraries()
     preset_of(filter)
+    known_language(language)
+    arguments = template_arguments(template_arg)
     source = chat_model(model, results)
     recipe = Recipe(
         model=source.name,
@@ -76,18 +91,26 @@ def synthesize(
         judge=judge,
         base=base,
         reward=reward,
+        language=language,
+        turns=turns,
+        template_args=arguments,
     )
     missing = missing_tools(list(asks_for(filter)), bool(judge), bool(base), bool(reward))
     if missing:
         raise UsageError(f"the filter {filter} ({PRESETS[filter].text}) needs {missing}")
     place = device_of(device)
-    generator = load_generator(source.path, precision, place)
+    generator = load_generator(source.path, precision, place, arguments)
     tools = tools_for(recipe, generator, source.path, results, place)
     with Bars() as bars:
         made = make(recipe, generator, tools, out, bars)
+    print(of_languages(made.languages, language or SPOKEN.get(domain, "")))
     for path in export(recipe, made, out):
         print(path)
     print(", ".join(f"{name} {number}" for name, number in made.yields.items()))
+    if unfinished := made.dropped["unfinished thought"]:
+        print(
+            f"unfinished thoughts {unfinished}: raise --max-answer-tokens, or turn thinking off by --template-arg"
+        )
 
 
 def answer(
@@ -95,6 +118,7 @@ def answer(
     out: Annotated[Path, typer.Option(help="The list with output and generator.")] = Path("outputs.json"),
     model: Model = "",
     max_tokens: Annotated[int, typer.Option(help="Longer answers are cut.")] = 2048,
+    template_arg: TemplateArg = None,
     batch_size: Batch = 32,
     precision: Precision = "bfloat16",
     device: Device = "auto",
@@ -104,12 +128,19 @@ def answer(
     from harness.data import files
     from harness_magpie.generator import answers, load_generator
     from harness_magpie.preparation import asked
+    from harness_magpie.sampling import refuse_sizes
 
     quiet_libraries()
+    refuse_sizes(max_tokens=max_tokens, batch_size=batch_size)
     rows = list(files.rows(questions))
     texts = asked(rows)
+    if not texts:
+        raise UsageError(f"{questions} holds no question: give rows with instruction, turns or text")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out} is a folder, or lies in none: name a file in a folder that is there")
+    arguments = template_arguments(template_arg)
     source = chat_model(model, results)
-    generator = load_generator(source.path, precision, device_of(device))
+    generator = load_generator(source.path, precision, device_of(device), arguments)
     found: list[dict[str, Any]] = []
     with Bars() as bars:
         for batch in answers(
@@ -121,16 +152,27 @@ def answer(
         ):
             found += batch
     written = [
-        {**row, "instruction": text, "output": one["answer"], "generator": source.name}
+        {
+            **row,
+            "instruction": text,
+            "output": one["answer"],
+            "generator": source.name,
+            **({"reasoning_content": one["reasoning_content"]} if "reasoning_content" in one else {}),
+        }
         for row, text, one in zip(rows, texts, found, strict=True)
     ]
     out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{out}: {len(written)} answers, {sum(one['finished'] for one in found)} came to their end")
+    unfinished = sum(one.get("unfinished_thought", False) for one in found)
+    thought = f", {unfinished} ended within a thought (raise --max-tokens)" if unfinished else ""
+    print(
+        f"{out}: {len(written)} answers, {sum(one['finished'] for one in found)} came to their end{thought}"
+    )
 
 
 def template(
     model: Model = "",
     system: Annotated[str, typer.Option(help="A system message instead of the template's own.")] = "",
+    template_arg: TemplateArg = None,
     results: Results = Path("results"),
 ) -> None:
     """Show a model's pre-query template, its tokens, and what ends a turn."""
@@ -139,12 +181,19 @@ def template(
     from harness_magpie.generator import template_prompt
     from harness_magpie.template import bare_template, pre_query_template, stops
 
-    tokenizer = AutoTokenizer.from_pretrained(chat_model(model, results).path)
-    ids, texts = stops(tokenizer)
-    print("template ", json.dumps(pre_query_template(tokenizer, system or None), ensure_ascii=False))
-    print("bare     ", json.dumps(bare_template(tokenizer), ensure_ascii=False))
-    print("tokens   ", template_prompt(tokenizer, system or None))
-    print("ended by ", ", ".join([*tokenizer.convert_ids_to_tokens(ids), *texts]))
+    arguments = template_arguments(template_arg)
+    folder = Path(chat_model(model, results).path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    before = pre_query_template(tokenizer, system or None, arguments)
+    ids, words = stops(tokenizer, folder, arguments)
+    print("template ", json.dumps(before, ensure_ascii=False))
+    print("bare     ", json.dumps(bare_template(tokenizer, arguments), ensure_ascii=False))
+    print("tokens   ", template_prompt(tokenizer, system or None, arguments=arguments))
+    ends = [*tokenizer.convert_ids_to_tokens(ids), *words]
+    print(
+        "ended by ",
+        ", ".join(end if end.isprintable() else json.dumps(end, ensure_ascii=False) for end in ends),
+    )
 
 
 def presets() -> None:
@@ -171,6 +220,43 @@ def told(system: str, domain: str) -> str | None:
     if domain and domain not in DOMAINS:
         raise UsageError(f"--domain {domain} is not known: {nearest(domain, DOMAINS)}")
     return system or DOMAINS.get(domain)
+
+
+def template_arguments(given: Sequence[str] | None) -> dict[str, Any]:
+    """Return `name=value` words as arguments; a value that is JSON (false, 3, "x") is what it says, another a text."""
+    found: dict[str, Any] = {}
+    for word in given or ():
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--template-arg {word} names nothing: write enable_thinking=false")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = {"True": True, "False": False, "None": None}.get(value, value)
+    return found
+
+
+def known_language(code: str) -> None:
+    """Refuse a language that is told by no code of ours."""
+    if not code:
+        return
+    import py3langid
+
+    known = [name for name, _ in py3langid.rank(".")]
+    if code not in known:
+        raise UsageError(f"--language {code} is no code that is told apart here: {nearest(code, known)}")
+
+
+def of_languages(found: Counter[str], wanted: str) -> str:
+    """Return how many finished instructions are in which language, and that none is in the one that was `wanted`."""
+    told = ", ".join(f"{name} {count}" for name, count in found.most_common(8)) or "none"
+    line = f"languages of {found.total()} instructions: {told}"
+    if wanted and not found[wanted]:
+        line += (
+            f"; none is in {wanted}: this model does not follow the system message that asks for it, so take one "
+            "that speaks the language"
+        )
+    return line
 
 
 def missing_tools(tags: list[str], judge: bool, base: bool, reward: bool) -> str:

@@ -16,6 +16,7 @@ import torch
 from harness import Items
 from harness.fit import pick_precision
 from harness.nn.evals import lm_eval_accuracy
+from harness_magpie.cleaning import words
 from harness_magpie.diversity import distinct, seed_similarity
 from harness_magpie.filters import select
 from harness_magpie.metrics import METRICS, over_valid
@@ -62,7 +63,7 @@ def of_the_set(run: Any) -> dict[str, float | Items]:
         run.sample(texts[i], item=ids[i])
     columns: dict[str, dict[str, Any]] = {
         "valid": {"value": valid},
-        "words": {"value": np.array([len(text.split()) for text in texts]), "valid": valid},
+        "words": {"value": np.array([words(text) for text in texts]), "valid": valid},
     }
     if human:
         run.absent("ended", "people's tasks are not sampled")

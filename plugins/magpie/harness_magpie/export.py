@@ -34,7 +34,8 @@ def export(recipe: Recipe, made: Made, folder: Path) -> list[Path]:
 
     if not made.rows:
         raise UsageError(
-            f"no row is left of {recipe.count}: {_counts(made.dropped)}; sample more, or take another --filter"
+            f"no row is left of {recipe.count}: {_counts(made.dropped)} (languages: {_counts(made.languages)}); sample "
+            "more, or take another --filter"
         )
     shared = provenance(recipe, made)
     rows = [as_record(row, shared) for row in made.rows]
@@ -54,10 +55,7 @@ def as_record(row: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, An
     """Return a row as it is published: the chat, its tags, and where it comes from."""
     return {
         "id": f"magpie-{row['id']}",
-        "messages": [
-            {"role": "user", "content": row["instruction"]},
-            {"role": "assistant", "content": row["answer"]},
-        ],
+        "messages": row["messages"],
         **{name: row.get(name) for name in KEPT},
         **shared,
     }
@@ -68,6 +66,8 @@ def statistics(recipe: Recipe, made: Made) -> dict[str, Any]:
     words = np.array([row["words"] for row in made.rows])
     long = np.array([len(row["answer"]) for row in made.rows])
     languages = Counter(row.get("language") or "not told" for row in made.rows)
+    turns = Counter(f"{len(row['messages']) // 2}" for row in made.rows)
+    thoughts = sum("reasoning_content" in one for row in made.rows for one in row["messages"])
     return {
         "rows": len(made.rows),
         "share of the samples": round(len(made.rows) / recipe.count, 3),
@@ -79,6 +79,9 @@ def statistics(recipe: Recipe, made: Made) -> dict[str, Any]:
             float(np.median([row["distance"] for row in made.rows])), 3
         ),
         "languages": dict(languages.most_common()),
+        "languages of all instructions": dict(made.languages.most_common()),
+        "turns of a conversation": dict(sorted(turns.items())),
+        "answers with thoughts, which are in reasoning_content": thoughts,
         "labels that are null": dict(made.nulls),
     }
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.nn.turns import render
 from harness_magpie.filters import DIFFICULTY, QUALITY
 from harness_magpie.sampling import Sampling, in_batches
-from harness_magpie.template import render
 
 CATEGORIES = (
     "Information seeking", "Reasoning", "Planning", "Editing", "Coding & Debugging", "Math", "Role playing",
@@ -84,15 +84,16 @@ def ask_model(generator: Any, batch_size: int, max_tokens: int = 160) -> Ask:
     """Return a function that asks a loaded chat model: greedy at first, then sampled at 0.7."""
 
     def ask(prompts: Sequence[str], attempt: int) -> list[str]:
-        encode = generator.tokenizer
-        tokens = [
-            encode(render(encode, [{"role": "user", "content": p}], answer=True), add_special_tokens=False)[
-                "input_ids"
-            ]
-            for p in prompts
-        ]
+        from harness_magpie.generator import as_answer
+
+        encode, arguments = generator.tokenizer, generator.arguments
+        texts = [render(encode, [{"role": "user", "content": one}], True, arguments) for one in prompts]
+        tokens = [encode(text, add_special_tokens=False)["input_ids"] for text in texts]
         sampling = Sampling(0.7 if attempt else 0.0, 1.0, max_tokens, seed=attempt)
-        batches = in_batches(generator.model, tokens, sampling, generator.ends, batch_size=batch_size)
-        return [encode.decode(one.tokens, skip_special_tokens=True) for batch in batches for one in batch]
+        batches = in_batches(
+            generator.model, tokens, sampling, generator.ends, over=generator.over, batch_size=batch_size
+        )
+        written = [one for batch in batches for one in batch]
+        return [as_answer(generator, one, text)["answer"] for one, text in zip(written, texts, strict=True)]
 
     return ask

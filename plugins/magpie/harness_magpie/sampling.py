@@ -18,6 +18,8 @@ import torch
 from harness.errors import UsageError
 from harness.nn.generate import choose, inference
 
+Over = Callable[[Sequence[int]], int] | None  # `harness.nn.turns.word_end`
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -44,11 +46,13 @@ def continue_rows(
     sampling: Sampling,
     ends: Collection[int],
     breaks: Collection[int] = (),
+    over: Over = None,
 ) -> list[Continued]:
     """Continue each prompt until a token of `ends` (not kept) or `breaks` (kept), or `sampling.max_tokens`.
 
-    `numbers` are the rows' own, and with the seed decide their draws. `model` is a causal language model of
-    transformers. Raises UsageError for an empty prompt.
+    `over` finds the words that end a turn in a row's tokens, which are kept. `numbers` are the rows' own, and
+    with the seed decide their draws. `model` is a causal language model of transformers.
+    Raises UsageError for an empty prompt.
     """
     if not all(prompts):
         raise UsageError("a prompt without tokens cannot be continued: give each at least one token")
@@ -68,7 +72,7 @@ def continue_rows(
             for place, (row, one) in enumerate(zip(alive, token.tolist(), strict=True)):
                 if one not in ends:
                     made[row].append(one)
-                if one in ends or one in breaks:
+                if one in ends or one in breaks or (over and over(made[row]) >= 0):
                     ended[row] = True
                 else:
                     stay.append(place)
@@ -141,6 +145,7 @@ def in_batches(
     ends: Collection[int],
     breaks: Collection[int] = (),
     *,
+    over: Over = None,
     batch_size: int = 64,
     start: int = 0,
     tell: Callable[..., None] | None = None,
@@ -153,7 +158,7 @@ def in_batches(
     begun, tokens = time.monotonic(), 0
     for first in range(start, len(prompts), batch_size):
         numbers = range(first, min(first + batch_size, len(prompts)))
-        rows = continue_rows(model, [prompts[i] for i in numbers], numbers, sampling, ends, breaks)
+        rows = continue_rows(model, [prompts[i] for i in numbers], numbers, sampling, ends, breaks, over)
         tokens += sum(len(row.tokens) for row in rows)
         if tell:
             tell(
@@ -162,6 +167,13 @@ def in_batches(
                 tokens_per_second=round(tokens / (time.monotonic() - begun + 1e-9), 1),
             )
         yield rows
+
+
+def refuse_sizes(**sizes: int) -> None:
+    """Refuse a size below one, by the name of its option."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {size} leaves nothing to write: give 1 or more")
 
 
 def breaking_tokens(tokenizer: Any) -> set[int]:

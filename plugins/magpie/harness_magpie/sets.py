@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.data.jsonl import read_jsonl, write_jsonl
 from harness.errors import HarnessError
+from harness.nn import turns
 from harness.tools import file_digest
 from harness_magpie.filters import select
 from harness_magpie.generator import Generator, described, instructions, kept_answers, load_generator
@@ -212,7 +213,10 @@ def _generation(run: Any) -> dict[str, Any]:
         "precision": run.task.generator_precision.name,
         "batch": run.task.generation_batch,
         "device": run.device.partition(":")[0],
-        "code": {name: file_digest(here / f"{name}.py") for name in WRITERS},
+        "code": {
+            **{name: file_digest(here / f"{name}.py") for name in WRITERS},
+            "turns": file_digest(Path(turns.__file__)),
+        },
     }
 
 

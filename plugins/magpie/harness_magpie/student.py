@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from harness.errors import UsageError
+from harness.nn.turns import answer_end, render
 from harness_magpie.packing import Encoded
 from harness_magpie.preparation import read
 from harness_magpie.sets import Pair, generator_folder
-from harness_magpie.template import SENTINEL, bare_template, render
+from harness_magpie.template import SENTINEL, bare_template
 
 PLAIN = ("### Instruction:\n", "\n\n### Response:\n")  # for students without a chat template
 
@@ -58,7 +59,7 @@ def format_of(folder: Path) -> Format:
         bos = tokenizer.bos_token or ""
         return Format(tokenizer, bos + PLAIN[0], PLAIN[1], tokenizer.eos_token_id)
     text = render(tokenizer, [{"role": "user", "content": SENTINEL}], answer=True)
-    return Format(tokenizer, bare_template(tokenizer), text.partition(SENTINEL)[2], tokenizer.eos_token_id)
+    return Format(tokenizer, bare_template(tokenizer), text.partition(SENTINEL)[2], answer_end(tokenizer))
 
 
 def kept_layers(words: str, layers: int) -> list[int]:

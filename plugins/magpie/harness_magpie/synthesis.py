@@ -2,26 +2,38 @@
 
 What a model writes is appended to a file batch by batch, so a killed synthesis goes on where it was, to the
 same rows as an unbroken one: a batch that is not whole is written again. Everything else follows from those
-files. Rules that need no answer are applied before answering, which is 97 % of the paper's cost.
+files. Rules that need no answer are applied before answering, which is 97 % of the paper's cost. A chat template
+that tells the date is rendered at the moment when the set was begun, whenever it is gone on with.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from harness.data.jsonl import read_json
 from harness.errors import HarnessError, UsageError
 from harness.tools import write_json
-from harness_magpie.filters import preset_of, rules, select
-from harness_magpie.generator import Generator, described, instructions, kept_answers, template_prompt
+from harness_magpie.cleaning import words
+from harness_magpie.filters import Preset, preset_of, rules, select
+from harness_magpie.generator import (
+    Generator,
+    at,
+    described,
+    instructions,
+    kept_answers,
+    query_prompt,
+    template_prompt,
+)
 from harness_magpie.neighbours import hashed_vectors, mark
 from harness_magpie.rows import in_steps, kept
-from harness_magpie.sampling import Sampling
+from harness_magpie.sampling import Sampling, refuse_sizes
+from harness_magpie.template import pre_query_template
 
 Tell = Callable[..., None]  # tell(step, done, total, tokens_per_second=)
 DOMAINS = {  # our own words, in the manner of the paper's Figure 15
@@ -32,6 +44,11 @@ DOMAINS = {  # our own words, in the manner of the paper's Figure 15
     "korean": "당신은 한국어로 대화하는 AI 비서입니다. 사용자는 한국어로 질문하고 당신은 한국어로 답합니다.",
     "japanese": "あなたは日本語で話すAIアシスタントです。ユーザーは日本語で質問し、あなたは日本語で答えます。",
 }
+SPOKEN = {"korean": "ko", "japanese": "ja"}  # the language that a domain asks for
+GOING_ON = (  # of further turns alone, and of their questions alone, as in the paper
+    "You are a helpful AI assistant. The user holds a conversation of several rounds with you and asks follow-up "
+    "questions."
+)
 
 
 @dataclass(frozen=True)
@@ -53,11 +70,26 @@ class Recipe:
     judge: str = ""
     base: str = ""
     reward: str = ""
+    language: str = ""
+    turns: int = 1
+    template_args: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UsageError(f"--count {self.count} asks for nothing: sample at least one instruction")
+        refuse_sizes(
+            turns=self.turns,
+            max_instruction_tokens=self.sampling.max_tokens,
+            max_answer_tokens=self.answer_tokens,
+            batch_size=self.batch_size,
+        )
         preset_of(self.preset)
+
+    @property
+    def filter(self) -> Preset:
+        """The preset's rules, and the language that is asked for."""
+        preset = preset_of(self.preset)
+        return replace(preset, language=self.language) if self.language else preset
 
 
 @dataclass
@@ -80,6 +112,7 @@ class Made:
     cuts: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     nulls: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)  # of all finished instructions
     template: str = ""
 
 
@@ -90,7 +123,8 @@ def synthesize(
     stages = folder / "stages"
     claim(recipe, stages)
     hear = tell or (lambda *a, **k: None)
-    prompt = template_prompt(generator.tokenizer, recipe.system)
+    generator = dated_once(generator, recipe, stages)
+    prompt = template_prompt(generator.tokenizer, recipe.system, arguments=generator.arguments)
     made = Made([], {}, template=generator.tokenizer.decode(prompt))
 
     rows = written(stages / "instructions.jsonl", recipe, generator, [prompt] * recipe.count, hear)
@@ -99,7 +133,8 @@ def synthesize(
     rows = cleaned(rows, made.dropped)
     made.yields["cleaned"] = len(rows)
     tag(rows, recipe, tools, stages, made, hear)
-    rows = [dict(r) for r in select(rows, recipe.preset, when="before", dropped=made.dropped)]
+    made.languages.update(row["language"] or "not told" for row in rows)
+    rows = [dict(r) for r in select(rows, recipe.filter, when="before", dropped=made.dropped)]
     made.yields["filtered before answering"] = len(rows)
     found = kept_answers(
         stages / "answers.jsonl",
@@ -110,15 +145,95 @@ def synthesize(
         tell=_named(hear, "answers"),
     )
     rows = [row | one for row, one in zip(rows, found, strict=True)]
-    made.dropped["empty answer"] += sum(not row["answer"] for row in rows)
-    rows = [row for row in rows if row["answer"]]
+    made.dropped["unfinished thought"] += sum(row.get("unfinished_thought", False) for row in rows)
+    made.dropped["empty answer"] += sum(
+        not row["answer"] and not row.get("unfinished_thought", False) for row in rows
+    )
+    rows = [row | {"messages": exchange(row)} for row in rows if row["answer"]]
     made.yields["answered"] = len(rows)
+    for turn in range(2, recipe.turns + 1):
+        go_on(rows, turn, recipe, generator, stages, hear)
     score(rows, recipe, tools, stages)
-    kept = select(rows, recipe.preset, when="after", raw=recipe.count, dropped=made.dropped)
+    kept = select(rows, recipe.filter, when="after", raw=recipe.count, dropped=made.dropped)
     made.rows = [dict(row) for row in kept]
     made.yields["kept"] = len(made.rows)
     made.dropped = +made.dropped
     return made
+
+
+def exchange(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return a question and its answer as messages, with what the model thought where it did."""
+    thought = {"reasoning_content": row["reasoning_content"]} if row.get("reasoning_content") else {}
+    return [
+        {"role": "user", "content": row["instruction"]},
+        {"role": "assistant", "content": row["answer"], **thought},
+    ]
+
+
+def go_on(
+    rows: list[dict[str, Any]], turn: int, recipe: Recipe, generator: Generator, stages: Path, tell: Tell
+) -> None:
+    """Add a `turn` to the conversations that have come so far, where the model has something further to ask.
+
+    A query that is empty or unfinished, or no sentence where the filter wants one, ends its conversation; so does
+    an empty answer.
+    """
+    going = [row for row in rows if len(row["messages"]) == 2 * (turn - 1)]
+    if not going:
+        return
+    said = [[{k: one[k] for k in ("role", "content")} for one in row["messages"]] for row in going]
+    system = going_on(recipe, generator)
+    prompts = [query_prompt(generator, [*system, *messages]) for messages in said]
+    sampling = replace(recipe.sampling, seed=recipe.sampling.seed + 1_000_003 * (turn - 1))
+    path = stages / f"instructions-{turn}.jsonl"
+    asked = written(
+        path, replace(recipe, sampling=sampling, count=len(prompts)), generator, prompts, tell, turn
+    )
+    more = [
+        (row, messages, one)
+        for row, messages, one in zip(going, said, asked, strict=True)
+        if one["instruction"] and one["ended"] and (one["valid"] or not recipe.filter.valid)
+    ]
+    found = kept_answers(
+        stages / f"answers-{turn}.jsonl",
+        generator,
+        [[*messages, {"role": "user", "content": one["instruction"]}] for _, messages, one in more],
+        recipe.answer_tokens,
+        batch_size=recipe.batch_size,
+        tell=_named(tell, f"answers of turn {turn}"),
+    )
+    for (row, _, one), answer in zip(more, found, strict=True):
+        if answer["answer"]:
+            row["messages"] = [*row["messages"], *exchange(one | answer)]
+
+
+def going_on(recipe: Recipe, generator: Generator) -> list[dict[str, str]]:
+    """Return the system message under which further questions are asked; none where the template takes none."""
+    text = recipe.system or GOING_ON
+    try:
+        pre_query_template(generator.tokenizer, text, generator.arguments)
+    except UsageError:
+        return []
+    return [{"role": "system", "content": text}]
+
+
+def dated_once(generator: Generator, recipe: Recipe, stages: Path) -> Generator:
+    """Return the generator with its template at the moment when this set was begun, which is kept with it.
+
+    Raises UsageError where the template is another one by now.
+    """
+    path = stages / "template.json"
+    moment = read_json(path)["moment"] if path.exists() else datetime.now().isoformat(timespec="seconds")
+    generator = at(generator, datetime.fromisoformat(moment))
+    template = pre_query_template(generator.tokenizer, recipe.system, generator.arguments)
+    if not path.exists():
+        write_json(path, {"moment": moment, "template": template})
+    elif (before := read_json(path)["template"]) != template:
+        raise UsageError(
+            f"{stages.parent} was begun with the template {before[:80]!r}, and now it is {template[:80]!r}: name "
+            "another folder with --out, or delete that one"
+        )
+    return generator
 
 
 def claim(recipe: Recipe, stages: Path) -> None:
@@ -128,7 +243,9 @@ def claim(recipe: Recipe, stages: Path) -> None:
     if not path.exists():
         write_json(path, now)
         return
-    before = read_json(path)
+    unsaid = {f.name: f.default_factory() for f in fields(recipe) if f.default_factory is not MISSING}
+    unsaid |= {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
+    before = unsaid | read_json(path)  # a set of before a setting was there has its default
     for name, value in now.items():
         if before.get(name) != value:
             raise UsageError(
@@ -138,10 +255,19 @@ def claim(recipe: Recipe, stages: Path) -> None:
 
 
 def written(
-    path: Path, recipe: Recipe, generator: Generator, prompts: list[list[int]], tell: Tell
+    path: Path,
+    recipe: Recipe,
+    generator: Generator,
+    prompts: list[list[int]],
+    tell: Tell,
+    turn: int = 1,
 ) -> list[dict[str, Any]]:
     """Return the sampled rows, writing those that are missing."""
-    heard = _named(tell, "instructions")
+    heard = _named(tell, "instructions" if turn == 1 else f"instructions of turn {turn}")
+
+    def check(rows: list[dict[str, Any]]) -> None:
+        if turn == 1:
+            never_ends(rows, recipe)
 
     def make(start: int) -> Iterator[list[dict[str, Any]]]:
         if not start:
@@ -156,7 +282,7 @@ def written(
             tell=heard,
         )
 
-    return kept(path, recipe.batch_size, recipe.count, make, lambda rows: never_ends(rows, recipe))
+    return kept(path, recipe.batch_size, recipe.count, make, check)
 
 
 def never_ends(rows: list[dict[str, Any]], recipe: Recipe) -> None:
@@ -187,7 +313,7 @@ def tag(
     texts = [row["instruction"] for row in rows]
     languages = tools.languages(texts) if tools.languages else [None] * len(rows)
     for row, language in zip(rows, languages, strict=True):
-        row |= {"words": len(row["instruction"].split()), "language": language}
+        row |= {"words": words(row["instruction"]), "language": language}
     mark(rows, tools.vectors)
     if tools.judge and rows:
         from harness_magpie.judging import judged
@@ -232,6 +358,7 @@ def provenance(recipe: Recipe, made: Made) -> dict[str, Any]:
         "model": recipe.model,
         "revision": recipe.revision,
         "template": made.template,
+        **({"template_args": json.dumps(dict(recipe.template_args))} if recipe.template_args else {}),
         "seed": sampling.pop("seed"),
         "sampling": json.dumps(sampling),
     }

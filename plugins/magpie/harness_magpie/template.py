@@ -2,60 +2,92 @@
 
 It is cut out of the model's own chat template at a sentinel that stands where the user would write, so
 the default system message that many templates insert is part of it. Without that message a model writes
-headless fragments. What follows the sentinel tells where a turn ends.
+headless fragments. Where a turn ends is told by `harness.nn.turns`, for all that write with a chat model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import UsageError
+from harness.nn.turns import NOTHING, ends_of, render
 
 SENTINEL = "MAGPIESENTINELQUERY"
 OTHER = "MAGPIESENTINELSYSTEM"
 PROBES = ("What is the capital of France?", "Write a poem.", "2 + 2?", "오늘 날씨는 어때?")
 
 
-def pre_query_template(tokenizer: Any, system: str | None = None) -> str:
+def pre_query_template(
+    tokenizer: Any, system: str | None = None, arguments: Mapping[str, Any] = NOTHING
+) -> str:
     """Return the text that comes before a user's query, with the template's own system message or `system`.
 
-    Raises UsageError for a tokenizer without a chat template, or one whose template takes no system message.
+    `arguments` are what the template reads besides. Raises UsageError for a tokenizer without a chat template, or
+    one whose template takes no system message.
     """
-    return around(tokenizer, system)[0]
+    turns = [{"role": "system", "content": system}] if system is not None else []
+    return next_query(tokenizer, turns, arguments)
 
 
-def around(tokenizer: Any, system: str | None = None) -> tuple[str, str]:
-    """Return what a chat template puts before a user's query, and what it puts after it."""
+def next_query(
+    tokenizer: Any, messages: Sequence[Mapping[str, str]], arguments: Mapping[str, Any] = NOTHING
+) -> str:
+    """Return the text of a conversation so far, up to where its next query begins. Raises UsageError."""
+    name = _name(tokenizer)
     if not getattr(tokenizer, "chat_template", None):
         raise UsageError(
-            f"{_name(tokenizer)} has no chat template, so it is a base model: Magpie needs an aligned one "
+            f"{name} has no chat template, so it is a base model: Magpie needs an aligned one "
             "(an instruct or chat model)"
         )
-    turns = [{"role": "system", "content": system}] if system is not None else []
+    refuse_unread(tokenizer, arguments)
+    asked = [{"role": "user", "content": SENTINEL}]
     try:
-        text = render(tokenizer, [*turns, {"role": "user", "content": SENTINEL}])
+        text = render(tokenizer, [*messages, *asked], True, arguments)
     except Exception as error:
-        if system is None:
-            raise UsageError(f"the chat template of {_name(tokenizer)} fails on one query: {error}") from None
+        system = messages[0]["content"] if len(messages) == 1 else None
+        if system is None or not _renders(tokenizer, asked, arguments):
+            what = "one query" if len(messages) < 2 else "a second query"
+            raise UsageError(f"the chat template of {name} fails on {what}: {error}") from None
         raise UsageError(
-            f"the chat template of {_name(tokenizer)} takes no system message ({error}): leave it out"
+            f"the chat template of {name} takes no system message ({error}): leave it out"
         ) from None
     before, found, after = text.partition(SENTINEL)
-    if not found or SENTINEL in after or (system and system.strip() not in before):
+    said = [one["content"].strip() for one in messages if one["role"] != "assistant"]
+    if not found or SENTINEL in after or any(one not in before for one in said):
         raise UsageError(
-            f"the chat template of {_name(tokenizer)} does not show a turn as it was written, once: "
-            "give a template that does"
+            f"the chat template of {name} does not show a turn as it was written, once: give a template that does"
         )
-    return before, after
+    return before
 
 
-def bare_template(tokenizer: Any) -> str:
-    """Return the template without any system message: the header of the user's turn alone, and BOS."""
-    before, end = around(tokenizer)
+def refuse_unread(tokenizer: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that a tokenizer's chat template does not read."""
+    template = str(getattr(tokenizer, "chat_template", None) or "")
+    for name in arguments:
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise UsageError(
+                f"the chat template of {_name(tokenizer)} reads no {name!r}: check its spelling, or leave it out"
+            )
+
+
+def _renders(tokenizer: Any, messages: Sequence[Mapping[str, str]], arguments: Mapping[str, Any]) -> bool:
     try:
-        with_system, _ = around(tokenizer, OTHER)
-    except UsageError:
+        render(tokenizer, messages, True, arguments)
+    except Exception:
+        return False
+    return True
+
+
+def bare_template(tokenizer: Any, arguments: Mapping[str, Any] = NOTHING) -> str:
+    """Return the template without any system message: the header of the user's turn alone, and BOS."""
+    before = pre_query_template(tokenizer, None, arguments)
+    asked = [{"role": "user", "content": SENTINEL}]
+    try:
+        end = render(tokenizer, asked, False, arguments).partition(SENTINEL)[2]
+        with_system = pre_query_template(tokenizer, OTHER, arguments)
+    except Exception:
         return before  # a template without system messages has none to leave out
     start, _, header = with_system.partition(OTHER)
     if not end or not header.startswith(end):
@@ -93,33 +125,24 @@ def _continues(tokenizer: Any, template: str, ids: list[int], query: str) -> boo
     return list(whole[: len(ids)]) == ids
 
 
-def begins_a_chat(tokenizer: Any, ids: Sequence[int], system: str | None = None) -> bool:
+def begins_a_chat(
+    tokenizer: Any,
+    ids: Sequence[int],
+    system: str | None = None,
+    arguments: Mapping[str, Any] = NOTHING,
+) -> bool:
     """Return whether a chat rendered by the tokenizer itself begins with these tokens."""
     turns = [{"role": "system", "content": system}] if system is not None else []
-    text = render(tokenizer, [*turns, {"role": "user", "content": PROBES[0]}])
+    text = render(tokenizer, [*turns, {"role": "user", "content": PROBES[0]}], True, arguments)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"][: len(ids)]) == list(ids)
 
 
-def stops(tokenizer: Any, generation: Any = None) -> tuple[list[int], list[str]]:
-    """Return the tokens and the texts that end a turn: role and end tokens, and words where there are no such.
-
-    `generation` is the model's generation config, whose end tokens count too.
-    """
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    ids = {number for number, token in added.items() if token.special}
-    ids |= {number for number in (tokenizer.eos_token_id, tokenizer.bos_token_id) if number is not None}
-    more = getattr(generation, "eos_token_id", None)
-    ids |= set(more) if isinstance(more, list | tuple) else {more} - {None}
-    _, after = around(tokenizer)
-    special = {str(added[number]) for number in ids if number in added}
-    text = after.strip()
-    texts = [] if not text or any(text.startswith(token) for token in special) else [text.split("\n")[0]]
-    return sorted(ids), texts
-
-
-def render(tokenizer: Any, messages: list[dict[str, str]], answer: bool = False) -> str:
-    """Return a conversation as text, with the header of an answer behind it if `answer`."""
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
+def stops(
+    tokenizer: Any, generation: Any = None, arguments: Mapping[str, Any] = NOTHING
+) -> tuple[list[int], list[str]]:
+    """Return the tokens and the words that end a turn (`harness.nn.turns.ends_of`)."""
+    ends = ends_of(tokenizer, generation, arguments)
+    return list(ends.ids), list(ends.words)
 
 
 def _name(tokenizer: Any) -> str:

@@ -1,13 +1,18 @@
 """What is left of a sampled instruction, rule by rule; the traps are those of the released scripts."""
 
+import json
+from collections import Counter
+from pathlib import Path
+
 import pytest
 from harness_magpie import clean
-from harness_magpie.cleaning import MODES, is_valid
+from harness_magpie.cleaning import MODES, is_valid, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
 
+REQUESTS = [json.loads(line) for line in (Path(__file__).parent / "requests.jsonl").open(encoding="utf-8")]
 VIRTUAL = "I want to build a virtual assistant for my shop."
 CODE = "Fix this code:\nfor i in range(3) print(i)"
 
@@ -90,3 +95,43 @@ def test_what_is_left_is_the_beginning_of_what_was_written_and_stays_as_it_is(te
 )
 def test_a_valid_request_is_an_ended_sentence_of_four_to_sixty_words(text, ended, valid):
     assert is_valid(text, ended) is valid
+
+
+@pytest.mark.parametrize("row", REQUESTS, ids=lambda row: f"{row['language']}: {row['text'][:20]}")
+def test_requests_of_eight_languages_are_judged_as_people_labelled_them(row):
+    assert is_valid(row["text"]) is row["valid"], row["why"]
+    assert not is_valid(row["text"], ended=False)
+
+
+@given(st.text(alphabet="abÀ 12.,?한국Ж\n", max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_where_blanks_stand_between_words_they_are_what_is_counted(text):
+    assert words(text) == len(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("中国的首都是哪个城市？", 6),
+        ("日本の首都はどこですか？", 5),
+        ("用Python写一个函数。", 5),
+        ("你好", 1),
+        ("ไทย", 0),
+        ("", 0),
+    ],
+)
+def test_where_there_are_no_blanks_words_are_counted_by_their_letters(text, number):
+    assert words(text) == number
+
+
+def test_a_language_is_told_and_none_is_invented():
+    from harness_magpie.commands import known_language, languages, of_languages
+
+    valid = [row for row in REQUESTS if row["valid"]]
+    assert languages([row["text"] for row in valid]) == [row["language"] for row in valid]
+    known_language("ko")
+    known_language("")
+    with pytest.raises(UsageError, match="--language kr is no code"):
+        known_language("kr")
+    assert of_languages(Counter(en=7, ko=1), "ko") == "languages of 8 instructions: en 7, ko 1"
+    assert "none is in ko: this model" in of_languages(Counter(en=8), "ko")

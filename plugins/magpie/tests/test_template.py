@@ -1,11 +1,13 @@
 """The pre-query template is what every chat of a model begins with: the paper's table, by derivation."""
 
 import pytest
-from harness_magpie import pre_query_template
-from harness_magpie.template import bare_template, begins_a_chat, render, stops, template_ids
+from harness_magpie import clean, pre_query_template
+from harness_magpie.cleaning import Cleaned
+from harness_magpie.template import bare_template, begins_a_chat, next_query, stops, template_ids
 from magpie_models import FAMILIES, IM, byte_tokenizer, tokenizer
 
 from harness.errors import UsageError
+from harness.nn.turns import render
 
 # Where the paper's table and the model's own chat template part, and how.
 NO_SYSTEM = ("Qwen1.5", "Qwen2-Math")  # the table leaves out the message that the template inserts
@@ -110,3 +112,60 @@ def test_a_template_cut_within_a_token_is_refused():
     made = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="?")
     with pytest.raises(UsageError, match="tokenised differently"):
         template_ids(made, "user:")
+
+
+def test_words_that_end_a_turn_are_read_with_the_header_of_an_answer():
+    made = tokenizer("Vicuna v1.5")
+    assert stops(made)[1] == ["ASSISTANT:", "\nUSER:"]
+    made.chat_template = (
+        "{% for m in messages %}{{ '### 명령어:\n' if m['role'] == 'user' else '### 응답:\n' }}{{ m['content'] }}\n\n"
+        "{% endfor %}{% if add_generation_prompt %}### 응답:\n{% endif %}"
+    )
+    assert stops(made)[1] == ["\n### 응답:", "\n### 명령어:"]
+    leaked = "서울의 인구는?\n\n### 응답:\n약 940만 명입니다."
+    assert clean(leaked, "whole", stops(made)[1]) == Cleaned("서울의 인구는?", "stop text")
+
+
+def test_a_template_that_fails_is_not_blamed_on_the_system_message():
+    made = byte_tokenizer(IM, None, "<|im_end|>")
+    made.chat_template = "{{ raise_exception('out of order') }}"
+    with pytest.raises(UsageError, match="fails on one query: out of order"):
+        pre_query_template(made, "You translate.")
+
+
+def test_a_template_that_wants_the_header_of_an_answer_gets_it():
+    made = byte_tokenizer(IM, None, "<|im_end|>")
+    made.chat_template = (
+        "{% if not add_generation_prompt %}{{ raise_exception('no header') }}{% endif %}"
+        + FAMILIES["SmolLM2"][0]
+    )
+    assert pre_query_template(made) == FAMILIES["SmolLM2"][4]
+    assert begins_a_chat(made, template_ids(made, pre_query_template(made)))
+    assert pre_query_template(made, "You translate.").count("You translate.") == 1
+
+
+def test_a_template_of_parts_is_filled_with_parts():
+    made = byte_tokenizer(IM, None, "<|im_end|>")
+    made.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for part in m['content'] %}{{ part['text'] }}"
+        "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    assert pre_query_template(made) == "<|im_start|>user\n"
+    assert pre_query_template(made, "You translate.").startswith(
+        "<|im_start|>system\nYou translate.<|im_end|>"
+    )
+
+
+def test_an_argument_that_a_template_does_not_read_is_named():
+    made = tokenizer("SmolLM2")
+    with pytest.raises(UsageError, match="reads no 'enable_thinkin'"):
+        pre_query_template(made, None, {"enable_thinkin": False})
+
+
+def test_a_conversation_goes_on_with_the_next_query():
+    made = tokenizer("Llama-3")
+    said = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    text = next_query(made, said)
+    whole = render(made, [*said, {"role": "user", "content": "And then?"}])
+    assert whole.startswith(text + "And then?")
+    assert text.count("<|begin_of_text|>") == 1

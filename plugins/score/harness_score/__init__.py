@@ -79,7 +79,7 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
 
 
 HOOKS = {
-    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
+    "fits": "fitting", "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
     "training_step": "training",
 }  # fmt: skip
 

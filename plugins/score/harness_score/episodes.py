@@ -1,13 +1,15 @@
 """Two-turn episodes: sampled in one go with a cache, and scored in one pass.
 
 An episode is one row of columns [x1 | y1 | p1 | y2]. x1 is padded on the left; an answer's end token and what
-lies behind it are masked out, so the second turn reads y1 exactly as it was generated. Both turns share the
-row: x2 starts with x1 and y1, and the masks say whose tokens are whose. Nothing is packed anew between
-sampling and training, so the columns of both agree.
+lies behind it are masked out, so the second turn reads y1 exactly as it was generated. Where a template ends its
+turns with words, the first token of these is the end token. Both turns share the row: x2 starts with x1 and y1,
+and the masks say whose tokens are whose. Nothing is packed anew between sampling and training, so the columns of
+both agree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +18,18 @@ from torch import Tensor
 
 from harness.errors import UsageError
 from harness.nn.generate import accepted
+from harness.nn.turns import word_end
 
 
 @dataclass(frozen=True)
 class Turns:
-    """What all episodes share: the correction prompt's tokens, end tokens, and the answers' longest."""
+    """What all episodes share: the correction prompt's tokens, end tokens, the answers' longest, words that end."""
 
     correction: tuple[int, ...]
     ends: tuple[int, ...]
     first: int
     second: int
+    words: tuple[str, ...] = ()
 
 
 @dataclass
@@ -63,8 +67,11 @@ def sample(
     generator: torch.Generator | None = None,
     only_first: bool = False,
     blank: bool = False,
+    tokenizer: Any = None,
 ) -> Episodes:
     """Answer each prompt twice; `prompts` is (problems, width), -1 for padding on the left.
+
+    `tokenizer` reads the words that end an answer, where `turns` has such.
 
     Returns `samples` rows for each problem, next to each other. Greedy at temperature 0. `blank` shows turn
     2 the first answer of the next problem. Raises UsageError where `blank` has no other problem.
@@ -73,7 +80,8 @@ def sample(
         raise UsageError("the blank control shows another problem's answer: give at least two problems")
     training = getattr(model, "training", False)
     model.eval()
-    writer = Writer(model, prompts, samples, temperature, generator, turns.ends)
+    over = word_end(tokenizer, turns.words) if turns.words else None
+    writer = Writer(model, prompts, samples, temperature, generator, turns.ends, over)
     first = writer.answer(turns.first)
     shown = shown_seen = None
     if not only_first:
@@ -109,7 +117,9 @@ class Writer:
         temperature: float,
         generator: torch.Generator | None,
         ends: tuple[int, ...],
+        over: Callable[[Sequence[int]], int] | None = None,
     ) -> None:
+        self.over = over
         self.model, self.temperature, self.generator = model, temperature, generator
         self.tokens = prompts.clamp(min=0)
         self.seen = prompts >= 0
@@ -142,14 +152,27 @@ class Writer:
             ending = torch.isin(token, self.ends) if len(self.ends) else ended
             self._append(token[:, None], (~ended & ~ending)[:, None])
             ended = ended | ending
-            if place + 1 == longest or (len(self.ends) and ended.all()):
+            if self.over:
+                ended = ended | self._by_words(start, ended, last)
+            if place + 1 == longest or ((len(self.ends) or self.over) and ended.all()):
                 break
             self._advance(1)
         self.ended_at.append(last)
-        # without end tokens an answer has a fixed length, and is never cut off
-        self.cut.append(~ended if len(self.ends) else ended)
+        # where nothing ends an answer it has a fixed length, and is never cut off
+        self.cut.append(~ended if len(self.ends) or self.over else ended)
         self.unread = 1
         return slice(start, self.tokens.shape[1])
+
+    def _by_words(self, start: int, ended: Tensor, last: Tensor) -> Tensor:
+        """Return which rows have ended with words just now; where these begin is `last`, and they are unseen."""
+        assert self.over is not None
+        found = torch.zeros_like(ended)
+        for row in torch.nonzero(~ended)[:, 0].tolist():
+            place = self.over(self.tokens[row, start:].tolist())
+            if place >= 0:
+                found[row], last[row] = True, place
+                self.seen[row, start + place :] = False
+        return found
 
     def read(self, tokens: tuple[int, ...]) -> None:
         """Read the same tokens in every row, together with the answer's last one, not yet read."""

@@ -44,7 +44,7 @@ def evaluate(run: Any, split: str, verify: Verify | None = None) -> dict[str, fl
     ids = [f"{zlib.crc32(row['problem'].encode()):08x}-{i}" for i, row in enumerate(problems)]
     found = {**two_turns(greedy, ids), **edits(greedy, ids)}
     found |= {f"sampled_{name}": value for name, value in accuracies(sampled, ids).items()}
-    found |= divergence(run, policy, problems, ids)
+    found |= divergence(run, policy, problems, ids, tokenizer)
     if run.task.lm_eval:
         right = lm_eval_accuracy(policy.model, tokenizer, run.task.lm_eval, limit=run.task.lm_eval_limit)
         found["lm_eval"] = Items({"acc": [100 * value for value in right.columns["acc"]]}, right.ids)
@@ -88,7 +88,9 @@ def edits(judged: Judged, ids: list[str]) -> dict[str, float | Items]:
     return found
 
 
-def divergence(run: Any, policy: Policy, problems: list[dict[str, Any]], ids: list[str]) -> dict[str, Items]:
+def divergence(
+    run: Any, policy: Policy, problems: list[dict[str, Any]], ids: list[str], tokenizer: Any
+) -> dict[str, Items]:
     """Return KL(policy || base) of both sampled answers in nats, exact over the vocabulary, token by token."""
     turns, blank = read_turns(run.data_dir), run.method.blank
     device = next(policy.model.parameters()).device
@@ -97,7 +99,9 @@ def divergence(run: Any, policy: Policy, problems: list[dict[str, Any]], ids: li
     for rows in pieces(problems, run.task.kl_batch):
         prompts = pad_left([row["ids"] for row in rows]).to(device)
         with torch.no_grad():
-            episodes = sample(policy.model, prompts, turns, generator=generator, blank=blank)
+            episodes = sample(
+                policy.model, prompts, turns, generator=generator, blank=blank, tokenizer=tokenizer
+            )
             for turn, columns in enumerate((episodes.first, episodes.second)):
                 tokens, seen, start = episodes.tokens, episodes.seen, prompts.shape[1]
                 if turn and episodes.shown is not None and episodes.shown_seen is not None:

@@ -77,7 +77,7 @@ class Imitate(Looks):
             prompts = torch.nn.functional.pad(prompts, (self.start - prompts.shape[1], 0), value=-1)
             episodes = sample(
                 model, prompts, self.turns, samples=self.task.sft_samples, temperature=self.task.temperature,
-                generator=generator, only_first=pairs,
+                generator=generator, only_first=pairs, tokenizer=self.tokenizer,
             )  # fmt: skip
             right = [
                 np.array(self.rewarded(rows, episodes, turn)).reshape(len(rows), -1)

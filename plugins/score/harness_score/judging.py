@@ -46,7 +46,15 @@ def judge(
     found = Judged([], [], [], [])
     for rows in pieces(problems, task.judge_batch):
         prompts = pad_left([row["ids"] for row in rows]).to(device)
-        episodes = sample(model, prompts, turns, temperature=temperature, generator=generator, blank=blank)
+        episodes = sample(
+            model,
+            prompts,
+            turns,
+            temperature=temperature,
+            generator=generator,
+            blank=blank,
+            tokenizer=tokenizer,
+        )
         both = episodes.answers(1), episodes.answers(2)
         texts = [decode(tokenizer, answers) for answers in both]
         found.first += rewards(verify, rows, texts[0], task.verifier_seconds)

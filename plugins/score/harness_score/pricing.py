@@ -18,8 +18,8 @@ FORMULA = (
     "memory = weights, gradients and Adam's two (16 bytes a trained weight) + the base (4, none with LoRA) + the "
     "larger of the rollouts' cache and the step's logits and activations"
 )
-PROMPT = {"math": 200, "number": 150}  # tokens of a prompt, about
-CORRECTION = {"math": 80, "number": 60}
+PROMPT = {"math": 200, "number": 150, "code": 250}  # tokens of a prompt, about
+CORRECTION = {"math": 80, "number": 60, "code": 50}
 
 
 def plan(run: Any) -> Plan:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.errors import UsageError
+from harness.nn.turns import ends_of, render
 from harness_score.addition import CORRECTION
 from harness_score.episodes import Turns
 from harness_score.settings import Prompt, Task
@@ -33,7 +34,19 @@ NUMBER_CORRECTION = (
     'the error, if any, and rewrite the solution. Only output the final solution! End with a line "#### " and the '
     "number that is the answer."
 )
-WORDS = {Prompt.math: (MATH, MATH_CORRECTION), Prompt.number: (NUMBER, NUMBER_CORRECTION)}
+CODE = (
+    "You are an expert Python programmer. Solve the task below. Reply with the program alone, in a block that begins "
+    "with ```python and ends with ```.\n\n{problem}"
+)
+CODE_CORRECTION = (
+    "There might be an error in the code above because of lack of understanding of the question. Please correct the "
+    "error, if any, and rewrite the solution. Only output the final correct Python program!"
+)
+WORDS = {
+    Prompt.code: (CODE, CODE_CORRECTION),
+    Prompt.math: (MATH, MATH_CORRECTION),
+    Prompt.number: (NUMBER, NUMBER_CORRECTION),
+}
 MARK = "<think>7f3a</think>\n\nThe answer is 7f3b."  # an answer with a thought before it: both must stay
 
 
@@ -50,24 +63,25 @@ def first_prompt(problem: str, task: Task, tokenizer: Any) -> list[int]:
     if not tokenizer.chat_template:
         ids: list[int] = tokenizer(text if task.prompt is Prompt.addition else text + "\n\n")["input_ids"]
         return ids
-    rendered = render(tokenizer, [{"role": "user", "content": text}])
+    rendered = render(tokenizer, [{"role": "user", "content": text}], True)
     return tokenizer(rendered, add_special_tokens=False)["input_ids"]
 
 
-def text_turns(task: Task, tokenizer: Any) -> Turns:
-    """Return the tokens between the answers, the end tokens and the longest answers.
+def text_turns(task: Task, tokenizer: Any, generation: Any = None) -> Turns:
+    """Return the tokens between the answers, what ends an answer, and the longest answers.
 
-    Raises UsageError for a chat template that does not keep the first answer as it was.
+    An answer ends where a turn of this model's chats does (`harness.nn.turns`); `generation` is its generation
+    config, or its folder. Raises UsageError for a chat template that does not keep the first answer as it was.
     """
     correction = words(task)[1]
-    ends = (tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else ()
+    ends = ends_of(tokenizer, generation)
     if not tokenizer.chat_template:
         between = correction if task.prompt is Prompt.addition else f"\n\n{correction}\n\n"
     else:
         asked = [{"role": "user", "content": "1 + 1?"}]
-        opened = render(tokenizer, asked)
+        opened = render(tokenizer, asked, True)
         told = [*asked, {"role": "assistant", "content": MARK}, {"role": "user", "content": correction}]
-        whole = render(tokenizer, told)
+        whole = render(tokenizer, told, True)
         before, mark, between = whole.partition(MARK)
         if not mark or before != opened:
             raise UsageError(
@@ -77,20 +91,25 @@ def text_turns(task: Task, tokenizer: Any) -> Turns:
     ids = tokenizer(between, add_special_tokens=False)["input_ids"]
     if not ids:
         raise UsageError("the tokenizer has no tokens for the correction prompt: use the model's own")
-    return Turns(tuple(ids), ends, task.answer_tokens, task.answer_tokens)
+    return Turns(tuple(ids), ends.ids, task.answer_tokens, task.answer_tokens, ends.words)
 
 
-def render(tokenizer: Any, messages: list[dict[str, str]]) -> str:
-    """Return a conversation as the template writes it, open for the assistant's next answer."""
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return text
+def check_length(longest: int, turns: Turns, limit: int, reach: int | None = None) -> None:
+    """Refuse prompts that leave no room for two answers, instead of cutting y1 silently.
 
-
-def check_length(longest: int, turns: Turns, limit: int, what: str) -> None:
-    """Refuse prompts that leave no room for two answers, instead of cutting y1 silently."""
+    `limit` is task.length, `reach` the most tokens that the model reads, where it has a bound.
+    """
     needed = longest + turns.first + len(turns.correction) + turns.second
-    if needed > limit:
-        raise UsageError(
-            f"two turns need {needed} tokens (the longest prompt {longest}, answers {turns.first} and {turns.second}, "
-            f"between them {len(turns.correction)}) and {what} is {limit}: lower task.answer_tokens, or raise it"
-        )
+    if needed <= limit:
+        return
+    answers = turns.first + turns.second
+    if reach is None or needed <= reach:
+        fix = f"raise task.length to {needed}"
+    elif needed - answers < reach:
+        fix = f"lower task.answer_tokens to {(reach - needed + answers) // 2}, as the model reads no more than {reach}"
+    else:
+        fix = f"leave out the longest problems, as the model reads no more than {reach}"
+    raise UsageError(
+        f"two turns need {needed} tokens (the longest prompt {longest}, answers {turns.first} and {turns.second}, "
+        f"between them {len(turns.correction)}) and task.length is {limit}: {fix}"
+    )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from harness import setting, source
+from harness.errors import UsageError
 
 
 class Trains(Enum):
@@ -43,15 +44,17 @@ class Verifier(Enum):
     exact = "exact"
     number = "number"
     math = "math"
+    code = "code"
     command = "command"
 
 
 class Prompt(Enum):
-    """The words of both turns: of addition (none), of MATH (the paper's), or of word problems."""
+    """The words of both turns: of addition (none), of MATH (the paper's), of word problems, or of code."""
 
     addition = "addition"
     math = "math"
     number = "number"
+    code = "code"
 
 
 @dataclass
@@ -78,10 +81,14 @@ class Task:
         1000, "problems that stop the base, choose weights and are guarded by", least=1
     )
     test_problems: int = setting(1500, "problems judged on", least=1)
-    prompt: Prompt = setting(Prompt.addition, "words of both turns: addition, math or number")
-    verifier: Verifier = setting(Verifier.exact, "exact, number, math, or command (see verifier_command)")
+    prompt: Prompt = setting(Prompt.addition, "words of both turns: addition, math, number or code")
+    verifier: Verifier = setting(
+        Verifier.exact, "exact, number, math, code, or command (see verifier_command)"
+    )
     verifier_command: str = setting("", "your own verifier: a command that reads and writes jsonl")
     verifier_seconds: float = setting(60.0, "seconds a verifier may take for a batch", least=0)
+    verifier_strict: bool = setting(False, "refuse a line of verifier_command that is no reward, or skip it")
+    code_seconds: float = setting(5.0, "code: seconds a program may compute", least=0)
     answer_tokens: int = setting(512, "most tokens of an answer; addition has its own number", least=1)
     length: int = setting(2048, "most tokens of a whole two-turn episode", least=1)
     prompts: int = setting(64, "problems in a step", least=1)
@@ -131,6 +138,32 @@ class Task:
         0.7, "the small base: not taught longer than until as many second answers are copies", least=0
     )
     chat_learning_rate: float = setting(3e-4, "the small base: AdamW's rate in them", least=0)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work with any problems or model."""
+        for part in ("train", "validation", "test"):
+            if (count := getattr(self, f"{part}_problems")) < 1:
+                raise UsageError(
+                    f"task.{part}_problems={count} leaves no problem in {part}: ask for 1 or more"
+                )
+        if self.lora_rank < 0:
+            raise UsageError(
+                f"task.lora_rank={self.lora_rank}: give a rank above 0, or 0 to train every weight"
+            )
+        if self.samples < 2:
+            raise UsageError(
+                f"task.samples={self.samples} leaves nothing to compare a sample with: use 2 or more"
+            )
+        for name in ("verifier_seconds", "code_seconds"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"task.{name}={getattr(self, name)}: give a number above 0")
+        if self.verifier is Verifier.command and not self.verifier_command.strip():
+            raise UsageError("task.verifier=command needs task.verifier_command, the program to ask")
+        if self.prompt is not Prompt.addition and 2 * self.answer_tokens >= self.length:
+            raise UsageError(
+                f"two answers of task.answer_tokens={self.answer_tokens} leave task.length={self.length} no room for a "
+                "problem: lower the one or raise the other"
+            )
 
 
 @dataclass

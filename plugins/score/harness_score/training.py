@@ -15,7 +15,6 @@ from torch import Tensor
 
 from harness.data.batches import Counted, Shuffled
 from harness.data.jsonl import read_jsonl
-from harness.errors import UsageError
 from harness.fit import VOCABULARY, recipe, seed_everything, trial_step
 from harness.nn.generate import pad_left
 from harness.tools import write_json
@@ -57,8 +56,6 @@ def train(run: Any, verify: Verify | None = None) -> None:
 def reinforcement(run: Any, policy: Policy, verify: Verify) -> tuple[Reinforce, Prompts, int]:
     """Return the step, the batches and the number of steps of SCoRe and of the other policy-gradient arms."""
     problems = read_jsonl(run.data_dir / "train.jsonl")
-    if run.task.samples < 2:
-        raise UsageError("task.samples=1 leaves nothing to compare a sample with: use 2 or more")
     guard = Guard(run.task)
     prompts = Prompts(problems, run.task.prompts, run.seed, guard)
     return Reinforce(run, policy, verify, problems, guard), prompts, run.task.steps
@@ -83,7 +80,7 @@ class Reinforce(Looks):
         generator = torch.Generator(batch["prompts"].device).manual_seed(int(batch["seed"][0]))
         episodes = sample(
             inner, batch["prompts"], self.turns, samples=self.task.samples, temperature=self.task.temperature,
-            generator=generator, only_first=self.method.turns == 1, blank=self.method.blank,
+            generator=generator, only_first=self.method.turns == 1, blank=self.method.blank, tokenizer=self.tokenizer,
         )  # fmt: skip
         first, second = self.rewards(batch["rows"].tolist(), episodes)
         weights = self.credit(first, second, step)

@@ -2,30 +2,35 @@
 
     verify(problems, answers) -> rewards        one of 0 or 1 (or between) for each answer
 
-`problems` are the rows of the data (dicts with `problem` and `answer`), `answers` texts. The reward and the
-metrics use the same one: an extractor looser than the reward would flatter the result. Your own is such a
-function (hand it to `harness_score.training.train`), or a command that reads one json object a line,
-`{"problem", "answer", "response"}`, and writes one a line, `{"reward": 1}`, in the same order.
+`problems` are the rows of the data, with all their columns (dicts, with `problem` and `answer` beside these), `answers`
+texts. The reward and the metrics use the same one: an extractor looser than the reward would flatter the result. Your
+own is such a function (hand it to `harness_score.training.train`), or a command that reads one json object a line, the
+row with `response`, and writes one a line, `{"reward": 1}`, in the same order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
+import os
 import re
 import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
+from harness_score.numbers import same_number, stated_number
 from harness_score.settings import Task
 
+__all__ = ["VERIFIERS", "VerifierError", "Verify", "command", "rewards", "stated_number", "verifier"]
+
 Verify = Callable[[Sequence[dict[str, Any]], Sequence[str]], Sequence[float]]
-NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?")
 
 
 class VerifierError(HarnessError):
@@ -41,21 +46,28 @@ def exact(problems: Sequence[dict[str, Any]], answers: Sequence[str]) -> list[fl
 
 
 def number(problems: Sequence[dict[str, Any]], answers: Sequence[str]) -> list[float]:
-    """Reward the right number: the one after `####` or "answer is" if there is one, else the last."""
+    """Reward the right number, exactly (`harness_score.numbers`): the one behind a mark, else the last."""
     return [
-        float((found := stated_number(answer)) is not None and found == stated_number(problem["answer"]))
+        float(same_number(problem["answer"], answer))
         for problem, answer in zip(problems, answers, strict=True)
     ]
 
 
-def stated_number(text: str) -> float | None:
-    """Return the number a text ends up with: commas, currency and a final point do not matter."""
-    marked = re.split(r"####|answer is:?", text, flags=re.I)
-    if len(marked) > 1:
-        found = [m for m in NUMBER.findall(marked[-1]) if any(c.isdigit() for c in m)]
-        return float(found[0].replace(",", "")) if found else None
-    found = [m for m in NUMBER.findall(text) if any(c.isdigit() for c in m)]
-    return float(found[-1].replace(",", "")) if found else None
+def code(seconds: float) -> Verify:
+    """Return a verifier that runs a problem's tests on the code of an answer, confined, for up to `seconds` each."""
+
+    def verify(problems: Sequence[dict[str, Any]], answers: Sequence[str]) -> list[float]:
+        from harness_score.coding import program
+        from harness_score.sandbox import passing
+
+        programs = [program(row, answer) for row, answer in zip(problems, answers, strict=True)]
+        try:
+            return [float(passed) for passed in passing(programs, seconds)]
+        except OSError as error:
+            raise VerifierError(f"programs cannot be confined here: {error}") from None
+
+    verify.__name__ = "code"
+    return verify
 
 
 def maths(problems: Sequence[dict[str, Any]], answers: Sequence[str]) -> list[float]:
@@ -63,8 +75,6 @@ def maths(problems: Sequence[dict[str, Any]], answers: Sequence[str]) -> list[fl
 
     Its own time limits count as wrong. Raises VerifierError for an expected answer that it cannot read.
     """
-    import logging
-
     from math_verify import parse, verify
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # unreadable answers are common, and wrong
@@ -88,65 +98,134 @@ def final(answer: str) -> str:
     return re.split(r"final answer is:?", answer, flags=re.I)[-1]
 
 
-def command(words: str, seconds: float) -> Verify:
-    """Return a verifier that asks a program of your own; it may take `seconds` for a batch."""
+def command(words: str, seconds: float, strict: bool = False) -> Verify:
+    """Return a verifier that asks a program of your own; it may take `seconds` for a batch.
+
+    A line that is no reward is told and skipped, or with `strict` refused.
+    """
 
     def verify(problems: Sequence[dict[str, Any]], answers: Sequence[str]) -> list[float]:
         lines = [
-            json.dumps(
-                {"problem": p["problem"], "answer": p["answer"], "response": answer}, ensure_ascii=False
-            )
-            for p, answer in zip(problems, answers, strict=True)
+            json.dumps({**row, "response": answer}, ensure_ascii=False, default=str)
+            for row, answer in zip(problems, answers, strict=True)
         ]
-        try:
-            done = subprocess.run(
-                shlex.split(words),
-                input="\n".join(lines) + "\n",
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-            )
-        except subprocess.TimeoutExpired:
-            raise VerifierError(
-                f"the verifier {words!r} did not answer within {seconds:g} s for {len(lines)} answers: "
-                "fix it, or raise task.verifier_seconds"
-            ) from None
-        except OSError as error:
-            raise VerifierError(f"the verifier {words!r} cannot be started: {error}") from None
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise VerifierError(f"the verifier {words!r} left with exit code {done.returncode}: {last}")
-        try:
-            return [float(json.loads(line)["reward"]) for line in done.stdout.splitlines() if line.strip()]
-        except (ValueError, TypeError, KeyError) as error:
-            raise VerifierError(
-                f'the verifier {words!r} must write {{"reward": 1}} a line; reading it raised {error!r}'
-            ) from None
+        return _rewards_in(_asked(words, lines, seconds), words, len(lines), strict)
 
+    verify.__name__ = repr(words)
     return verify
+
+
+def _asked(words: str, lines: list[str], seconds: float) -> str:
+    """Return what a program writes that reads `lines`. No process of its group is left behind."""
+    try:
+        process = subprocess.Popen(
+            command_words(words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise VerifierError(f"the verifier {words!r} cannot be started: {error}") from None
+    try:
+        wrote, complained = process.communicate("\n".join(lines) + "\n", timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise VerifierError(
+            f"the verifier {words!r} did not answer within {seconds:g} s for {len(lines)} answers: "
+            "fix it, or raise task.verifier_seconds"
+        ) from None
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.returncode:
+        last = (complained.strip().splitlines() or ["no message"])[-1]
+        raise VerifierError(f"the verifier {words!r} left with exit code {process.returncode}: {last}")
+    return wrote
+
+
+def _rewards_in(text: str, words: str, wanted: int, strict: bool) -> list[float]:
+    """Return the rewards in what a verifier's command wrote, a line each."""
+    found, stray = [], []
+    for line in filter(str.strip, text.splitlines()):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            told = None
+        if not isinstance(told, Mapping) or "reward" not in told:
+            stray.append(line)
+            continue
+        try:
+            found.append(float(told["reward"]))
+        except (TypeError, ValueError):
+            raise VerifierError(
+                f"the verifier {words!r} wrote {line[:200]!r}: a reward is a number"
+            ) from None
+    if stray and (strict or not found):
+        raise VerifierError(
+            f'the verifier {words!r} must write {{"reward": 1}} a line and nothing else, and wrote {stray[0][:200]!r}'
+        )
+    if stray and len(found) != wanted:
+        raise VerifierError(
+            f"the verifier {words!r} gave {len(found)} rewards for {wanted} answers, and lines that are none, the "
+            f"first {stray[0][:200]!r}"
+        )
+    if stray:
+        logging.getLogger(__name__).warning(
+            "the verifier %r wrote %d lines that are no reward, the first %r: skipped "
+            "(task.verifier_strict=true refuses them)",
+            words, len(stray), stray[0][:200],
+        )  # fmt: skip
+    return found
+
+
+def command_words(words: str) -> list[str]:
+    """Return the words of a command line. Raises UsageError where it has none, or a quotation without its end."""
+    try:
+        found = shlex.split(words)
+    except ValueError as error:
+        raise UsageError(
+            f"task.verifier_command={words!r} cannot be read ({error}): check its quotes"
+        ) from None
+    if not found:
+        raise UsageError("task.verifier=command needs task.verifier_command, the program to ask")
+    return found
 
 
 VERIFIERS: dict[str, Verify] = {"exact": exact, "number": number, "math": maths}
 
 
 def verifier(task: Task) -> Verify:
-    """Return the verifier a task names. Raises HarnessError where a command is asked for and none given."""
+    """Return the verifier a task names. Raises UsageError where a command is asked for and none given."""
+    if task.verifier.name == "code":
+        return code(task.code_seconds)
     if task.verifier.name != "command":
         return VERIFIERS[task.verifier.name]
-    if not task.verifier_command:
-        raise HarnessError("task.verifier=command needs task.verifier_command, the program to ask")
-    return command(task.verifier_command, task.verifier_seconds)
+    command_words(task.verifier_command)
+    return command(task.verifier_command, task.verifier_seconds, task.verifier_strict)
 
 
 def rewards(
     verify: Verify, problems: Sequence[dict[str, Any]], answers: Sequence[str], seconds: float
 ) -> list[float]:
-    """Ask a verifier and check what it says: a finite reward from 0 to 1 for each answer, in time."""
+    """Ask a verifier and check what it says: a finite reward from 0 to 1 for each answer, in time.
+
+    It sees each problem's row with all columns of the data, and `problem` and `answer` as they were read.
+    """
     name = getattr(verify, "__name__", "verifier")
-    own = verify not in VERIFIERS.values()  # math-verify keeps its own time
+    own = (
+        verify not in VERIFIERS.values() and name != "code"
+    )  # math-verify and the sandbox keep their own time
+    asked = [
+        {**row.get("row", {}), **{key: row[key] for key in ("problem", "answer") if key in row}}
+        for row in problems
+    ]
     try:
         with limited(seconds if own else 0, name):
-            found = [float(value) for value in verify(problems, answers)]
+            found = [float(value) for value in verify(asked, answers)]
     except VerifierError:
         raise
     except Exception as error:

@@ -190,3 +190,54 @@ def test_a_turn_that_is_not_sampled_is_empty(model):
     _, made = episodes(model, only_first=True)
     assert not made.second.any()
     assert made.answers(1) == episodes(model)[1].answers(1)
+
+
+class Signs:
+    """A tokenizer of nine signs, one a token."""
+
+    def decode(self, tokens, skip_special_tokens=False):
+        return "".join("ab#d%*g!i"[token] for token in tokens)
+
+    def __call__(self, text, add_special_tokens=True):
+        return {"input_ids": ["ab#d%*g!i".index(sign) for sign in text]}
+
+
+def test_words_end_an_answer_as_a_token_does_and_turn_two_does_not_see_them(model):
+    words = ("*!", "#%")
+    turns = Turns(correction=ASK, ends=(END,), first=20, second=20, words=words)
+    prompts = pad_left([[5, 6, 7], [8], [2, 5]])
+    made = sample(
+        model,
+        prompts,
+        turns,
+        samples=30,
+        temperature=3.0,
+        generator=torch.Generator().manual_seed(1),
+        tokenizer=Signs(),
+    )
+    by_words = 0
+    for turn, mask, cut in ((1, made.first, made.cut[:, 0]), (2, made.second, made.cut[:, 1])):
+        for row in range(len(made.tokens)):
+            text = Signs().decode(made.answers(turn)[row])
+            trained = made.tokens[row][mask[row]].tolist()
+            assert not any(word in text for word in words)
+            assert trained[: len(text)] == made.answers(turn)[row]
+            assert len(trained) == len(text) + (not cut[row])  # the answer, and the token that ended it
+            if not cut[row] and trained[-1] != END:
+                assert trained[-1] in (5, 2)  # the first token of the words
+                by_words += 1
+    assert by_words > 3
+    start = prompts.shape[1]
+    for row in range(0, len(made.tokens), 30):
+        prompt = prompts[row // 30]
+        text = read_alone(model, made, row).tolist()
+        assert text == [*prompt[prompt >= 0].tolist(), *made.answers(1)[row], *ASK, *made.answers(2)[row]]
+    with torch.no_grad():
+        found = answer_log_probs(scores(model, made.tokens, made.seen, start), made.tokens[:, start:])
+    for row in range(20):
+        prompt = prompts[row // 30]
+        context = [*prompt[prompt >= 0].tolist(), *made.answers(1)[row], *ASK]
+        answer = made.tokens[row][made.second[row]].tolist()
+        logits = model(input_ids=torch.tensor([[*context, *answer]])).logits[0, len(context) - 1 : -1]
+        alone = logits.log_softmax(-1).gather(-1, torch.tensor(answer)[:, None])[:, 0]
+        torch.testing.assert_close(found[row][made.second[row][start:]], alone, atol=1e-4, rtol=1e-4)

@@ -1,6 +1,7 @@
 """Training as a whole, at smoke size: resumed, guarded, held to the base, on one's own model and problems."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,97 @@ def test_train_validation_and_test_share_no_problem(opened):
 def test_exact_is_what_additions_are_judged_by(opened):
     assert opened().task.verifier.name == "exact"
     assert VERIFIERS["exact"]([{"problem": "01+02=", "answer": "003"}], ["003"]) == [1]
+
+
+def test_answers_end_where_the_model_s_turns_do():
+    from harness_score.prompts import text_turns
+    from harness_score.settings import Prompt, Task
+    from transformers import GenerationConfig
+
+    made = character_tokenizer([Document("text", "".join(map(chr, range(32, 127))) + "\n")])
+    made.add_special_tokens({"additional_special_tokens": ["<eot>", "<pad>"]})
+    task = Task(prompt=Prompt.number)
+    ids = {made.eos_token_id, *made.convert_tokens_to_ids(["<eot>", "<pad>"])}
+    made.chat_template = CHAT.replace("<|end|>", "<eot>")
+    assert ids <= set(text_turns(task, made).ends)
+    assert set(text_turns(task, made, GenerationConfig(eos_token_id=[40, 41])).ends) >= {40, 41, *ids}
+    made.chat_template = (
+        "{% for m in messages %}{{ 'USER: ' if m.role == 'user' else 'ASSISTANT: ' }}{{ m.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'ASSISTANT: ' }}{% endif %}"
+    )
+    assert text_turns(task, made).words == ("\nASSISTANT:", "\nUSER:")
+    made.chat_template = None
+    assert text_turns(task, made).words == ()
+
+
+def told(capsys, *words):
+    """Return the exit code and the one line of a command that is refused."""
+    from harness.cli import main
+
+    with pytest.raises(SystemExit) as left:
+        main(["run", "budget=smoke", "tracking=off", "tuned=false", *map(str, words)])
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
+    return left.value.code, line
+
+
+def test_what_cannot_work_is_refused_before_a_run_starts(own, tmp_path, capsys):
+    words = [f"{key.replace('__', '.')}={value}" for key, value in own.items()]
+    words = ["method=score/score", f"results={tmp_path / 'results'}", *words]
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"problem": "1+1", "answer": "2"}\n')
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"problem": "1+1", "answer": "two"}\n' * 2)
+    for more, said in {
+        ("task.length=230",): r"two turns need \d+ tokens .* task\.length is 230: raise task\.length to \d+",
+        (f"data.train={few}",): "few.jsonl leaves no problems for ",
+        (f"data.train={texts}",): "row 1 of .*texts.jsonl has the answer 'two', which states no number",
+        ("task.verifier=command",): "needs task.verifier_command",
+        ("task.verifier=command", "task.verifier_command='  '"): "needs task.verifier_command",
+        ("task.verifier=command", "task.verifier_command='a \\'b'"): "cannot be read",
+        ("task.answer_tokens=300",): "leave task.length=512 no room for a problem",
+        ("task.length=5000",): "beyond the model's 512 tokens",
+        ("task.samples=1",): "leaves nothing to compare",
+        ("task.validate_every=0",): "validate_every=0",
+        ("task.verifier=code", "task.prompt=code"): "row 1 of .* is no code problem: it has question, answer",
+    }.items():
+        code, line = told(capsys, *words, *more)
+        assert code == 2, line
+        assert re.search(said, line), line
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_the_advice_is_what_helps():
+    from harness_score.episodes import Turns
+    from harness_score.prompts import check_length
+
+    turns = Turns((1,) * 60, (2,), 8, 8)
+    check_length(181, turns, 257, 1024)
+    with pytest.raises(UsageError, match=r"need 257 tokens .* is 256: raise task\.length to 257"):
+        check_length(181, turns, 256, 1024)
+    with pytest.raises(UsageError, match=r"raise task\.length to 257"):
+        check_length(181, turns, 256)
+    with pytest.raises(
+        UsageError, match=r"lower task\.answer_tokens to 7, as the model reads no more than 256"
+    ):
+        check_length(181, turns, 256, 256)
+    with pytest.raises(UsageError, match="leave out the longest problems"):
+        check_length(300, turns, 256, 256)
+
+
+def test_a_judge_sees_the_columns_of_the_data_in_a_run(opened, own, tmp_path):
+    problems = tmp_path / "rubrics.jsonl"
+    rows = [{"question": f"{n} + 1?", "answer": str(n + 1), "ids": ["own"], "least": n} for n in range(120)]
+    problems.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    seen = []
+
+    def verify(asked, answers):
+        seen.extend(asked)
+        return lines(None)(asked, answers)
+
+    run = opened(**(own | {"data__train": problems}))
+    train(run, verify)
+    assert seen
+    assert all(row["least"] + 1 == int(row["answer"]) and row["ids"] == ["own"] for row in seen)
 
 
 SMALL = {  # additions of two digits: what four digits show, in a few seconds

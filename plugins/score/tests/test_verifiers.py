@@ -93,7 +93,8 @@ def test_a_command_of_ones_own_judges_line_by_line(tmp_path):
         ("time.sleep(60)", "did not answer within"),
         ("print(json.dumps({'reward': 1}))", "1 rewards for 2"),
         ("[print(json.dumps({'reward': 7})) for _ in sys.stdin]", "reward 7.0"),
-        ("[print('yes') for _ in sys.stdin]", "must write"),
+        ("[print('yes') for _ in sys.stdin]", "must write .* wrote 'yes'"),
+        ("[print(json.dumps({'reward': None})) for _ in sys.stdin]", "a reward is a number"),
     ],
 )
 def test_a_command_that_fails_is_named(tmp_path, body, said):
@@ -122,9 +123,86 @@ def test_a_function_that_raises_or_hangs_is_named():
         rewards(endless, asked("1"), ["1"], 0.2)
 
 
-def test_a_command_must_be_given():
+@pytest.mark.parametrize("words", ["", "  "])
+def test_a_command_must_be_given(words):
     with pytest.raises(HarnessError, match="verifier_command"):
-        verifier(Task(verifier=Verifier.command))
+        Task(verifier=Verifier.command, verifier_command=words)
+    with pytest.raises(HarnessError, match="verifier_command"):
+        command(words, 2.0)(asked("1"), ["1"])
+
+
+def test_a_command_with_half_a_quotation_is_named():
+    with pytest.raises(HarnessError, match=r"verifier_command=.* cannot be read \(No closing quotation\)"):
+        verifier(Task(verifier=Verifier.command, verifier_command="python 'x"))
+
+
+def test_a_command_s_miscount_names_the_command(tmp_path):
+    words = program(tmp_path, "print(json.dumps({'reward': 1}))")
+    with pytest.raises(VerifierError, match=r"verifier\.py.* gave 1 rewards for 2 answers"):
+        rewards(command(words, 20.0), asked("1", "2"), ["1", "2"], 20.0)
+
+
+STRAY = "print('loading model...')\n" + JUDGE + "print('{}')\n"
+
+
+def test_a_stray_line_is_told_and_skipped_or_refused(tmp_path, caplog):
+    words = program(tmp_path, STRAY)
+    assert rewards(command(words, 20.0), asked("7", "8"), ["is 7", "is 9"], 20.0) == [1, 0]
+    assert "wrote 2 lines that are no reward, the first 'loading model...'" in caplog.text
+    with pytest.raises(VerifierError, match=r"nothing else, and wrote 'loading model\.\.\.'"):
+        rewards(command(words, 20.0, strict=True), asked("7", "8"), ["is 7", "is 9"], 20.0)
+    few = program(tmp_path, "print('loading')\nprint(json.dumps({'reward': 1}))")
+    with pytest.raises(
+        VerifierError, match="1 rewards for 2 answers, and lines that are none, the first 'loading'"
+    ):
+        rewards(command(few, 20.0), asked("7", "8"), ["is 7", "is 9"], 20.0)
+
+
+def test_all_columns_of_a_row_reach_the_judge(tmp_path):
+    body = """
+for line in sys.stdin:
+    row = json.loads(line)
+    print(json.dumps({"reward": int(row["rubric"]["least"] < len(row["response"]) and row["answer"] == "7")}))
+"""
+    row = {"problem": "?", "answer": "7", "ids": [1], "row": {"answer": "so #### 7", "rubric": {"least": 2}}}
+    assert rewards(command(program(tmp_path, body), 20.0), [row, row], ["is 7", "7"], 20.0) == [1, 0]
+
+    def own(problems, answers):
+        assert problems == [{"problem": "?", "answer": "7", "rubric": {"least": 2}}]
+        return [1]
+
+    assert rewards(own, [row], ["7"], 5) == [1]
+
+
+@pytest.mark.parametrize("end", ["time.sleep(60)", "sys.exit(0)"])
+def test_no_process_of_a_judge_is_left_behind(tmp_path, end):
+    left = tmp_path / "left"
+    quiet = "stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL"
+    body = f"""
+import subprocess
+child = subprocess.Popen(["sleep", "77"], {quiet})
+open({str(left)!r}, "w").write(str(child.pid))
+[print(json.dumps({{"reward": 1}}), flush=True) for _ in sys.stdin]
+{end}
+"""
+    judge = command(program(tmp_path, body), 5.0)
+    if "sleep" in end:
+        with pytest.raises(VerifierError, match="did not answer within"):
+            judge(asked("1"), ["1"])
+    else:
+        assert judge(asked("1"), ["1"]) == [1]
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and alive(int(left.read_text())):
+        time.sleep(0.05)
+    assert not alive(int(left.read_text()))
+
+
+def alive(process: int) -> bool:
+    """Say whether a process is there and has not ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_gsm8ks_own_answers_are_right_by_the_number_verifier(data_home):
