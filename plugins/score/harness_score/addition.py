@@ -136,13 +136,13 @@ def train_base(
 
     def answer_twice(model: Any, batch: dict[str, Tensor]) -> Tensor:
         prompts = batch["input_ids"][:, :prompt]
-        generator = torch.Generator(prompts.device).manual_seed(int(batch["seed"][0]))
+        seeds = int(batch["seed"][0]) * 1009 + np.arange(2 * len(prompts)).reshape(2, -1)
         drawn = [
-            sample(frozen, prompts, digits.turns, temperature=t, generator=generator, only_first=True).tokens
-            for t in (1.0, HOT)
+            sample(frozen, prompts, digits.turns, temperature=t, seeds=of, only_first=True).tokens
+            for t, of in zip((1.0, HOT), seeds.tolist(), strict=True)
         ]
-        copied = torch.rand(len(prompts), 1, generator=generator, device=prompts.device) < task.chat_copies
-        again = torch.where(copied, drawn[0], drawn[1])[:, prompt:]
+        copied = np.random.default_rng(int(batch["seed"][0])).random((len(prompts), 1)) < task.chat_copies
+        again = torch.where(torch.from_numpy(copied).to(prompts.device), drawn[0], drawn[1])[:, prompt:]
         asked = prompts.new_tensor(digits.turns.correction).expand(len(prompts), -1)
         return answer_loss(model, torch.cat([drawn[0], asked, again], dim=1), prompt)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,14 +65,15 @@ def sample(
     *,
     samples: int = 1,
     temperature: float = 1.0,
-    generator: torch.Generator | None = None,
+    seeds: Sequence[int] | Tensor = (),
     only_first: bool = False,
     blank: bool = False,
     tokenizer: Any = None,
 ) -> Episodes:
     """Answer each prompt twice; `prompts` is (problems, width), -1 for padding on the left.
 
-    `tokenizer` reads the words that end an answer, where `turns` has such.
+    Each problem draws by its own seed of `seeds` (default: its place), whoever stands beside it, so a batch in pieces
+    is the same batch. `tokenizer` reads the words that end an answer, where `turns` has such.
 
     Returns `samples` rows for each problem, next to each other. Greedy at temperature 0. `blank` shows turn
     2 the first answer of the next problem. Raises UsageError where `blank` has no other problem.
@@ -81,7 +83,9 @@ def sample(
     training = getattr(model, "training", False)
     model.eval()
     over = word_end(tokenizer, turns.words) if turns.words else None
-    writer = Writer(model, prompts, samples, temperature, generator, turns.ends, over)
+    chosen = [int(seed) for seed in seeds] or list(range(len(prompts)))
+    draws = drawn(chosen, samples, turns.first + turns.second).to(prompts.device)
+    writer = Writer(model, prompts, samples, temperature, draws, turns.ends, over)
     first = writer.answer(turns.first)
     shown = shown_seen = None
     if not only_first:
@@ -106,6 +110,12 @@ def sample(
     return Episodes(tokens, seen, masks[0], masks[1], cut, shown, shown_seen)
 
 
+def drawn(seeds: Sequence[int], samples: int, columns: int) -> Tensor:
+    """Return uniform numbers in [0, 1) for each sample of each problem, (problems x samples, columns)."""
+    rows = [np.random.default_rng(seed).random((samples, columns), dtype=np.float32) for seed in seeds]
+    return torch.from_numpy(np.concatenate(rows))
+
+
 class Writer:
     """Write rows column by column: tokens, what is seen of them, and the model's cache."""
 
@@ -115,12 +125,13 @@ class Writer:
         prompts: Tensor,
         samples: int,
         temperature: float,
-        generator: torch.Generator | None,
+        draws: Tensor,
         ends: tuple[int, ...],
         over: Callable[[Sequence[int]], int] | None = None,
     ) -> None:
         self.over = over
-        self.model, self.temperature, self.generator = model, temperature, generator
+        self.model, self.temperature = model, temperature
+        self.draws = iter(draws.T)
         self.tokens = prompts.clamp(min=0)
         self.seen = prompts >= 0
         self.ends = torch.tensor(ends, device=prompts.device, dtype=torch.long)
@@ -190,8 +201,10 @@ class Writer:
     def _choose(self) -> Tensor:
         if self.temperature == 0:
             return self.logits.argmax(-1)
-        probabilities = (self.logits.float() / self.temperature).softmax(-1)
-        return torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
+        reached = (self.logits.float() / self.temperature).softmax(-1).cumsum(-1)  # (rows, vocabulary)
+        whole = reached[:, -1:]
+        token = torch.searchsorted(reached, next(self.draws)[:, None] * whole, right=True)
+        return token.minimum((reached < whole).sum(-1, keepdim=True))[:, 0]  # none that has no chance
 
     def _append(self, tokens: Tensor, seen: Tensor) -> None:
         self.tokens = torch.cat([self.tokens, tokens], dim=1)

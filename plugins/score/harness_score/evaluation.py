@@ -94,14 +94,13 @@ def divergence(
     """Return KL(policy || base) of both sampled answers in nats, exact over the vocabulary, token by token."""
     turns, blank = read_turns(run.data_dir), run.method.blank
     device = next(policy.model.parameters()).device
-    generator = torch.Generator(device).manual_seed(run.seed + 1)
+    first = (run.seed + 1) * 1_000_003  # the seed of the first problem
     nats: tuple[list[float], list[float]] = ([], [])
     for rows in pieces(problems, run.task.kl_batch):
         prompts = pad_left([row["ids"] for row in rows]).to(device)
         with torch.no_grad():
-            episodes = sample(
-                policy.model, prompts, turns, generator=generator, blank=blank, tokenizer=tokenizer
-            )
+            seeds = range(first + len(nats[0]), first + len(nats[0]) + len(rows))
+            episodes = sample(policy.model, prompts, turns, seeds=seeds, blank=blank, tokenizer=tokenizer)
             for turn, columns in enumerate((episodes.first, episodes.second)):
                 tokens, seen, start = episodes.tokens, episodes.seen, prompts.shape[1]
                 if turn and episodes.shown is not None and episodes.shown_seen is not None:

@@ -68,7 +68,7 @@ class Imitate(Looks):
 
     def sampled(self, model: Any, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Sample from `model` and filter. Raises HarnessError where no trace is left."""
-        generator = torch.Generator(device).manual_seed(self.run.seed * 1_000_003 + self.round)
+        first = (self.run.seed * 1009 + self.round) * 1_000_003  # the seed of the first problem
         draw = np.random.default_rng([self.run.seed, self.round])
         pairs = self.method.trains is Trains.pair_sft
         found: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -77,8 +77,9 @@ class Imitate(Looks):
             prompts = torch.nn.functional.pad(prompts, (self.start - prompts.shape[1], 0), value=-1)
             episodes = sample(
                 model, prompts, self.turns, samples=self.task.sft_samples, temperature=self.task.temperature,
-                generator=generator, only_first=pairs, tokenizer=self.tokenizer,
+                seeds=range(first, first + len(rows)), only_first=pairs, tokenizer=self.tokenizer,
             )  # fmt: skip
+            first += len(rows)
             right = [
                 np.array(self.rewarded(rows, episodes, turn)).reshape(len(rows), -1)
                 for turn in ((1,) if pairs else (1, 2))

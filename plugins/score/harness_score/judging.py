@@ -6,8 +6,6 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from harness.nn.generate import pad_left
 from harness_score.episodes import Turns, sample
 from harness_score.verifiers import Verify, rewards
@@ -42,7 +40,6 @@ def judge(
 ) -> Judged:
     """Answer all `problems` twice with `model`, where it lies; greedily at temperature 0."""
     device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
     found = Judged([], [], [], [])
     for rows in pieces(problems, task.judge_batch):
         prompts = pad_left([row["ids"] for row in rows]).to(device)
@@ -51,7 +48,7 @@ def judge(
             prompts,
             turns,
             temperature=temperature,
-            generator=generator,
+            seeds=[seed * 1_000_003 + len(found.first) + place for place in range(len(rows))],
             blank=blank,
             tokenizer=tokenizer,
         )

@@ -77,10 +77,9 @@ class Reinforce(Looks):
         inner = getattr(model, "module", model)
         step = int(batch["step"][0])
         self.due(inner, step)
-        generator = torch.Generator(batch["prompts"].device).manual_seed(int(batch["seed"][0]))
         episodes = sample(
             inner, batch["prompts"], self.turns, samples=self.task.samples, temperature=self.task.temperature,
-            generator=generator, only_first=self.method.turns == 1, blank=self.method.blank, tokenizer=self.tokenizer,
+            seeds=batch["seed"], only_first=self.method.turns == 1, blank=self.method.blank, tokenizer=self.tokenizer,
         )  # fmt: skip
         first, second = self.rewards(batch["rows"].tolist(), episodes)
         weights = self.credit(first, second, step)

@@ -34,8 +34,8 @@ def small_model():
 
 def episodes(model, seed=0, **options):
     prompts = pad_left([[5, 6, 7], [8], [2, 5]])
-    generator = torch.Generator().manual_seed(seed)
-    return prompts, sample(model, prompts, TURNS, samples=4, generator=generator, **options)
+    seeds = range(3 * seed, 3 * seed + 3)
+    return prompts, sample(model, prompts, TURNS, samples=4, seeds=seeds, **options)
 
 
 def read_alone(model, made, row):
@@ -101,7 +101,7 @@ def test_greedy_answers_with_a_cache_are_those_without(model):
 
 def test_answers_of_a_fixed_length_are_never_cut_off(model):
     turns = Turns((3,), (), 2, 2)
-    made = sample(model, torch.tensor([[5, 6], [7, 8]]), turns, generator=torch.Generator().manual_seed(0))
+    made = sample(model, torch.tensor([[5, 6], [7, 8]]), turns)
     assert made.tokens.shape == (2, 7)
     assert made.seen.all()
     assert not made.cut.any()
@@ -114,12 +114,19 @@ def test_the_same_seed_samples_the_same(model):
     assert one != two
 
 
+def test_a_problem_samples_the_same_alone_as_among_others(model):
+    prompts, together = episodes(model, 5)
+    for row, seed in enumerate(range(15, 18)):
+        alone = sample(model, prompts[row : row + 1], TURNS, samples=4, seeds=[seed])
+        rows = slice(4 * row, 4 * row + 4)
+        assert alone.answers(1) == together.answers(1)[rows]
+        assert alone.answers(2) == together.answers(2)[rows]
+
+
 def test_samples_follow_the_models_chances(model):
     turns = Turns((3,), (), 1, 1)
     prompts = torch.tensor([[5, 6]])
-    made = sample(
-        model, prompts, turns, samples=4000, generator=torch.Generator().manual_seed(0), only_first=True
-    )
+    made = sample(model, prompts, turns, samples=4000, only_first=True)
     with torch.no_grad():
         chances = model(input_ids=prompts).logits[0, -1].softmax(-1)
     counted = torch.bincount(made.tokens[:, -1], minlength=9) / 4000
@@ -212,7 +219,6 @@ def test_words_end_an_answer_as_a_token_does_and_turn_two_does_not_see_them(mode
         turns,
         samples=30,
         temperature=3.0,
-        generator=torch.Generator().manual_seed(1),
         tokenizer=Signs(),
     )
     by_words = 0
