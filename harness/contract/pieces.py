@@ -34,9 +34,7 @@ def same_in_pieces(bench: Bench, method: str) -> str:
             "batch's: give fit `weigh` where the loss is a mean over something else than rows, and draw what a row "
             "needs from its own seed"
         )
-    if found["handed"] == found["fits"]:
-        return ""
-    if found["rows"] >= found["whole"] > 1:
+    if not found["handed"] and found["rows"] >= found["whole"] > 1:
         return "hand run.micro_batch on to fit, or refuse it with a UsageError: it has no effect"
     return ""
 
