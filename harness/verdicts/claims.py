@@ -105,7 +105,8 @@ def _alike(paper: Paper, contrasts: Sequence[Contrast], cell: Cells) -> tuple[Ce
     `contrasts` are a claim's own and its control's. Where some methods were tuned and others not, the runs of the
     others judge nothing, and the cell says so.
     """
-    metrics = {name: metric for contrast in contrasts for name, metric in cells_of(contrast)}
+    read = [pair for contrast in contrasts for pair in cells_of(contrast)]
+    metrics = {name: metric for names, metric in read for name in names.split(OVER)}
     grids = [name for name in metrics if paper.methods[name].tune]
     plain = {name: UNTUNED.format(name) for name in grids}
     default = [
