@@ -331,11 +331,16 @@ def test_several_judgments_an_item_are_draws(results):
 
 
 def test_untuned_runs_of_both_are_compared_and_marked(tmp_path):
-    grid = {"slope": [1.0, 2.0]}
+    grid, claims = (
+        {"slope": [1.0, 2.0]},
+        [Claim("x", OVER, "s", control=wins("judge", "toy", over="plain", by=0.4))],
+    )
     methods = {
         name: replace(method, tune=grid) if name in ("toy", "plain") else method
         for name, method in TOY.methods.items()
     }
-    (card,) = cards(write(tmp_path, changes={"tuned": False}), Toy(paper=replace(TOY, methods=methods)))
-    assert [claim["untuned"] for claim in card["claims"]] == [True, True]
-    assert card["claims"][0]["verdict"] == "holds"
+    (card,) = cards(
+        write(tmp_path, changes={"tuned": False}), Toy(paper=replace(TOY, methods=methods, claims=claims))
+    )
+    assert [claim["untuned"] for claim in card["claims"]] == [True]
+    assert [card["claims"][0]["verdict"], card["claims"][0]["control"]["verdict"]] == ["holds", "holds"]
