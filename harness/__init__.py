@@ -29,6 +29,7 @@ from harness.papers.statement import (
     setting,
     share,
     source,
+    wins,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ __all__ = [
     "setting",
     "share",
     "source",
+    "wins",
 ]
 
 for _name in ("MLFLOW_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):

@@ -19,6 +19,7 @@ from harness.verdicts.looks import Memory
 from harness.verdicts.register import NAME, entered
 from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
+from harness.verdicts.versus import Versus
 
 
 def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> int:
@@ -35,7 +36,9 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
     looks = Memory(results)
     for plugin, records in ended(papers, results, uri, damage):
         assert plugin.paper is not None
-        found = entered(judge(plugin.name, plugin.paper, records, stale, looks), results / NAME)
+        found = entered(
+            judge(plugin.name, plugin.paper, records, stale, looks, Versus(plugin, results)), results / NAME
+        )
         cards += found
         every += records
         names.append(plugin.name)

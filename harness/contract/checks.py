@@ -19,6 +19,7 @@ from typing import Any
 from harness.contract import cheats
 from harness.contract.bench import Altered, Bench
 from harness.contract.confine import Seen
+from harness.contract.duels import fairly
 from harness.contract.pieces import same_in_pieces
 from harness.contract.statements import about, composes, near, statements
 from harness.papers.families import members
@@ -84,6 +85,8 @@ def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
         if method in outcomes and not plugin.paper.methods[method].deterministic:
             look = functools.partial(_moves, bench, method, outcomes)
             yield _check(f"{method}: every claimed metric moves with the seed", look)
+    for name, look in fairly(bench, list(results)):
+        yield _check(name, look)
     for name, look in cheats.examined(bench, outcomes):
         yield _check(name, look)
     yield Check("items that hang together are grouped", True, warning=cheats.together(outcomes))
@@ -203,7 +206,7 @@ def _finished(result: Result | None, seen: Seen) -> str:
 def _complete(plugin: Any, result: Result) -> str:
     declared = members(plugin.paper.metrics, result.config["task"])
     missing = (
-        {name for name, metric in declared.items() if not metric.judged}
+        {name for name, metric in declared.items() if not metric.judged and not metric.versus}
         - set(result.metrics)
         - set(result.measured)
         - set(result.absent)

@@ -138,7 +138,9 @@ def _within_range(paper: Any) -> str:
         known = paper.metrics[contrast.metric].range
         if known is None or contrast.kind in ("ratio", "share"):
             continue
-        low, high = known if contrast.kind == "level" else (known[0] - known[1], known[1] - known[0])
+        low, high = (
+            known if contrast.kind in ("level", "wins") else (known[0] - known[1], known[1] - known[0])
+        )
         if not low <= contrast.by <= high or (
             contrast.kind in ("difference", "order") and contrast.by in (low, high)
         ):

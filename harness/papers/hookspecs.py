@@ -75,6 +75,18 @@ def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:  # type: igno
 
 
 @hookspec(firstresult=True)
+def versus(task: Any, one: Path, other: Path) -> Mapping[str, Items]:  # type: ignore[empty-body]
+    """Say of each item whether `one` beats `other`: 1, 0, or .5 for a tie; return `Items` by metric. Optional.
+
+    For the metrics marked `versus`, which claims of `wins` are about. `one` and `other` are the `run.output_dir` of two
+    finished runs of one `task` and seed, where `evaluate` has left what is compared; between 0 and 1 lies what a judge
+    gives as a chance. Called when verdicts are asked for and its answer kept beside the results, so it writes nothing,
+    leaves nothing to chance, and goes by what the files say, not by what they are called. Runs that do not share their
+    items are refused: raise. Read plain files alone (JSON, safetensors): results may be somebody else's.
+    """
+
+
+@hookspec(firstresult=True)
 def plan(run: Run) -> Plan:  # type: ignore[empty-body]
     """Price the `run` without running it: parameters from the meta device, the rest by formula. Optional.
 

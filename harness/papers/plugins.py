@@ -249,6 +249,11 @@ def _problems(paper: Any) -> Iterable[str]:
     for budget in BUDGETS:
         if budget not in paper.budgets:
             yield f"it has no budget {budget!r}: add one (an empty overlay will do)"
+    for name, metric in paper.metrics.items():
+        if metric.versus and (metric.better, metric.reduce, metric.range) != ("higher", "mean", (0, 1)):
+            yield f"{name} is a share of wins: declare it Metric('higher', ..., range=(0, 1), versus=True)"
+        if metric.versus and name == paper.tuned_by:
+            yield f"tuned_by={name!r} compares two runs, and settings are chosen by one: name another metric"
     tuning = [name for name, method in paper.methods.items() if method.tune]
     if tuning and paper.tuned_by not in paper.metrics:
         yield f"{tuning[0]!r} is tuned, but tuned_by={paper.tuned_by!r} is no metric: name the one that decides"
@@ -264,6 +269,12 @@ def _problems(paper: Any) -> Iterable[str]:
             for name in contrast.metrics:
                 if name not in paper.metrics:
                     yield f"the claim {claim.text!r} names no metric {name!r}: {nearest(name, paper.metrics)}"
+                elif (contrast.kind == "wins") != paper.metrics[name].versus:
+                    yield f"the claim {claim.text!r}: " + (
+                        f"{name} compares two runs, ask for wins({name!r}, ...)"
+                        if paper.metrics[name].versus
+                        else f"wins are of a metric marked versus, and {name} is not: Metric(versus=True)"
+                    )
         if claim.margin is not None and not claim.margin > 0:
             yield f"the claim {claim.text!r} has the margin {claim.margin}: give a difference above 0"
 

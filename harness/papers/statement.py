@@ -77,6 +77,9 @@ class Metric:
 
     `judged` says that people or models decide it after the run: `evaluate` keeps texts with `run.sample` and does not
     return it, `harness judgments` hands the texts out blinded and reads the scores back, whose mean it is.
+
+    `versus` says that it compares two runs, which `evaluate` never sees together: the hook `versus` returns it,
+    a share of wins with the range (0, 1), and only a claim of `wins` may name it.
     """
 
     better: Literal["higher", "lower"]
@@ -87,6 +90,7 @@ class Metric:
     range: tuple[float, float] | None = None
     over: str = ""
     judged: bool = False
+    versus: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,13 +140,13 @@ class Reported:
 class Contrast:
     """A quantity made of a run's metrics, and the side of `by` it must lie on to hold.
 
-    Build one with `difference`, `ratio`, `level`, `share` or `order`.
+    Build one with `difference`, `ratio`, `level`, `share`, `order` or `wins`.
     """
 
-    kind: Literal["difference", "ratio", "level", "share", "order"]
+    kind: Literal["difference", "ratio", "level", "share", "order", "wins"]
     metric: str
     method: str
-    than: str = ""  # another method: the subtrahend of a difference, the denominator of a ratio
+    than: str = ""  # another method: a difference's subtrahend, a ratio's denominator, whom one wins over
     over: str = ""  # another metric of the same method: a ratio's denominator
     of: tuple[str, ...] = ("", "")  # a share's start and full methods; those that follow in an order
     by: float = 0.0
@@ -207,6 +211,18 @@ def order(metric: str, methods: Sequence[str], by: float = 0.0) -> Contrast:
     if len(methods) < 3 or len(set(methods)) < len(methods):
         raise ValueError("an order has three methods or more, each once; two are a difference")
     return Contrast("order", metric, methods[0], of=tuple(methods[1:]), by=by)
+
+
+def wins(metric: str, method: str, *, over: str, by: float = 0.5) -> Contrast:
+    """Say that `method` wins over the method `over` on more than `by` of the items: .5 is neither better.
+
+    `metric` is marked `versus`; a tie is half a win.
+    """
+    if method == over:
+        raise ValueError("a method does not win over itself: name another one")
+    if not 0 <= by < 1:
+        raise ValueError(f"a share of wins is between 0 and 1, and by={by} is none that more can be asked of")
+    return Contrast("wins", metric, method, than=over, by=by)
 
 
 def _bound(at_least: float | None, at_most: float | None) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def quantity(claim: Card) -> str:
         return f"{claim['metric']}: {claim['method']}'s share of the way from {start} to {full}"
     if claim["kind"] == "order":
         return f"{claim['metric']}: the smallest step of {' > '.join((claim['method'], *claim['of']))}"
+    if claim["kind"] == "wins":
+        return f"{claim['metric']}: {claim['method']} wins over {claim['than']}"
     return f"{claim['metric']} of {claim['method']}"
 
 
@@ -79,7 +81,7 @@ def asked(claim: Card) -> str:
     if found:
         data = f" on {found['data']}" if found["data"] else ""
         return f"{bound(claim)} ({ORIGINS[found['origin']]}{data})"
-    sign = {"difference": 0, "order": 0, "ratio": 1}.get(claim["kind"])
+    sign = {"difference": 0, "order": 0, "ratio": 1, "wins": 0.5}.get(claim["kind"])
     return bound(claim) if claim["by"] == sign else f"{bound(claim)} (origin not stated)"
 
 

@@ -39,6 +39,7 @@ from harness.verdicts.looks import Memory
 from harness.verdicts.register import NAME, entered
 from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
+from harness.verdicts.versus import Versus
 
 
 def publish(results: Path, root: Path) -> list[Path]:
@@ -58,7 +59,7 @@ def publish(results: Path, root: Path) -> list[Path]:
     for plugin, records in ended([], results, "", damage):
         assert plugin.paper is not None
         kept = [record for record in records if record.result.config["budget"] != "smoke"]
-        cards = judge(plugin.name, plugin.paper, kept, stale, Memory(results))
+        cards = judge(plugin.name, plugin.paper, kept, stale, Memory(results), Versus(plugin, results))
         if not cards:
             raise HarnessError(
                 f"{plugin.name} has smoke runs only, which are no evidence: run its experiment"

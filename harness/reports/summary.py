@@ -14,6 +14,7 @@ from harness.runs.results import read_record
 from harness.verdicts.looks import Memory
 from harness.verdicts.register import NAME, entered
 from harness.verdicts.scorecard import judge
+from harness.verdicts.versus import Versus
 
 DESCRIPTION = 5000  # characters that MLflow keeps of a tag
 
@@ -28,7 +29,9 @@ def summary(journal: Path, paper: str) -> list[Path]:
     folders = dict.fromkeys(line["folder"] for line in read_journal(journal) if line["paper"] == paper)
     records = [record for folder in folders if (record := read_record(Path(folder)))]
     results = journal.parent.parent
-    cards = entered(judge(paper, plugin.paper, records, stale, Memory(results)), results / NAME)
+    cards = entered(
+        judge(paper, plugin.paper, records, stale, Memory(results), Versus(plugin, results)), results / NAME
+    )
     if not cards:
         return []
     folder = journal.with_suffix("") / paper

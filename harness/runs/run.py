@@ -439,6 +439,8 @@ def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[s
     for name, value in named(plugin.paper.metrics, returned, run.task):
         if name not in declared:
             raise HarnessError(f"evaluate returned {name!r}, which {run.paper} does not declare as a metric")
+        if declared[name].versus:
+            raise HarnessError(f"evaluate returned {name!r}, which compares two runs: return it from versus")
         if isinstance(value, Items):
             items[name] = value
             value = reduce(declared[name], value.columns)

@@ -246,7 +246,9 @@ def _prepared(
         )
     paper = next(p.paper for p in plugins if p.name == papers[0][0])
     assert paper is not None
-    metric_name = terms.metric or next((c.contrast.metric for c in paper.claims), next(iter(paper.metrics)))
+    metric_name = terms.metric or next(
+        (c.contrast.metric for c in paper.claims if c.contrast.kind != "wins"), next(iter(paper.metrics))
+    )
     if metric_name not in paper.metrics:
         raise UsageError(
             f"{papers[0][0]} has no metric {metric_name!r}: {nearest(metric_name, paper.metrics)}"

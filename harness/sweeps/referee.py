@@ -58,6 +58,7 @@ from harness.verdicts.power import Noise, noise, seeds_for, values
 from harness.verdicts.rows import Damage
 from harness.verdicts.scorecard import judge
 from harness.verdicts.stats import Cell, cells_of, estimate
+from harness.verdicts.versus import Versus, Wins, alone, cell_of
 
 Pair = tuple[str, int]  # a method and a seed
 
@@ -110,6 +111,7 @@ class Question:
     specs: Mapping[str, Spec]  # by method
     results: Path
     tuned: bool
+    versus: Wins = alone
     damage: Damage = field(default_factory=Damage)  # of files, told once
 
     @property
@@ -143,7 +145,8 @@ def question(overrides: Sequence[str], chosen: Sequence[str] = ()) -> Question:
             f"these are {len(settings)} settings (papers, budgets, tasks or data): a plan is for one, decide each"
         )
     paper_name = specs[0].paper
-    paper = next(plugin.paper for plugin in plugins if plugin.name == paper_name)
+    plugin = next(plugin for plugin in plugins if plugin.name == paper_name)
+    paper = plugin.paper
     assert paper is not None
     declared = {spec.name: spec for spec in specs if spec.declared}
     possible = [c for c in paper.claims if set(c.contrast.methods) <= set(declared)]
@@ -164,6 +167,7 @@ def question(overrides: Sequence[str], chosen: Sequence[str] = ()) -> Question:
         {name: spec for name, spec in declared.items() if name in needed},
         sweep.results,
         tuning,
+        Versus(plugin, sweep.results),
     )
 
 
@@ -448,7 +452,7 @@ def _note(
 
 def _card(asked: Question) -> dict[str, Any]:
     """Return the setting's scorecard with the claims that were asked; empty where no run has ended."""
-    cards = judge(asked.paper_name, asked.paper, _records(asked), stale, Memory(asked.results))
+    cards = judge(asked.paper_name, asked.paper, _records(asked), stale, Memory(asked.results), asked.versus)
     if not cards:
         return {}
     texts = {claim.text for claim in asked.claims}
@@ -512,8 +516,9 @@ def _told(asked: Question, runs: Runs, plan: Plan, claim: Claim, look: int) -> t
         return "no seed changes it"
     for cell in cells:
         if not cell.values or (not cell.deterministic and not seeds <= set(cell.values)):
-            there = runs[cell.method].values()
-            why = next((r.result.absent[cell.metric] for r in there if cell.metric in r.result.absent), "")
+            there = runs.get(cell.method, {}).values()
+            told = (r.result.absent[cell.metric] for r in there if cell.metric in r.result.absent)
+            why = next(told, cell.absent)
             lacking = f"runs of {cell.method} are missing, have failed, or have no {cell.metric}"
             return f"{cell.method} has no {cell.metric}: {why}" if why else lacking
     try:
@@ -533,7 +538,12 @@ def _by(claim: Claim) -> float:
 
 
 def _cells(asked: Question, runs: Runs, claim: Claim, seeds: Sequence[int] | range) -> list[Cell]:
+    single = [name for name, spec in asked.specs.items() if spec.deterministic]
+
     def cell(method: str, metric: str) -> Cell:
+        if claim.contrast.kind == "wins":
+            here = {name: _upto(runs[name], name in single, seeds) for name in claim.contrast.methods}
+            return cell_of(claim.contrast.methods, metric, here, single, asked.versus)
         there = runs[method]
         known = {s: r.result.numbers[metric] for s, r in there.items() if metric in r.result.numbers}
 
@@ -543,6 +553,11 @@ def _cells(asked: Question, runs: Runs, claim: Claim, seeds: Sequence[int] | ran
         return only(Cell(method, metric, known, items, asked.specs[method].deterministic), seeds)
 
     return [cell(*pair) for pair in cells_of(claim.contrast)]
+
+
+def _upto(runs: Mapping[int, Record], single: bool, seeds: Sequence[int] | range) -> Mapping[int, Record]:
+    """Return the runs with these seeds, so that no others are compared; of a method without seeds all."""
+    return runs if single else {seed: run for seed, run in runs.items() if seed in seeds}
 
 
 def _close(asked: Question, answer: Answer) -> None:

@@ -23,7 +23,7 @@ from harness.verdicts.origin import prototype_saw
 from harness.verdicts.pairs import only
 from harness.verdicts.power import answer, values
 from harness.verdicts.rows import UNTUNED
-from harness.verdicts.stats import LEVEL, Cell, Interval, cells_of, equivalent, estimate, holm, verdict
+from harness.verdicts.stats import LEVEL, OVER, Cell, Interval, cells_of, equivalent, estimate, holm, verdict
 
 WORDS = ("holds", "fails", "no difference", "open", "not tested", "cannot be shown here")
 DECIDED = ("holds", "fails", "no difference")
@@ -105,7 +105,8 @@ def _alike(paper: Paper, contrasts: Sequence[Contrast], cell: Cells) -> tuple[Ce
     `contrasts` are a claim's own and its control's. Where some methods were tuned and others not, the runs of the
     others judge nothing, and the cell says so.
     """
-    metrics = {name: metric for contrast in contrasts for name, metric in cells_of(contrast)}
+    read = [pair for contrast in contrasts for pair in cells_of(contrast)]
+    metrics = {name: metric for names, metric in read for name in names.split(OVER)}
     grids = [name for name in metrics if paper.methods[name].tune]
     plain = {name: UNTUNED.format(name) for name in grids}
     default = [
@@ -115,10 +116,13 @@ def _alike(paper: Paper, contrasts: Sequence[Contrast], cell: Cells) -> tuple[Ce
     ]
 
     def found(method: str, metric: str) -> Cell:
-        if method not in default:
+        names = method.split(OVER)
+        if not set(names) & set(default):
             return cell(method, metric)
         if default == grids:
-            return dataclasses.replace(cell(plain[method], metric), method=method)
+            return dataclasses.replace(
+                cell(OVER.join(plain.get(name, name) for name in names), metric), method=method
+            )
         absent = "it has only runs with tuned=false beside tuned ones of the others: run it without"
         return Cell(method, metric, {}, absent=absent)
 

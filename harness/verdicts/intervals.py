@@ -33,6 +33,7 @@ def forms(contrast: Contrast, better: str) -> np.ndarray:
     weights = {
         "difference": [[sign, -sign]],
         "level": [[1.0]],
+        "wins": [[1.0]],
         "ratio": [[1.0, 0.0], [0.0, 1.0]],
         "share": [[sign, -sign, 0.0], [0.0, -sign, sign]],
     }

@@ -51,7 +51,7 @@ def registered(
                 added.append(now)
                 versions = [*versions, now]
             claims.append({**claim, "registered": _told(versions, claim, runs)})
-        added += [_judged(setting, method, day) for method in _news(card["methods"], here)]
+        added += [_judged(setting, method, day) for method in _news(card, here)]
         found.append({**card, "claims": claims})
     return found, added
 
@@ -129,12 +129,13 @@ def _told(
     }
 
 
-def _news(methods: Sequence[Mapping[str, Any]], here: Sequence[Line]) -> list[dict[str, Any]]:
-    """Return the methods with runs or metrics that no report has judged yet."""
+def _news(card: Mapping[str, Any], here: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return the methods with runs or metrics that no report has judged yet; wins belong to both of their methods."""
     found = []
-    for method in methods:
+    won = [claim for claim in card["claims"] if claim["kind"] == "wins" and claim["value"] is not None]
+    for method in card["methods"]:
         lines = [line for line in here if line.get("judged") == method["method"]]
-        metrics = sorted(method["metrics"])
+        metrics = sorted({*method["metrics"], *(c["metric"] for c in won if method["method"] in _names(c))})
         known = {key for line in lines if set(metrics) <= set(line["metrics"]) for key in line["runs"]}
         fresh = [key[:16] for key in method["run_keys"] if key[:16] not in known]
         if fresh:

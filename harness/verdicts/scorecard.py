@@ -25,7 +25,8 @@ from harness.verdicts.looks import Memory
 from harness.verdicts.origin import command, date, machine, note, sources
 from harness.verdicts.places import places_of
 from harness.verdicts.rows import Row, label_of
-from harness.verdicts.stats import Cell, Interval, seeds_interval
+from harness.verdicts.stats import OVER, Cell, Interval, seeds_interval
+from harness.verdicts.versus import Wins, alone, cell_of
 
 SCHEMA = 2  # of a scorecard as JSON; `stored` reads older ones
 BUDGETS = ("full", "small", "smoke")  # the order of scorecards; other words come between small and smoke
@@ -37,11 +38,13 @@ def judge(
     records: Iterable[Record],
     stale: Callable[[Record], bool] = lambda record: False,
     looks: Memory | None = None,
+    versus: Wins = alone,
 ) -> list[dict[str, Any]]:
     """Return a scorecard for each (budget, task digest, device, precision) that has ended runs.
 
     `stale` says which runs were made by other code than today's: they are listed. `looks` remembers plans and
-    former looks, by whose rule claims are then judged; without it this is the only look.
+    former looks, by whose rule claims are then judged; without it this is the only look. `versus` gives the wins
+    of one run over another (`harness.verdicts.versus.Versus`).
     """
     looks = looks or Memory()
     groups: dict[tuple[str, ...], list[Record]] = {}
@@ -54,7 +57,9 @@ def judge(
     def order(key: tuple[str, ...]) -> tuple[Any, ...]:
         return (BUDGETS.index(key[0]) if key[0] in BUDGETS else 1.5, *key)
 
-    return [_scorecard(paper_name, paper, groups[key], stale, looks) for key in sorted(groups, key=order)]
+    return [
+        _scorecard(paper_name, paper, groups[key], stale, looks, versus) for key in sorted(groups, key=order)
+    ]
 
 
 def _scorecard(
@@ -63,6 +68,7 @@ def _scorecard(
     records: Sequence[Record],
     stale: Callable[[Record], bool],
     looks: Memory,
+    versus: Wins,
 ) -> dict[str, Any]:
     finished = [r for r in records if r.result.status == "finished"]
     failed = [r for r in records if r.result.status != "finished"]
@@ -70,7 +76,7 @@ def _scorecard(
     config = records[-1].result.config
     single = {name: metric for name, metric in paper.metrics.items() if not metric.over}
     paper = dataclasses.replace(paper, metrics={**single, **members(paper.metrics, config["task"])})
-    cell = _cells(paper, rows, failed)
+    cell = _cells(paper, rows, failed, versus)
     places = _places(paper, rows, cell, partial(looks.level, config))
     newest = max(records, key=date)
     methods = [_method(paper, row) for row in rows.values()]
@@ -161,7 +167,9 @@ def _rows(paper: Paper, finished: Iterable[Record], stale: Callable[[Record], bo
     return found
 
 
-def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> Callable[[str, str], Cell]:
+def _cells(
+    paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record], versus: Wins
+) -> Callable[[str, str], Cell]:
     """Return what makes a method's cell; items of the claimed metrics are read when used, a run's once."""
     wanted = {metric for claim in paper.claims for metric in claim.contrast.metrics}
     read: dict[str, Mapping[str, Items]] = {}
@@ -174,17 +182,25 @@ def _cells(paper: Paper, rows: Mapping[str, Row], failed: Sequence[Record]) -> C
         behind = {seed: read[str(record.folder)] for seed, record in row.runs.items()}
         return {seed: found[metric] for seed, found in behind.items() if metric in found}
 
+    runs = {label: row.runs for label, row in rows.items()}
+    single = [label for label, row in rows.items() if row.deterministic]
+
     def cell(method: str, metric: str) -> Cell:
-        if method not in rows:
+        compared = metric in paper.metrics and paper.metrics[metric].versus
+        names = method.split(OVER) if compared else [method]
+        lacking = next((name for name in names if name not in rows), None)
+        if lacking is not None:
             kinds = {
                 (r.result.error or {}).get("type", "failed")
                 for r in failed
-                if label_of(r.result.config) == method
+                if label_of(r.result.config) == lacking
             }
             reason = (
                 f"all its runs failed ({', '.join(sorted(kinds))})" if kinds else "it has no finished run"
             )
-            return Cell(method, metric, {}, absent=reason)
+            return Cell(lacking, metric, {}, absent=reason)
+        if compared:
+            return cell_of(names, metric, runs, single, versus)
         row = rows[method]
         results = {seed: record.result for seed, record in row.runs.items()}
         values = {
@@ -251,6 +267,8 @@ def _places(
     claimed = dict.fromkeys(metric for claim in paper.claims for metric in claim.contrast.metrics)
     found = {}
     for metric in claimed:
+        if paper.metrics[metric].versus:  # no method has it alone
+            continue
         try:
             cells = {label: cell(label, metric) for label in rows}
             found[metric] = places_of(paper.metrics[metric], cells, level)
@@ -261,7 +279,8 @@ def _places(
 
 def _headline(paper: Paper) -> str:
     """Return the metric that quality is told by beside cost: the first claim's."""
-    return next((claim.contrast.metric for claim in paper.claims), next(iter(paper.metrics), ""))
+    claimed = (claim.contrast.metric for claim in paper.claims if claim.contrast.kind != "wins")
+    return next(claimed, next(iter(paper.metrics), ""))
 
 
 def _absent(rows: Mapping[str, Row]) -> dict[str, dict[str, str]]:

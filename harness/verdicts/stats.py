@@ -39,6 +39,7 @@ ITEMS = 200  # fewer paired items say nothing about the population of items
 LEVEL = 0.95
 EXIST = 0.9  # of resamples must have the metric
 NOWHERE = "the metric does not exist on most resamples of its items"
+OVER = " over "  # between two methods, of which the first wins or not
 ROUNDING = 1e-12  # of the numbers a contrast is made of: a smaller spread is none
 
 
@@ -75,7 +76,12 @@ class Interval:
 
 
 def cells_of(contrast: Contrast) -> list[tuple[str, str]]:
-    """Return the (method, metric) pairs a contrast reads, in the order `combine` takes them."""
+    """Return the (method, metric) pairs a contrast reads, in the order `combine` takes them.
+
+    Wins are read of two methods at once: `a over b`.
+    """
+    if contrast.kind == "wins":
+        return [(OVER.join(contrast.methods), contrast.metric)]
     methods = [m for m in (contrast.method, contrast.than, *contrast.of) if m]
     pairs = [(method, contrast.metric) for method in methods]
     return [*pairs, (contrast.method, contrast.over)] if contrast.over else pairs
@@ -136,6 +142,8 @@ def estimate(
         if not cell.values:
             reason = cell.absent or "no finished run measured it"
             return Interval(nan, level=level, reason=f"{cell.method} has no {cell.metric}: {reason}")
+    if contrast.kind == "wins":  # a share of the items, as any other
+        contrast = replace(contrast, kind="level")
     if contrast.kind == "order":
         return _smallest_step(contrast, metrics, cells, level, resamples or Resamples())
     seeded = [set(cell.values) for cell in cells if not cell.deterministic]

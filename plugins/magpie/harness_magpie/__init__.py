@@ -70,7 +70,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
 
 HOOKS = {
     "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
-    "training_step": "training", "tools": "commands",
+    "training_step": "training", "tools": "commands", "versus": "answers",
 }  # fmt: skip
 
 

@@ -14,8 +14,11 @@ import numpy as np
 import torch
 
 from harness import Items
+from harness.data.jsonl import write_jsonl
 from harness.fit import pick_precision
 from harness.nn.evals import lm_eval_accuracy
+from harness.nn.generate import generate
+from harness_magpie.answers import ANSWERS
 from harness_magpie.cleaning import words
 from harness_magpie.diversity import distinct, seed_similarity
 from harness_magpie.filters import select
@@ -136,7 +139,37 @@ def of_the_student(run: Any, split: str) -> dict[str, float | Items]:
         )
     else:
         run.absent("lm_eval", "task.lm_eval names no task, or the vocabulary is cut")
+    if len(unseen(run)) > 1:
+        write_jsonl(run.output_dir / ANSWERS, answers(model, form, unseen(run), vocabulary, run))
     return found
+
+
+def answers(
+    model: Any, form: Any, pairs: Sequence[Pair], vocabulary: list[int] | None, run: Any
+) -> list[dict[str, Any]]:
+    """Return the student's greedy answers to the questions of `pairs`, each beside the generator's."""
+    asked = [form.encode(pair, run.task.answer_tokens) for pair in pairs]
+    given = [pair.ids[: pair.given] for pair in renamed(asked, vocabulary)]
+    known = range(model.config.vocab_size) if vocabulary is None else vocabulary
+    ends = [place for place, token in enumerate(known) if token == form.end]
+
+    def answer(prompts: list[list[int]]) -> list[list[int]]:
+        return generate(
+            model,
+            prompts,
+            max_new_tokens=run.task.answer_tokens,
+            temperature=0,
+            eos_ids=ends,
+            batch_size=ROWS,
+        )
+
+    batches = [given[start : start + ROWS] for start in range(0, len(given), ROWS)]
+    made = [tokens for batch in run.each("answers", batches, answer) for tokens in batch]
+    texts = [form.tokenizer.decode([known[t] for t in tokens], skip_special_tokens=True) for tokens in made]
+    return [
+        {"id": f"question-{i}", "question": pair.question, "reference": pair.answer, "answer": text.strip()}
+        for i, (pair, text) in enumerate(zip(pairs, texts, strict=True))
+    ]
 
 
 def own_and_other(

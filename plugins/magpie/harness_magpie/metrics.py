@@ -42,6 +42,12 @@ METRICS = {
         "lower", "the student's loss on the generator's answers to data.questions", unit="nats"
     ),
     "question_gain": Metric("higher", "what the own question saves there", unit="nats"),
+    "nearer_answers": Metric(
+        "higher",
+        "data.questions that a student answers more like the generator than the other does (ROUGE-L)",
+        range=SHARE,
+        versus=True,
+    ),
     "lm_eval": Metric("higher", "accuracy of the student on lm-eval's tasks", range=SHARE),
     "train_tokens_per_second": Metric("higher", "the student's training speed", unit="tokens/s"),
     "train_peak_memory": Metric("lower", "peak memory in training", unit="bytes"),
