@@ -150,6 +150,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         plan,
         report,
         compare,
+        judge,
         judgments,
         papers,
         data,
@@ -331,6 +332,25 @@ def compare(
 
     folder = results.expanduser().resolve()
     raise SystemExit(show_compare(a, b, folder, from_, metric or [], detect, margin, json_))
+
+
+def judge(
+    paths: Annotated[list[Path], typer.Argument(help="A folder of results, or files.")],
+    reader: Annotated[
+        str, typer.Option(help="Their format: peft-method-comparison, every-eval-ever or csv.")
+    ],
+    metric: Annotated[str, typer.Option(help="Which number; the format's first by default.")] = "",
+    margin: Annotated[float, typer.Option(help="The smallest difference worth having.")] = float("nan"),
+    results: Results = Path("results"),
+    json_: Json = False,
+) -> None:
+    """Judge results that others made: what is told from the best, what is not, and what seeds would cost.
+
+    Example: harness judge runs.csv --reader csv
+    """
+    from harness.commands.judge import show_judge
+
+    show_judge(paths, reader, metric, margin, results.expanduser().resolve(), json_)
 
 
 def judgments(

@@ -26,6 +26,7 @@ FLOORS = (
         ("runs",),
         ("tools",),
         ("verdicts",),
+        ("exchange",),
         ("reports",),
     ),
     *(("sweeps",), ("contract",), ("commands",), ("cli", "__init__"), ("__main__",)),

@@ -29,6 +29,7 @@ VERBS = (
     "plan",
     "report",
     "compare",
+    "judge",
     "judgments",
     "papers",
     "data",

@@ -2,7 +2,7 @@
 
 Near 0 or 1 the usual intervals are wrong: 200 of 200 right have no spread, and 199 of 200 far too little.
 Counts get the exact interval of Clopper and Pearson (1934), paired counts Tango's score interval (1998,
-Statistics in Medicine 17), any other level the logit scale around its estimate.
+Statistics in Medicine 17), counts that nothing pairs Newcombe's, any other level the logit scale around its estimate.
 """
 
 from __future__ import annotations
@@ -81,3 +81,37 @@ def scale(value: float, limits: tuple[float, float]) -> tuple[Callable[[float], 
         return low + (high - low) * part
 
     return to, back
+
+
+def wilson(right: float, n: float, alpha: float) -> tuple[float, float]:
+    """Return the score interval of a share (Wilson 1927): what a difference of two is made of."""
+    from scipy.special import ndtri
+
+    z = -float(ndtri(alpha / 2))
+    share = right / n
+    middle, half = share + z * z / (2 * n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+def newcombe(one: float, other: float, n: float, m: float, alpha: float) -> tuple[float, float]:
+    """Return the interval of one/n - other/m where nothing pairs (Newcombe 1998, method 10)."""
+    share, less = one / n, other / m
+    (low, high), (under, over) = wilson(one, n, alpha), wilson(other, m, alpha)
+    value = share - less
+    return value - sqrt((share - low) ** 2 + (over - less) ** 2), value + sqrt(
+        (high - share) ** 2 + (less - under) ** 2
+    )
+
+
+def newcombe_p(one: float, other: float, n: float, m: float, by: float) -> float:
+    """Return the alpha at which that interval would end at `by`."""
+    value = one / n - other / m
+
+    def told(logarithm: float) -> bool:
+        low, high = newcombe(one, other, n, m, exp(logarithm))
+        return low > by or high < by
+
+    least = log(1e-100)
+    if value == by:
+        return 1.0
+    return 1e-100 if told(least) else float(exp(bisect(told, least, 0.0)))
