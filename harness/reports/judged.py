@@ -15,7 +15,6 @@ from harness.reports.figures import Line
 from harness.reports.text import plain
 
 Part = Mapping[str, Any]
-DOTS = 30  # a picture has at most; else those that the front is made of alone
 LISTED = 12  # troubles in the terminal
 PLACES = {"on": "on it", "open": "maybe", "off": "off"}
 BASES = {
@@ -240,13 +239,11 @@ def to_html(found: Mapping[str, Any]) -> str:
 
 
 def picture(part: Part) -> tuple[Figure, list[Line]] | None:
-    """Return the front as a scatter: the methods on it and, where they are not too many, those that may be."""
+    """Return the front as a scatter: the methods on it by their numbers, and in grey those that may be."""
     front = part["front"]
     if not front:
         return None
     shown = [point for point in front["points"] if point["place"] != "off"]
-    if len(shown) > DOTS:
-        shown = [point for point in shown if point["place"] == "on"]
     arrow = "more is better" if part["better"] == "higher" else "less is better"
     spent = [point["cost"] for point in shown]
     figure = Figure(
@@ -266,8 +263,9 @@ def picture(part: Part) -> tuple[Figure, list[Line]] | None:
             [nan, point["low"]],
             [nan, point["high"]],
             point["place"] == "on",
+            point["place"] == "on",
         )
-        for place, point in enumerate(shown)
+        for place, point in enumerate(sorted(shown, key=lambda point: point["place"] != "on"))
     ]
     return figure, lines
 

@@ -53,6 +53,7 @@ class Line:
     low: Sequence[float]
     high: Sequence[float]
     front: bool = False  # of a scatter: no other method beats it on both axes
+    listed: bool = True  # of a scatter: in the legend and in its own colour
 
 
 def mark(line: Line) -> str:
@@ -72,7 +73,8 @@ def height(figure: Figure, drawn: Sequence[Line]) -> float:
         return 0.5 + (0.55 + 0.24 * max(4, len(rows))) * max(1, -(-len(drawn) // PANELS))
     if figure.kind == "arrows":
         return 1.1 + 0.32 * max(2, len(drawn))
-    return 2.9 + 0.2 * -(-len(drawn) // legend_columns(line.label for line in drawn))
+    labels = [line.label for line in drawn if line.listed]
+    return 2.9 + 0.2 * -(-len(labels) // legend_columns(labels))
 
 
 def legend_columns(labels: Iterable[str]) -> int:
@@ -208,14 +210,24 @@ def _scatter(axes: Axes, figure: Figure, drawn: Sequence[Line]) -> None:
     across, up = (list(figure.points.values()).index(axis) for axis in "xy")
     for line in drawn:
         x, y = line.y[across], line.y[up]
-        colour = STANDS[line.place % len(STANDS)]
+        colour = STANDS[line.place % len(STANDS)] if line.listed else INK
         bars = [[[middle - line.low[i]], [line.high[i] - middle]] for i, middle in ((across, x), (up, y))]
         whisker = axes.errorbar(
-            [x], [y], xerr=bars[0], yerr=bars[1], color=colour, alpha=0.5, linewidth=1, fmt="none"
+            [x],
+            [y],
+            xerr=bars[0],
+            yerr=bars[1],
+            color=colour,
+            alpha=0.5 if line.listed else 0.2,
+            linewidth=1,
+            fmt="none",
         )
         _marked(whisker.get_children(), line)
         shape = MARKERS[line.place % len(MARKERS)]
-        axes.plot([x], [y], shape, color=colour, markersize=6, label=line.label, gid=mark(line))
+        if line.listed:
+            axes.plot([x], [y], shape, color=colour, markersize=6, label=line.label, gid=mark(line))
+        else:
+            axes.plot([x], [y], ".", color=colour, alpha=0.4, markersize=5, gid=mark(line))
     ahead = sorted((line.y[across], line.y[up]) for line in drawn if line.front)
     if ahead:
         axes.plot(*zip(*ahead, strict=True), color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
