@@ -6,12 +6,16 @@ import shutil
 
 import pytest
 
+from harness.exchange.judging import judge as judge_others
+from harness.exchange.readers import read
 from harness.reports.comparison import to_html as compare_page
 from harness.reports.html import to_html
+from harness.reports.judged import to_html as judged_page
 from harness.runs.results import find_runs
 from harness.verdicts.comparison import compare
 from harness.verdicts.rows import select
 from harness.verdicts.scorecard import judge
+from tests.exchange.made import peft
 from tests.records import PAPER, write_sweep
 
 pytestmark = pytest.mark.slow
@@ -43,6 +47,11 @@ def pages(tmp_path_factory):
     sides = [select(f"toy/{name},budget=small", folder / "results") for name in ("toy", "plain")]
     found = {"a": "toy/toy", "b": "toy/plain", **compare(*sides, {"toy": PAPER})}
     (folder / "compare.html").write_text(compare_page(found, records), "utf-8")
+    for place, right in enumerate((700, 690, 100)):
+        peft(folder / "theirs", f"method{place}", right, memory=2e10 + place)
+    told = judge_others(read([folder / "theirs"], "peft-method-comparison"))
+    named = {"reader": "peft-method-comparison", "named": "theirs", **told}
+    (folder / "judge.html").write_text(judged_page(named), "utf-8")
     return folder
 
 
@@ -73,7 +82,7 @@ def colours(page) -> tuple[str, str]:
     return page.evaluate(f"[{style}.backgroundColor, {style}.color]")
 
 
-@pytest.mark.parametrize("name", ["report.html", "compare.html"])
+@pytest.mark.parametrize("name", ["report.html", "compare.html", "judge.html"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_page_opens_from_disk_without_errors_or_sideways_scrolling(opened, name, width):
     page = opened(name, width)
@@ -145,11 +154,12 @@ def test_the_keyboard_reaches_and_turns_a_filter(opened):
     assert not page.locator("section").nth(2).is_visible()
 
 
-@pytest.mark.parametrize("name", ["report.html", "compare.html"])
+@pytest.mark.parametrize("name", ["report.html", "compare.html", "judge.html"])
 def test_every_picture_has_a_name_and_words_for_a_screen_reader(opened, name):
     page = opened(name)
     pictures = page.get_by_role("img")
-    assert pictures.count() == page.locator("svg:not([aria-hidden])").count() > 1
+    least = 1 if name == "judge.html" else 2
+    assert pictures.count() == page.locator("svg:not([aria-hidden])").count() >= least
     tree = page.locator("main").aria_snapshot()
     for title in page.locator("figcaption").all_text_contents():
         assert f'img "{title} ' in tree, title  # its name is the title and the numbers
