@@ -151,6 +151,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         report,
         compare,
         judge,
+        export,
         judgments,
         papers,
         data,
@@ -351,6 +352,25 @@ def judge(
     from harness.commands.judge import show_judge
 
     show_judge(paths, reader, metric, margin, results.expanduser().resolve(), json_)
+
+
+def export(
+    papers: Annotated[
+        list[str] | None, typer.Argument(help="Which papers; all with runs by default.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="The format: claims.")] = "claims",
+    results: Results = Path("results"),
+    out: Annotated[
+        Path | None, typer.Option(help="The file; results/reports/claims.json by default.")
+    ] = None,
+) -> None:
+    """Write the claims of runs with their verdicts for others to read: claims.json, with a published schema.
+
+    Example: harness export alibi --to claims
+    """
+    from harness.commands.export import show_export
+
+    raise SystemExit(show_export(papers or [], to, results.expanduser().resolve(), out))
 
 
 def judgments(

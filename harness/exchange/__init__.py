@@ -1,4 +1,4 @@
-"""Results that others made: how their files are read, and what the rule of this house says of them.
+"""What comes in and goes out: results that others made, under the rule of this house, and claims as records.
 
 May import: `verdicts` and what stands below it.
 """

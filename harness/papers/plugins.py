@@ -30,6 +30,7 @@ VERBS = (
     "report",
     "compare",
     "judge",
+    "export",
     "judgments",
     "papers",
     "data",
