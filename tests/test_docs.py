@@ -88,9 +88,15 @@ def smoke(words: list[str], text: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def lived_in(tmp_path_factory, text, warm):
     """A folder where something has been run, so that reports and tables have something to show."""
+    from harness.data.sources import Document
+    from harness.data.tokens import character_tokenizer
     from tests.conftest import Harness
 
     harness = Harness(tmp_path_factory.mktemp("docs"), warm)
+    # A folder of that name is that tokenizer: none is fetched.
+    character_tokenizer([Document("", text.read_text(encoding="utf-8"))]).save_pretrained(
+        harness.folder / "gpt2"
+    )
     for words in (
         ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
         ["method=rdass/rdass,rdass/length"],

@@ -24,6 +24,8 @@ SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an olde
     "equivalence": None,
     "groups": {},
     "design": None,
+    "drawn": None,
+    "step": "",
     "scope": "",
     "looks": "",
     "untuned": False,

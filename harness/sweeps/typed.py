@@ -48,7 +48,8 @@ def _typed(argument: str, sweep: bool) -> str:
     parts = _parts(value)
     for start, end in combinations(range(len(parts) + 1), 2):
         name = ",".join(parts[start:end])
-        if end - start > 1 and _there(name):
+        # A comma behind the last `?` or `#` is none of the file's name, which may well be there.
+        if end - start > 1 and _there(name, holding=","):
             alone = [_quote(part.strip()) for part in parts]
             one = f"{key}={','.join([*alone[:start], _quote(name), *alone[end:]])}"
             many = f"{key}={','.join(alone)}"
@@ -79,8 +80,8 @@ def _quote(name: str) -> str:
     return QuotedString(text=name, quote=Quote.single).with_quotes()
 
 
-def _there(name: str) -> bool:
-    """Say whether a name leads to a file, also with columns (`?`) or a split (`#`) behind it."""
+def _there(name: str, holding: str = "") -> bool:
+    """Say whether a name leads to a file (`holding` a sign), also with columns (`?`) or a split (`#`) behind it."""
     bare = name.removeprefix("file:").removeprefix("hub:")
     names = {bare, bare.rpartition("?")[0], bare.rpartition("#")[0]} - {""}
-    return any(there(Path(os.path.expanduser(one))) for one in names)
+    return any(holding in one and there(Path(os.path.expanduser(one))) for one in names)

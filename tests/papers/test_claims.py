@@ -17,6 +17,7 @@ NOTHING = {
     "ratio": 1.0,
     "level": 0.0,
     "share": None,
+    "wins": 0.5,
 }  # the bounds that are no margin
 
 

@@ -139,7 +139,7 @@ def test_a_plan_that_is_changed_after_a_look_says_so_and_is_judged_as_none(coin)
         (("--looks", "many"), "give numbers of seeds"),
         (("--most-seeds", "2"), "needs 3 seeds or more"),
         (("--spending", "wild"), "choose even or late"),
-        (("--claims", "9"), "none of the 4 claims"),
+        (("--claims", "9"), "none of the 5 claims"),
         (("--claims", "tuned"), "needs the methods tuned, plain: add them"),
         (("seed=0,1",), "which seeds run is what `decide` decides"),
         (("task.steps=1,2",), "a plan is for one"),

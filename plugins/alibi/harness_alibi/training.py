@@ -122,10 +122,17 @@ def step(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def training_step(run: Run[Task, Any], device: str) -> None:
     """Do one whole step on random tokens of the task's shape (for the contract kit)."""
-    build: Any = functools.partial(decoder, run.method, run.task)
-    if isinstance(run.method, Retrofit):
-        build = functools.partial(_untrained, run.method, run.task)
-    trial_step(build, step, (2, run.task.length), device)
+    shape = (2, run.task.length)
+    if not isinstance(run.method, Retrofit):
+        trial_step(functools.partial(decoder, run.method, run.task), step, shape, device)
+        return
+    # Without a mask transformers looks into the positions for packed texts, and meta tensors hold nothing.
+    causal = torch.ones(shape[1], shape[1], dtype=torch.bool, device=device).tril().expand(2, 1, -1, -1)
+
+    def masked(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return step(functools.partial(model, attention_mask=causal), batch)
+
+    trial_step(functools.partial(_untrained, run.method, run.task), masked, shape, device)
 
 
 def _untrained(method: Retrofit, task: Task, vocabulary: int) -> Any:
