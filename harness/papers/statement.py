@@ -315,7 +315,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would cost, computed without running it. Counts are exact, the rest from `formula`."""
+    """What a run would cost, computed without running it. Counts are exact, the rest from `formula`.
+
+    `memory` tells by phase ("training", "generating") which part takes how many bytes; `memory_bytes` is the largest
+    phase's sum. `levers` maps a setting that lowers it to values, the mildest first: those that change no result
+    stand first. `gathered` are the bytes that a device holds of others' weights where they are sharded.
+    """
 
     parameters: int
     parameters_without_embeddings: int
@@ -324,6 +329,9 @@ class Plan:
     memory_bytes: int
     formula: str
     notes: Sequence[str] = ()
+    memory: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    levers: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    gathered: int = 0
 
 
 @dataclass(frozen=True)
@@ -336,6 +344,7 @@ class Paper:
     `chance` bounds metrics on data that the hook `scramble` has cut the answers out of, at budget=smoke:
     `{"accuracy": (0.35, 0.65)}`; `no_chance` says why there is no such bound, where the data hold answers,
     and `no_validation` why no rows are kept apart for validation: nothing is chosen there.
+    `devices` says for how many GPUs of 80 GB a budget is, its model sharded over them; one where it says nothing.
     `hooks` names the submodule that holds each hook, imported when it is first called: `{"train": "training"}`.
     `api_version` is the version of the hooks the plugin was written for; one that states none means the first.
     """
@@ -356,5 +365,6 @@ class Paper:
     chance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     no_chance: str = ""
     no_validation: str = ""
+    devices: Mapping[str, int] = field(default_factory=dict)
     hooks: Mapping[str, str] = field(default_factory=dict)
     api_version: int = 1

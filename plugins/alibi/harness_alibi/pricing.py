@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from harness import Plan, Run
-from harness.nn.pricing import plan_of
+from harness.nn.pricing import halved, plan_of, tokens_of
 from harness_alibi.settings import Retrofit, Task
-from harness_alibi.training import decoder, windows_of
+from harness_alibi.training import decoder, step, windows_of
 
 
 def plan(run: Run[Task, Any]) -> Plan:
@@ -24,6 +24,7 @@ def plan(run: Run[Task, Any]) -> Plan:
         model,
         [(task.steps, task.batch_size, task.length)],
         state=4 if task.optimizer.name == "nag" else 8,
+        **_counted(run, vocabulary, task.batch_size),
         notes=(
             _words(vocabulary, task.width),
             f"{task.batch_size} windows of {task.length:,} tokens a step",
@@ -45,20 +46,41 @@ def _retrofit(run: Run[Task, Retrofit], vocabulary: int) -> Plan:
         config = config_of(run.model)
         refuse(config, run.model.name)
         with torch.device("meta"):
-            return plan_of(
-                AutoModelForCausalLM.from_config(config), ahead, notes=(f"{run.model.name}, trained on",)
-            )
+            model = _changed(AutoModelForCausalLM.from_config(config), run.method)
+        counted = _counted(run, config.vocab_size, ahead[0][1])
+        return plan_of(model, ahead, **counted, notes=(f"{run.model.name}, trained on",))
     with torch.device("meta"):
-        model = small(task, vocabulary)
+        model = _changed(small(task, vocabulary), run.method)
     first = (task.steps, task.batch_size, task.length)
     return plan_of(
         model,
         [first, *ahead],
+        **_counted(run, vocabulary, task.batch_size),
         notes=(
             _words(vocabulary, task.width),
             "half of it trains the small Llama that all retrofits and seeds share",
         ),
     )
+
+
+def _changed(model: Any, method: Retrofit) -> Any:
+    """Return a model with the positions that a retrofit trains."""
+    from harness_alibi.retrofit import replace_rotary
+
+    if method.position == "alibi":
+        replace_rotary(model)
+    return model
+
+
+def _counted(run: Run, vocabulary: int, rows: int) -> dict[str, Any]:
+    """Return what `plan_of` counts a step's memory by."""
+    return {
+        "step": step,
+        "batch": tokens_of(vocabulary),
+        "precision": run.precision,
+        "rows": run.micro_batch or rows,
+        "levers": {"fit.micro_batch": halved(run.micro_batch or rows)},
+    }
 
 
 def _words(vocabulary: int, width: int) -> str:

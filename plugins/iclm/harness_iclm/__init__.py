@@ -66,6 +66,7 @@ BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "feedforward": 4096, "learning_rate": 3e-4, "warmup": 2000, "batch_size": 512, "steps": 73_000,
             "targets": 4000, "prompts": 200, "few_shot": True,
         },
+        "fit": {"micro_batch": 4},  # 32,768 tokens at once; 512 windows would take terabytes
         "method": {"neighbours": 9},  # the paper's code retrieves 50 and reads ranks 1 to 9
         "data": {
             "corpus": "hub:HuggingFaceFW/fineweb#sample-10BT/train",

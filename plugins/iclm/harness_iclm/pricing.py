@@ -6,11 +6,17 @@ and the split into shards are arithmetic. The paper's own times stand beside the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import torch
 
 from harness import Plan, Run
-from harness.nn.pricing import plan_of
-from harness_iclm.training import decoder
+from harness.errors import UsageError
+from harness.nn.bases import config_of
+from harness.nn.pricing import copies, halved, known, plan_of, shaped, tokens_of
+from harness_iclm.training import decoder, step
 
 PAPER = 235_266_464  # documents, its section 3.1
 # Documents a second, k = 10, residual degree, 200,000 documents with random neighbours (2026-11-26).
@@ -19,12 +25,41 @@ WALKED, SYMMETRISED = 1_500_000, 1_100_000
 
 def plan(run: Run) -> Plan:
     """Price a run of this task; a document mask gets no credit. The order's price is in the notes."""
-    task = run.task
-    with torch.device("meta"):
-        model = decoder(task, task.vocabulary)
-    notes = [f"parameters are of the task's own decoder, not of {task.base}"] if task.base else []
-    notes += order_notes(PAPER, run.method.neighbours)
-    return plan_of(model, [(task.steps, task.batch_size, task.length)], notes=notes)
+    task, rows = run.task, run.micro_batch or run.task.batch_size
+    model = based(task.base) if task.base else None
+    if model is None:
+        with torch.device("meta"):
+            model = decoder(task, task.vocabulary)
+    return plan_of(
+        model,
+        [(task.steps, task.batch_size, task.length)],
+        step=step,
+        batch=tokens_of(model.config.get_text_config().vocab_size),
+        precision=run.precision,
+        rows=rows,
+        levers={"fit.micro_batch": halved(rows)},
+        notes=order_notes(PAPER, run.method.neighbours),
+    )
+
+
+def based(name: str) -> Any:
+    """Return the model that `task.base` names, on the meta device: of a folder, or of a known shape."""
+    path = Path(name.removeprefix("file:")).expanduser()
+    if path.exists():
+        return copies(config_of(Here(path)))
+    shape = known(name)
+    if shape is None:
+        raise UsageError(
+            f"task.base={name} is not here, and a plan fetches nothing: give its folder, or leave it out"
+        )
+    return shaped(shape)
+
+
+@dataclass(frozen=True)
+class Here:
+    """A model that lies at `path`, as a resolved source does."""
+
+    path: Path
 
 
 def order_notes(documents: int, k: int, width: int = 768, code: int = 256) -> list[str]:

@@ -61,6 +61,7 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
             "synl_steps": [40, 40, 40, 40, 40], "synl_rate": 1e-5, "prose": 16_384, "needle_steps": 100,
             "needle_rate": 1e-5, "gradient_checkpointing": True, "weight_decay": 0.1, "items": 100,
         },
+        "fit": {"micro_batch": 1},  # a window of 131,072 tokens at once
         "data": {"corpus": "hub:Salesforce/wikitext#wikitext-103-v1/train"},
         "model": "Qwen/Qwen2.5-1.5B",
     },

@@ -6,6 +6,7 @@ Conv1D, of which the paper adapts q and v as two matrices of width x width: coun
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,39 +14,51 @@ from torch import nn
 
 from harness import Plan
 from harness.errors import UsageError
-from harness.nn.pricing import Size, plan_of, shaped
-from harness_lora.bases import small
+from harness.nn.bases import config_of
+from harness.nn.pricing import copies, halved, plan_of, shaped, size_of, tokens_of
+from harness_lora.bases import next_token_loss, small
 from harness_lora.injection import inject, parameter_counts
 from harness_lora.options import LoraConfig
 from harness_lora.settings import Trains
 from harness_lora.training import adapt
 
 FORMULA = (
-    "FLOPs = tokens x (4 x parameters of the body, for forward and the gradient's way back, + 2 x trained); "
-    "memory = 4 bytes a parameter + 12 a trained one (gradient, Adam's two) + activations of about "
-    "34 x layers x width bytes a token"
+    "FLOPs = tokens x (4 x parameters that multiply, for forward and the gradient's way back, + 2 x trained); "
+    "memory = 4 bytes a parameter + 12 a trained one (gradient, Adam's two) + activations and "
+    "logits at the peak, counted on tensors without content"
 )
 CHARACTERS = 100  # about what a text has
+ENCODERS = ("bert", "roberta", "xlm-roberta", "electra", "deberta-v2", "distilbert", "albert", "modernbert")
 
 
 def plan(run: Any) -> Plan:
-    """Price a run of this task and method: of RoBERTa base at budget=full, else of the small base."""
+    """Price a run of this task and method: of the model that it starts from, or of the small base."""
     task = run.task
-    with torch.device("meta"):
-        model: Any = roberta() if run.budget == "full" else small(task, CHARACTERS)
+    model, step = base_of(run)
     try:
-        counts = parameter_counts(adapt(model, run.method))
+        with torch.device("meta"):
+            adapt(model, run.method)
+            counts = parameter_counts(model)
     except UsageError as error:
         raise UsageError(f"{error} (in the model that this budget is priced for)") from None
-    embeddings = model.get_input_embeddings().weight.numel()
-    body, trained = counts["total"] - embeddings, counts["trainable"]
-    layers, width = model.config.num_hidden_layers, model.config.hidden_size
-    steps = 0 if run.method.trains is Trains.nothing else task.steps
+    whole = size_of(model)
+    trained, steps = counts["trainable"], 0 if run.method.trains is Trains.nothing else task.steps
+    rows, labelled = run.micro_batch or task.batch_size, step is class_only
+    vocabulary = model.config.get_text_config().vocab_size
     return plan_of(
-        Size(counts["total"], embeddings, layers, width, vocabulary=0),  # logits are not counted
+        model,
         [(steps, task.batch_size, task.length)],
+        size=replace(whole, parameters=counts["total"], vocabulary=0 if labelled else whole.vocabulary),
         trained=trained,
-        flops=4 * body + 2 * trained,
+        flops=4 * (counts["total"] - whole.looked_up) + 2 * trained,
+        step=step,
+        batch=labels_of(vocabulary) if labelled else tokens_of(vocabulary),
+        precision=run.precision,
+        rows=rows,
+        levers={
+            "fit.micro_batch": halved(rows),
+            "method.rank": [r for r in (4, 2, 1) if run.method.trains is Trains.lora and r < run.method.rank],
+        },
         formula=FORMULA,
         notes=(
             f"this run trains {trained:,} parameters: {counts['adapter']:,} of the adapter, "
@@ -53,6 +66,35 @@ def plan(run: Any) -> Plan:
             *published(),
         ),
     )
+
+
+def base_of(run: Any) -> tuple[Any, Any]:
+    """Return the model that is adapted, on the meta device, and its loss.
+
+    Data are not read for a plan: what was saved as an encoder is taken for a classifier of two labels.
+    """
+    if run.model is None:
+        with torch.device("meta"):
+            return small(run.task, CHARACTERS), next_token_loss
+    config = config_of(run.model)
+    if config.model_type in ENCODERS:
+        config.num_labels = 2
+        return copies(config, "AutoModelForSequenceClassification"), class_only
+    return copies(config), next_token_loss
+
+
+def class_only(model: Any, batch: dict[str, Any]) -> Any:
+    """Return a classifier's loss without a padding mask: transformers would look into it."""
+    return nn.functional.cross_entropy(model(input_ids=batch["input_ids"]).logits.float(), batch["labels"])
+
+
+def labels_of(vocabulary: int) -> Any:
+    """Return `batch(rows, length)` of texts with labels."""
+
+    def batch(rows: int, length: int) -> dict[str, Any]:
+        return {"input_ids": torch.randint(vocabulary, (rows, length)), "labels": torch.randint(2, (rows,))}
+
+    return batch
 
 
 def published() -> list[str]:

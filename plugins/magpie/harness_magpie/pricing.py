@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoConfig
+
 from harness import Plan
+from harness.errors import UsageError
 from harness.nn.bases import config_of
-from harness.nn.pricing import SHAPES, plan_of, shaped, size_of
+from harness.nn.pricing import copies, halved, known, plan_of, shaped, size_of
+from harness_magpie.packing import answer_loss
 from harness_magpie.settings import Prompt
+from harness_magpie.student import kept_layers, prune, set_trained
 
 FORMULA = (
     "training: tokens = steps x pairs in a batch x tokens of a pair (a question of at most 30, an answer of at most "
     "430: the paper's averages), FLOPs = 2 x all + 4 x tuned parameters of the body x tokens, memory = 4 bytes a "
-    "parameter + 12 a tuned one + activations of 34 x layers x width bytes a token of 8 pairs; generating: 2 x the "
-    "generator's parameters x tokens read and written, at 9 % of the peak"
+    "parameter + 12 a tuned one + activations and logits of packed rows, counted on tensors without content; "
+    "generating: 2 x the generator's parameters x tokens read and written, at 9 % of the peak"
 )
 A100 = 312e12
 BUSY = 0.09  # of the peak: at this share the paper's answers take the 600 GPU-hours it tells
 MEAN_QUESTION, MEAN_ANSWER = 30, 430  # tokens: section 3, Table 4 (478 a turn)
 YIELD = 0.76  # share of the samples that the valid filter keeps, seen with the small generator
-SMALL = "HuggingFaceTB/SmolLM2-135M"
-BY_BUDGET = {"full": "meta-llama/Meta-Llama-3-70B-Instruct", "small": SMALL, "smoke": "tiny"}
 
 TINY = {
     "model_type": "llama", "vocab_size": 54, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
@@ -32,32 +38,104 @@ TINY = {
 def plan(run: Any) -> Plan:
     """Price the student's training, and in a note the GPU-hours of the generation before it."""
     task = run.task
-    name = run.model.name.removeprefix("hub:").partition("@")[0] if run.model else BY_BUDGET[run.budget]
-    writer = shape_of(name, run.model)
-    learner = SHAPES.get(task.student, writer)
-    kept = kept_count(task, learner)
-    size = size_of(shaped({**learner, "num_hidden_layers": kept}))
+    writer = shaped(TINY) if run.model is None else copies(config_of(run.model))
+    learner, vocabulary = student_of(run, writer)
+    size = size_of(learner)
     body = size.parameters - size.embeddings
-    if task.own_vocabulary and not task.student:
-        size = replace(size, parameters=body, embeddings=0)
-    tuned = body * (kept - task.frozen_layers) // kept
-    return plan_of(
-        replace(size, vocabulary=0),  # logits are not counted
-        [(task.steps if run.method.student else 0, task.batch_size, tokens_a_pair(task))],
+    cut = task.own_vocabulary and not task.student
+    learner = set_trained(learner, task, cut)
+    tuned = sum(p.numel() for p in learner.parameters() if p.requires_grad)
+    rows = run.micro_batch or packed_rows(task)
+    pairs = task.batch_size if run.method.student else 0
+    found = plan_of(
+        learner,
+        [(task.steps if pairs else 0, packed_rows(task), row_length(task))],
+        size=replace(size, parameters=sum(p.numel() for p in learner.parameters())),
         trained=tuned,
-        flops=2 * body + 4 * tuned if task.frozen_layers else 6 * body,
-        rows=run.micro_batch or 8,
+        step=answer_loss,
+        batch=functools.partial(packed, vocabulary),
+        precision=run.precision,
+        rows=rows,
         formula=FORMULA,
         notes=generation_notes(run, writer),
+        levers={
+            "fit.micro_batch": halved(rows),
+            "task.lora_rank": [] if task.lora_rank else [64, 16],
+            "task.generation_batch": halved(task.generation_batch),
+        },
+    )
+    tokens = (task.steps if pairs else 0) * pairs * tokens_a_pair(task)
+    flops = (2 * body + 4 * min(tuned, body)) if tuned < body else 6 * (size.parameters - size.looked_up)
+    memory = {**found.memory, "generating": generating(task, writer)}
+    return replace(
+        found,
+        tokens=tokens,
+        flops=float(flops * tokens),
+        memory=memory,
+        memory_bytes=max(sum(parts.values()) for parts in memory.values()),
+        gathered=max(found.gathered, 2 * 2 * size_of(writer).block),
     )
 
 
-def generation_notes(run: Any, writer: dict[str, Any]) -> list[str]:
+def student_of(run: Any, writer: Any) -> tuple[Any, int]:
+    """Return the student on the meta device, and its vocabulary: a known or present base, or the writer pruned."""
+    task = run.task
+    if task.student:
+        path = Path(task.student.removeprefix("file:")).expanduser()
+        shape = known(task.student)
+        if not path.exists() and shape is None:
+            raise UsageError(
+                f"task.student={task.student} is not here, and a plan fetches nothing: give its folder"
+            )
+        learner = copies(AutoConfig.from_pretrained(path)) if path.exists() else shaped(shape or {})
+        return learner, learner.config.get_text_config().vocab_size
+    learner = copies(writer.config)
+    layers = kept_layers(task.keep_layers, learner.config.num_hidden_layers)
+    vocabulary = list(range(min(OWN, learner.config.vocab_size))) if task.own_vocabulary else None
+    learner = prune(learner, layers, vocabulary)
+    return learner, len(vocabulary) if vocabulary else learner.config.vocab_size
+
+
+OWN = 6000  # tokens that a small set meets, about
+
+
+def packed_rows(task: Any) -> int:
+    """Return how many packed rows a batch of average pairs fills."""
+    return max(1, -(-task.batch_size * tokens_a_pair(task) // task.length))
+
+
+def row_length(task: Any) -> int:
+    """Return the tokens of a packed row."""
+    return int(min(task.length, task.batch_size * tokens_a_pair(task)))
+
+
+def packed(vocabulary: int, rows: int, length: int) -> dict[str, Any]:
+    """Return packed rows; as the loss reads them, without a mask of whose pair a token is."""
+    ids = torch.randint(vocabulary, (rows, length))
+    places = torch.arange(length).expand(rows, -1)
+    return {"input_ids": ids, "labels": ids.clone(), "position_ids": places, "share": torch.ones(rows)}
+
+
+def generating(task: Any, writer: Any) -> dict[str, int]:
+    """Return what the generator takes by part, its rows as long as they may become."""
+    config, size = writer.config.get_text_config(), size_of(writer)
+    each = 4 if task.generator_precision.name == "float32" else 2
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    tokens = task.generation_batch * (task.instruction_tokens + task.answer_tokens)
+    return {
+        "weights": each * size.parameters,
+        "cache for generation": 2 * each * config.num_hidden_layers * heads * width * tokens,
+        "logits": 4 * task.generation_batch * size.vocabulary,
+    }
+
+
+def generation_notes(run: Any, writer: Any) -> list[str]:
     """Say what the instructions and the answers of the run's set cost, and that the answers are most of it."""
     task = run.task
     if run.method.prompt is Prompt.human:
         return ["no instruction is generated; held-out pairs are, as for every method"]
-    size = size_of(shaped(writer))
+    size = size_of(writer)
     body = size.parameters - size.embeddings
     question = min(task.instruction_tokens, MEAN_QUESTION)
     answer = min(task.answer_tokens, MEAN_ANSWER)
@@ -80,21 +158,3 @@ def generation_notes(run: Any, writer: dict[str, Any]) -> list[str]:
 def tokens_a_pair(task: Any) -> int:
     """Return the tokens of an average pair under the task's limits."""
     return min(task.instruction_tokens, MEAN_QUESTION) + min(task.answer_tokens, MEAN_ANSWER)
-
-
-def kept_count(task: Any, shape: dict[str, Any]) -> int:
-    """Return how many layers the student has."""
-    from harness_magpie.student import kept_layers
-
-    layers = int(shape["num_hidden_layers"])
-    return layers if task.student else len(kept_layers(task.keep_layers, layers))
-
-
-def shape_of(name: str, model: Any) -> dict[str, Any]:
-    """Return the shape of the generator: a known one's by its name, else what its folder's config says."""
-    if name == "tiny":
-        return TINY
-    if name in SHAPES or "SmolLM2-135M" in name:
-        return SHAPES.get(name) or SHAPES[SMALL]
-    found = config_of(model).to_dict()
-    return {key: found[key] for key in TINY}

@@ -53,7 +53,9 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "full": {"model": "hub:jhgan/ko-sroberta-multitask", "task": {"articles_vectors": "model"}},
 }
 
-HOOKS = {"prepare": "preparation", "train": "training", "evaluate": "evaluation", "tools": "command"}
+HOOKS = {
+    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing", "tools": "command",
+}  # fmt: skip
 
 
 @hookimpl

@@ -72,6 +72,7 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
             "train": "hub:nlile/hendrycks-MATH-benchmark#train",
             "test": "hub:HuggingFaceH4/MATH-500#test",
         },
+        "fit": {"micro_batch": 1},  # the logits of both models for one problem's episodes
         "method": {"kl": "k1"},  # the sum over a large vocabulary needs the logits of both models at once
         "model": "Qwen/Qwen2.5-1.5B-Instruct",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -9,53 +10,129 @@ import torch
 from torch import nn
 
 from harness import Plan
-from harness.nn.pricing import shaped
+from harness.nn.bases import config_of
+from harness.nn.pricing import copies, halved, held, size_of
 from harness_score.addition import small
-from harness_score.settings import Estimator, Score, Task, Trains
+from harness_score.credit import credit
+from harness_score.episodes import Episodes
+from harness_score.policies import Policy
+from harness_score.settings import Score, Task, Trains
+from harness_score.training import episode_loss
 
 FORMULA = (
     "FLOPs = parameters x (2 x sampled tokens and prompts read + 6 x tokens trained on + 2 x tokens the base scores); "
-    "memory = weights, gradients and Adam's two (16 bytes a trained weight) + the base (4, none with LoRA) + the "
-    "larger of the rollouts' cache and the step's logits and activations"
+    "memory = weights, gradients and Adam's two (16 bytes a trained weight) + the base (4, none with LoRA); with "
+    "them lie either the rollouts' cache or a step's activations and logits, counted on tensors without content"
 )
 PROMPT = {"math": 200, "number": 150, "code": 250}  # tokens of a prompt, about
 CORRECTION = {"math": 80, "number": 60, "code": 50}
 
 
 def plan(run: Any) -> Plan:
-    """Price a run: of Qwen2.5-1.5B's shape at budget=full, else of the small base."""
+    """Price a run: of the model that it starts from, or of the small base."""
     task, method = run.task, run.method
-    with torch.device("meta"):
-        model: Any = shaped("Qwen/Qwen2.5-1.5B") if run.budget == "full" else small(task, 16)
-    total = sum(p.numel() for p in model.parameters())
-    config = model.config
-    embeddings = model.get_input_embeddings().weight.numel()
+    both = Both(run)
+    size, config = size_of(both.shape), both.shape.config.get_text_config()
+    total = size.parameters
     made, read, trained = tokens(task, method)
-    forward = 2 * total
+    forward = 2 * (total - size.looked_up)
     flops = forward * (made + read) + 3 * forward * trained + forward * trained
-    updated = lora_parameters(model, task.lora_rank) if task.lora_rank else total
-    memory = 4 * total + 12 * updated + (0 if task.lora_rank else 4 * total)
+    updated = sum(p.numel() for p in both.policy.parameters() if p.requires_grad)
+    adapter = updated if task.lora_rank else 0
+    kept = {"weights": 4 * (total + adapter), "optimiser states": 8 * updated}
+    if not task.lora_rank:
+        kept["base"] = 4 * total
     prompt, answer, between = lengths(task)
-    rows, columns = (run.micro_batch or task.prompts) * task.samples, prompt + 2 * answer + between
-    cache = 8 * config.num_hidden_layers * key_width(config) * rows * columns
-    models = 3 if method.kl is Estimator.exact else 2  # whose logits are kept
-    each = 34 * config.num_hidden_layers * config.hidden_size + 8 * models * config.vocab_size
-    most = max(cache, each * rows * columns)
+    problems, columns = at_once(run), prompt + 2 * answer + between
+    rows = problems * task.samples
+    cache = (2 if run.precision == "bfloat16" else 4) * 2 * config.num_hidden_layers * key_width(config)
+    cache *= rows * columns
+    step, batch = functools.partial(both_loss, run), functools.partial(episodes_of, run, config.vocab_size)
+    held_now = (0, 0)
+    if trained:
+        held_now = held(both, step, batch, problems, columns, run.precision, config.vocab_size)
+    memory = {
+        "training": {
+            **kept, "gradients": 4 * updated, "activations": held_now[0], "logits": held_now[1],
+        },
+        "generating": {**kept, "cache for generation": cache, "logits": 4 * rows * config.vocab_size},
+    }  # fmt: skip
     return Plan(
         parameters=total,
-        parameters_without_embeddings=total - embeddings,
+        parameters_without_embeddings=total - size.embeddings,
         tokens=trained,
         flops=float(flops),
-        memory_bytes=memory + most,
+        memory_bytes=max(sum(parts.values()) for parts in memory.values()),
         formula=FORMULA,
         notes=(
-            f"rollouts: {made:,} tokens are sampled one after another and {read:,} read, with a cache of "
-            f"{cache / 2**30:.2f} GiB; they are {forward * (made + read) / max(flops, 1):.0%} of the FLOPs, and more "
-            "of the time: sampling reaches a small share of a GPU's peak",
-            f"{rows:,} episodes of up to {columns:,} tokens go through at once; fit.micro_batch=1 (one problem's) "
-            f"would take {(memory + most * task.samples / rows) / 2**30:.2f} GiB",
+            f"rollouts: {made:,} tokens are sampled one after another and {read:,} read; they are "
+            f"{forward * (made + read) / max(flops, 1):.0%} of the FLOPs, and more of the time: sampling reaches a "
+            "small share of a GPU's peak",
+            f"{rows:,} episodes of up to {columns:,} tokens go through at once",
         ),
+        memory=memory,
+        levers={
+            "fit.micro_batch": halved(problems),
+            "task.lora_rank": [] if task.lora_rank else [64, 16],
+        },
+        gathered=2 * 4 * size.block,
     )
+
+
+class Both(nn.Module):
+    """The policy and its base on the meta device; of `shape`, which carries no adapter."""
+
+    def __init__(self, run: Any) -> None:
+        super().__init__()
+        task = run.task
+
+        def one() -> Any:
+            if run.model is not None:
+                return copies(config_of(run.model))
+            with torch.device("meta"):
+                return small(task, 16)
+
+        self.shape, policy, self.base = one(), one(), None
+        if not task.lora_rank:
+            self.base = one().requires_grad_(False)
+        else:
+            from peft import LoraConfig, get_peft_model
+
+            rank = task.lora_rank
+            with torch.device("meta"):
+                policy = get_peft_model(
+                    policy,
+                    LoraConfig(
+                        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+                    ),
+                )
+        self.policy = policy
+
+
+def both_loss(run: Any, both: Any, batch: dict[str, Any]) -> Any:
+    """Return the loss that a policy is trained on, of both turns, with the base asked too."""
+    task, tokens = run.task, batch["input_ids"]
+    prompt, answer, between = lengths(task)
+    columns = torch.arange(tokens.shape[1]).expand(tokens.shape)
+    first = (columns >= prompt) & (columns < prompt + answer)
+    second = columns >= prompt + answer + between
+    seen = torch.ones_like(tokens, dtype=torch.bool)
+    given = torch.rand(len(tokens) // task.samples, task.samples)
+    weights = credit(given, given, stage=2, alpha=run.method.alpha, beta1=0.01, beta2=0.1)
+    shown = (tokens, seen) if run.method.blank else (None, None)
+    cut = torch.zeros(len(tokens), 2, dtype=torch.bool)
+    episodes = Episodes(tokens, seen, first, second, cut, *shown)
+    return episode_loss(both.policy, Policy(both.policy, both.base), episodes, weights, run.method, prompt)[0]
+
+
+def episodes_of(run: Any, vocabulary: int, problems: int, columns: int) -> dict[str, Any]:
+    """Return tokens of so many problems' episodes."""
+    return {"input_ids": torch.randint(vocabulary, (problems * run.task.samples, columns))}
+
+
+def at_once(run: Any) -> int:
+    """Return how many problems go through at once."""
+    return min(run.micro_batch or run.task.prompts, run.task.prompts)
 
 
 def lengths(task: Task) -> tuple[int, int, int]:
@@ -90,12 +167,3 @@ def key_width(config: Any) -> int:
     """Return the width of a layer's keys, which grouped heads make smaller than the model's."""
     heads = config.num_attention_heads
     return int(config.hidden_size // heads * (getattr(config, "num_key_value_heads", None) or heads))
-
-
-def lora_parameters(model: nn.Module, rank: int) -> int:
-    """Count A and B of every linear layer but the output."""
-    return sum(
-        rank * (m.in_features + m.out_features)
-        for name, m in model.named_modules()
-        if isinstance(m, nn.Linear) and "lm_head" not in name
-    )

@@ -208,7 +208,7 @@ def training_step(run: Any, device: str) -> None:
 
     def build(vocabulary: int) -> nn.Module:
         config = AutoConfig.from_pretrained(run.model.path) if run.model else tiny_config()
-        encoder = Encoder(_Unpadded(AutoModel.from_config(config)), _NoText(), task.pooling)
+        encoder = Encoder(Unpadded(AutoModel.from_config(config)), NoText(), task.pooling)
         model = views(fitted(encoder, method, task), method, task, None).train()
         return model.requires_grad_(True)  # methods that train nothing do a step all the same
 
@@ -216,7 +216,7 @@ def training_step(run: Any, device: str) -> None:
     trial_step(build, loss_of(method), shape, device, attention_mask=mask)
 
 
-class _Unpadded(nn.Module):
+class Unpadded(nn.Module):
     """A model that is told of no padding: transformers would look into the mask, and meta tensors hold nothing."""
 
     def __init__(self, model: Any) -> None:
@@ -227,7 +227,7 @@ class _Unpadded(nn.Module):
         return self.model(input_ids=input_ids)
 
 
-class _NoText:
+class NoText:
     """A tokenizer for random tokens: all an `Encoder` asks of it at the start."""
 
     pad_token = ""

@@ -1,0 +1,188 @@
+"""One training step, counted without being run: FLOPs by torch's counter, memory by the tensors that are alive.
+
+    counted(model, step, batch, precision="bfloat16") -> Counted(flops, activations, logits)
+
+The step is the paper's own, on tensors without content (torch's fake tensors), so that a model of any size is counted
+on any machine. What stays alive is followed storage by storage, as an allocator would see it. Attention is counted as
+a fused kernel: no matrix of its scores, none of its dropout, no boolean mask of a whole row (a bias is counted).
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+Step = Callable[[Any, dict[str, Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a forward and backward pass takes beside weights, gradients and the optimiser's states."""
+
+    flops: float
+    activations: int  # bytes at the peak that are not logits
+    logits: int  # bytes at the peak of tensors over the vocabulary
+
+
+def counted(
+    model: nn.Module,
+    step: Step,
+    batch: Callable[[], dict[str, Tensor]],
+    *,
+    precision: str = "bfloat16",
+    vocabulary: int = 0,
+) -> Counted:
+    """Count `step(model, batch())` and its backward pass; tensors over `vocabulary` are told as logits.
+
+    `model` lies on the meta device, and is left without its weights.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        emptied(model.train())
+        given = batch()
+        alive = Alive(model, vocabulary)
+        flops = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+        gc.freeze()  # sweeping is for the step's own garbage
+        with fused(), flops, alive:
+            with Nought(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                loss = step(model, given)
+            if loss.requires_grad:
+                loss.backward()
+            del loss
+        gc.unfreeze()
+    return Counted(float(flops.get_total_flops()), alive.peak - alive.logits, alive.logits)
+
+
+def emptied(model: nn.Module) -> None:
+    """Give a model weights without content, in place; what was one tensor stays one."""
+    made: dict[int, Any] = {}
+
+    def one(tensor: Tensor) -> Any:
+        if id(tensor) not in made:
+            fresh = torch.empty_like(tensor, device="cpu")
+            if isinstance(tensor, nn.Parameter):
+                fresh = nn.Parameter(fresh, tensor.requires_grad)
+            made[id(tensor)] = fresh
+        return made[id(tensor)]
+
+    kept = [*model.parameters(), *model.buffers()]  # alive until the end, or ids would be given twice
+    for module in model.modules():
+        for own in (module._parameters, module._buffers):
+            own.update({name: one(tensor) for name, tensor in own.items() if tensor is not None})
+    del kept
+
+
+class Alive(TorchDispatchMode):
+    """Follows the storages that operations make: `peak` bytes alive at once, of which `logits` then."""
+
+    def __init__(self, model: nn.Module, vocabulary: int) -> None:
+        super().__init__()
+        self.vocabulary, self.now, self.now_logits, self.peak, self.logits = vocabulary, 0, 0, 0, 0
+        self.sweeps = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+        self.swept = 0  # bytes alive when garbage was last collected
+        self.known: dict[int, tuple[int, bool]] = {}  # storage -> its bytes, and whether they are logits
+        for tensor in [*model.parameters(), *model.buffers()]:
+            self.known[tensor.untyped_storage()._cdata] = (0, False)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(self._gradient)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            square = isinstance(tensor, Tensor) and tensor.ndim > 1 and tensor.shape[-1] == tensor.shape[-2]
+            if isinstance(tensor, Tensor) and not (square and tensor.dtype == torch.bool):
+                self._meet(tensor)
+        return made
+
+    def _meet(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self.known:
+            return
+        size, over = storage.nbytes(), self.vocabulary > 1 and self.vocabulary in tensor.shape
+        self.known[key] = (size, over)
+        self.now += size
+        self.now_logits += size * over
+        weakref.finalize(storage, self._gone, key)
+        if self.sweeps and self.now > 1.05 * self.swept:
+            gc.collect()  # what a checkpoint's early stop left in cycles would have been freed by its kernels
+            self.swept = self.now
+        if self.now > self.peak:
+            self.peak, self.logits = self.now, self.now_logits
+
+    def _gone(self, key: int) -> None:
+        size, over = self.known.pop(key)
+        self.now -= size
+        self.now_logits -= size * over
+
+    def _gradient(self, parameter: Tensor) -> None:
+        """Take a gradient that is whole out of the count: gradients are told apart."""
+        key = parameter.grad.untyped_storage()._cdata  # type: ignore[union-attr]
+        size, over = self.known.get(key, (0, False))
+        self.now -= size
+        self.now_logits -= size * over
+        self.known[key] = (0, over)
+
+
+NOUGHT: dict[Any, Any] = {Tensor.item: 0.0, Tensor.__float__: 0.0, Tensor.__int__: 0, Tensor.__bool__: False}
+
+
+class Nought(TorchFunctionMode):
+    """Reads nought from tensors without content: what a step tells, or spares itself a mask by."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return NOUGHT[func] if func in NOUGHT else func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def fused() -> Iterator[None]:
+    """Let attention be one kernel that keeps no scores, as on a GPU: grouped heads stay grouped, no dropout.
+
+    Put in torch's place and not caught by a mode: modes do not reach what the backward pass makes again.
+    """
+    own = nn.functional.scaled_dot_product_attention
+    nn.functional.scaled_dot_product_attention = _attend  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        nn.functional.scaled_dot_product_attention = own
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+    is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+) -> Tensor:  # fmt: skip
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
+    given = [tensor.to(dtype) for tensor in (query, key, value)]
+    # transformers leaves causal masks out where it can look at positions, which have no content here.
+    bias = None if attn_mask is None or attn_mask.dtype == torch.bool else attn_mask.to(dtype)
+    attended: Tensor = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        *given, 0.0, is_causal, attn_mask=bias, scale=scale
+    )[0]
+    return attended
+
+
+def _forward(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(grad, query, key, value))
+
+
+CPU_ATTENTION: dict[Any, Any] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _forward,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _backward,
+}
