@@ -13,7 +13,9 @@ from harness_longskywork.models import small, suited
 from harness_longskywork.settings import Order, Scaling, Task
 from harness_longskywork.training import FORMS, loss
 
-CHECKPOINTED = "activations that are made again are counted too high: by 28 % on a small Qwen, more on long windows"
+CHECKPOINTED = (
+    "activations that are made again are counted too high: by 28 % on a small Qwen, more on long windows"
+)
 FORM = {0.0: " as cells", 0.5: " as both", 1.0: " as records"}
 
 
