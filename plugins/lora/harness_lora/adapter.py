@@ -110,6 +110,12 @@ def resize(model: Any, tensors: Mapping[str, Tensor]) -> None:
         model.resize_token_embeddings(len(whole), mean_resizing=False)
 
 
+def _output(model: Any) -> str:
+    """Return the path of the output layer, or ""."""
+    layer = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return next((name for name, module in model.named_modules() if module is layer), "") if layer else ""
+
+
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
     """Copy tensors into the model's A, B and heads; HarnessError unless names and shapes are the same.
 
@@ -126,6 +132,11 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
         why = f"the model's experts are one tensor ({fused}), and adapters of single ones are not done here"
         if any(".modules_to_save." in name for name in extra):
             why = "modules_to_save names modules inside one another, and PEFT itself cannot read what it then writes"
+        elif (head := _output(model)) and any(name.startswith(f"{head}.lora_") for name in extra):
+            why = (
+                "PEFT adapted the output layer along with the embedding it is tied to (ensure_weight_tying), which is "
+                "not done here: merge it with PEFT first"
+            )
         elif not fused:
             why = "it is of another model or other targets"
         raise HarnessError(f"{where} {' and '.join(filter(None, (what, more)))}: {why}")

@@ -166,3 +166,19 @@ def test_saved_modules_inside_one_another_are_refused_as_peft_cannot_read_them_e
         peft.PeftModel.from_pretrained(loaded("bert", folder), tmp_path / "ad")
     with pytest.raises(HarnessError, match="inside one another"):
         load_adapter(loaded("bert", folder), tmp_path / "ad")
+
+
+def test_an_output_layer_adapted_with_its_embedding_is_refused_for_that_reason(tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=64, tie_word_embeddings=True, **sizes)).save_pretrained(
+        tmp_path / "base"
+    )
+    base = LlamaForCausalLM.from_pretrained(tmp_path / "base")
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=2, target_modules=["embed_tokens"], ensure_weight_tying=True
+    )
+    peft.get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(HarnessError, match="merge it with PEFT first"):
+        load_adapter(LlamaForCausalLM.from_pretrained(tmp_path / "base"), tmp_path / "adapter")
