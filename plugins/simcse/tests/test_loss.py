@@ -9,7 +9,7 @@ from harness_simcse import supervised_loss, unsupervised_loss
 from harness_simcse.patient import set_dropout
 from harness_simcse.preparation import tiny_config
 from harness_simcse.settings import SimCSE
-from harness_simcse.training import Views, _NoText, loss_of
+from harness_simcse.training import Views, NoText, loss_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -78,7 +78,7 @@ def bert(dropout: float) -> Encoder:
     from transformers import BertModel
 
     torch.manual_seed(0)
-    encoder = Encoder(BertModel(tiny_config(), add_pooling_layer=False), _NoText(), "mean")
+    encoder = Encoder(BertModel(tiny_config(), add_pooling_layer=False), NoText(), "mean")
     set_dropout(encoder, dropout)
     return encoder
 
