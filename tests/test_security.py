@@ -84,7 +84,9 @@ UNPICKLES = r"(pickle|joblib|dill|cloudpickle|shelve)\.(load|loads|open)|.*read_
 UNPACKS = r"tarfile\..*|.*\.(extract|extractall)|.*unpack_archive"
 
 
-CONFINED = ROOT / "plugins/score/harness_score/sandbox.py"  # runs a model's programs, in a process without rights
+CONFINED = (
+    ROOT / "plugins/score/harness_score/sandbox.py"
+)  # runs a model's programs, in a process without rights
 
 
 def test_no_code_here_runs_what_it_was_given():

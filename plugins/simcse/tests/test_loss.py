@@ -9,7 +9,7 @@ from harness_simcse import supervised_loss, unsupervised_loss
 from harness_simcse.patient import set_dropout
 from harness_simcse.preparation import tiny_config
 from harness_simcse.settings import SimCSE
-from harness_simcse.training import Views, NoText, loss_of
+from harness_simcse.training import NoText, Views, loss_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
