@@ -64,7 +64,10 @@ def _child(act: Callable[[], object], own: Path, room: Path, places: dict[str, P
     from harness.runs.isolate import die_with_parent, quiet_libraries, quiet_threads
 
     die_with_parent()
-    cache, standard = places["home"] / ".cache", Path.home() / ".cache"
+    cache, standard = (
+        own / "cache",
+        Path.home() / ".cache",
+    )  # what one run compiles the next one finds, as at home
     os.chdir(places["working"])
     os.environ.update(HOME=str(places["home"]), TMPDIR=str(places["temporary"]), HF_HUB_OFFLINE="1")
     os.environ.update(XDG_CACHE_HOME=str(cache), MPLCONFIGDIR=str(cache), TORCHINDUCTOR_CACHE_DIR=str(cache))
