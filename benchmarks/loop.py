@@ -44,7 +44,7 @@ def prepared(task: Any) -> Path:
         made = folder.with_name(".alibi-data")
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
-        prepare(task, {"corpus": resolve("builtin:python", cache=CACHE / "sources")}, made)
+        prepare(task, {"corpus": resolve("builtin:python", cache=CACHE / "sources")}, None, made)
         made.rename(folder)
     return folder
 
