@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test test-all lint pages docs scorecard bench bench-verdict torture clean
+.PHONY: demo install test test-all oracle lint pages docs scorecard bench bench-verdict torture clean
 
 demo: $(STAMP)  ## a verdict on a published claim, on real text, in about four minutes
 	$(BIN)/harness run -m +experiment=quickstart
@@ -27,10 +27,13 @@ lint: $(STAMP)
 	$(BIN)/mypy harness tests/stranger/harness_mixup $(foreach p,$(PLUGINS),$(wildcard $(dir $(p))harness_*))
 
 test: lint  ## lint, types and the quick tests
-	$(BIN)/python -m pytest -m "not slow and not fault and not install" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m "not slow and not fault and not install and not oracle" -n 2 --dist loadgroup
+
+oracle: $(STAMP)  ## every model family and setting beside peft and sentence-transformers: ten minutes
+	$(BIN)/python -m pytest -m oracle -n 2
 
 test-all: lint  ## also slow, fault and fresh-install tests
-	$(BIN)/python -m pytest -m "(slow or install) and not fault" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m "(slow or install) and not fault and not oracle" -n 2 --dist loadgroup
 	$(BIN)/python -m pytest -m fault -n 2 --dist loadfile
 
 pages: $(STAMP)  ## the parts of docs/*.md that come from the code: reference, hooks, the picture of the rooms

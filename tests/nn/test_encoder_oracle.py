@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.nn.encoder import POOLINGS, Encoder, StaticEmbedding, dense, load_encoder
 from harness.nn.encoder.library import Library
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.oracle
 
 TEXTS = [
     "a cat sat",

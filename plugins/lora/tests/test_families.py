@@ -33,7 +33,7 @@ def home(tmp_path_factory):
 
 def quickly(names, *some):
     """Return the names, all but some marked slow."""
-    return [name if name in some else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    return [name if name in some else pytest.param(name, marks=pytest.mark.oracle) for name in names]
 
 
 def close(found, want):
