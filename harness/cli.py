@@ -6,24 +6,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from harness.commands.stopping import stopping, tell
+
 Results = Annotated[Path, typer.Option(help="The folder that holds runs, stages and reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Paper = Annotated[str, typer.Argument(help="A paper's name, as `harness papers` lists it.")]
-ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-GRACE = 3.5  # seconds that a command has to end in order
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,13 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars would fill a log
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # in a C locale a letter that cannot be written is shown as its number
+    for stream in (sys.stdout, sys.stderr):  # a C locale shows a letter that it cannot write as its number
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     try:
-        with _stopping():
+        with stopping():
             if arguments[:1] == ["run"]:
                 from harness.sweeps.sweep import main as run
 
@@ -54,82 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"harness: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except Stopped as stop:
-        _tell(stop)
+        tell(stop)
         raise SystemExit(128 + stop.number) from None
     return 0
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[None]:
-    """Turn the first signal that asks to end into `Stopped`; what then still goes on after a while is ended hard.
-
-    A signal that is ignored (`nohup`, a shell's background jobs) stays so. Further ones change nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in ENDS}
-
-    def stop(number: int, _: Any) -> None:
-        from harness.errors import Stopped
-
-        for other in ENDS:
-            signal.signal(other, signal.SIG_IGN)
-        _end_children()
-        stopped = Stopped(number)
-        threading.Thread(target=_late, args=(stopped,), daemon=True).start()
-        raise stopped
-
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    stopped = False
-    try:
-        yield
-    except BaseException as error:
-        from harness.errors import Stopped
-
-        stopped = isinstance(error, Stopped)
-        raise
-    finally:
-        for number, handler in before.items():
-            if not stopped:
-                signal.signal(number, handler)
-
-
-def _tell(stop: Any) -> None:
-    """Say, once, what ended the command, what stands, and how to go on."""
-    if not stop.args:
-        return
-    stop.args = ()
-    name = signal.Signals(stop.number).name
-    print(
-        f"\nharness: ended by {name}: {stop.stands}; repeat the command to go on where it stopped",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
-def _late(stop: Any) -> None:
-    """End this process some seconds after a signal asked for it, whatever it still waits for."""
-    time.sleep(GRACE)
-    _tell(stop)
-    _end_children()
-    os._exit(128 + stop.number)
-
-
-def _end_children() -> None:
-    """End what this process has started, and what that has; runs are made to be killed."""
-    import psutil
-
-    for name in ("joblib.externals.loky.backend.resource_tracker", "multiprocessing.resource_tracker"):
-        if name in sys.modules:  # it goes too, and would be started again to be told what it never knew
-            sys.modules[name]._resource_tracker._send = lambda *_: None  # type: ignore[attr-defined]
-
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
 
 
 def _app(arguments: list[str]) -> typer.Typer:

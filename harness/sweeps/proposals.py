@@ -27,8 +27,8 @@ from harness.runs.results import Record, read_result
 from harness.sweeps.choices import jobs as jobs_at_once
 from harness.sweeps.choices import offer
 from harness.sweeps.config import where
+from harness.sweeps.ledger import append, locked
 from harness.sweeps.programs import Program, measure, program
-from harness.sweeps.referee import append, locked
 from harness.sweeps.sweep import all_kept, plan_sweep
 from harness.sweeps.sweep import main as run_sweep
 from harness.sweeps.typed import as_typed

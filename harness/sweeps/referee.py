@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite, log, nan
 from pathlib import Path
@@ -34,6 +32,7 @@ from harness.runs.results import Record, find_runs
 from harness.runs.spec import Spec
 from harness.sweeps.choices import jobs as jobs_at_once
 from harness.sweeps.choices import offer
+from harness.sweeps.ledger import append, locked
 from harness.sweeps.sweep import main as run_sweep
 from harness.sweeps.sweep import plan_sweep
 from harness.sweeps.typed import as_typed
@@ -61,41 +60,6 @@ from harness.verdicts.stats import Cell, cells_of, estimate
 from harness.verdicts.versus import Versus, Wins, alone, cell_of
 
 Pair = tuple[str, int]  # a method and a seed
-
-# A ledger
-
-
-@contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a ledger for as long as one command lives; say so where another one has it."""
-    import filelock
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=2)
-    except filelock.Timeout:
-        print(f"harness: another command is at work on {what}: waiting for it", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def append(path: Path, line: Mapping[str, Any]) -> None:
-    """Append one line to a ledger and see it to the disk; a line torn by a crash before it stays alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
 
 # What is asked
 

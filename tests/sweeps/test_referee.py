@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.sweeps.ledger import append
 from harness.sweeps.programs import program
 from harness.sweeps.proposals import Terms, gate
-from harness.sweeps.referee import append
 from harness.verdicts.looks import read_lines
 from tests.papers.test_plugins import install
 
