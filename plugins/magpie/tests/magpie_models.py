@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness_magpie.sampling import Sampling
+from harness_magpie.synthesis import Recipe
+
 CHATML = (
     "{% for m in messages %}{% if loop.first and m['role'] != 'system' and default %}"
     "<|im_start|>system\n{{ default }}<|im_end|>\n{% endif %}"
@@ -129,3 +132,13 @@ def tiny_generator(folder: Any) -> Any:
 
     tiny_chat_model(folder)
     return load_generator(folder, "float32", "cpu")
+
+
+def recipe(**changes: Any) -> Recipe:
+    """The recipe of a small set by a tiny generator."""
+    settings: dict[str, Any] = {
+        "model": "tiny", "revision": "r1", "licence": "Apache-2.0", "count": 40, "system": None,
+        "sampling": Sampling(1.0, 1.0, 24, 0), "mode": "whole", "answer_tokens": 6, "preset": "valid",
+        "batch_size": 8, "precision": "float32",
+    }  # fmt: skip
+    return Recipe(**{**settings, **changes})

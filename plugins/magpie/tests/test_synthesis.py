@@ -12,8 +12,8 @@ import pytest
 from harness_magpie.export import export
 from harness_magpie.rows import append, whole_batches
 from harness_magpie.sampling import Sampling
-from harness_magpie.synthesis import Recipe, Tools, cleaned, synthesize
-from magpie_models import tiny_generator
+from harness_magpie.synthesis import Tools, cleaned, synthesize
+from magpie_models import recipe, tiny_generator
 
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
@@ -22,15 +22,6 @@ WORDS = (
     "magpie", "synthesize", "--model", "tiny", "--precision", "float32", "--device", "cpu", "--batch-size", "8",
     "--max-instruction-tokens", "24", "--max-answer-tokens", "6",
 )  # fmt: skip
-
-
-def recipe(**changes) -> Recipe:
-    settings = {
-        "model": "tiny", "revision": "r1", "licence": "Apache-2.0", "count": 40, "system": None,
-        "sampling": Sampling(1.0, 1.0, 24, 0), "mode": "whole", "answer_tokens": 6, "preset": "valid",
-        "batch_size": 8, "precision": "float32",
-    }  # fmt: skip
-    return Recipe(**{**settings, **changes})
 
 
 @pytest.fixture(scope="module")

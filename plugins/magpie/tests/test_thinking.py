@@ -3,6 +3,7 @@
 Weights are random, so what they "write" is laid down here token by token; the walk through the set is real.
 """
 
+import functools
 import json
 from dataclasses import replace
 
@@ -10,8 +11,8 @@ import pytest
 import torch
 from harness_magpie.generator import Generator, answers, as_row, load_generator
 from harness_magpie.sampling import Sampling, continue_rows
-from harness_magpie.synthesis import Recipe, Tools, synthesize
-from magpie_models import byte_tokenizer, tiny_generator
+from harness_magpie.synthesis import Tools, synthesize
+from magpie_models import byte_tokenizer, recipe, tiny_generator
 
 from harness.errors import UsageError
 from harness.nn.turns import ends_of
@@ -139,13 +140,7 @@ def test_an_answer_ends_where_the_next_question_would_begin():
     assert (row["answer"], row["finished"]) == ("약 940만 명입니다.", True)
 
 
-def recipe(**changes) -> Recipe:
-    settings = {
-        "model": "tiny", "revision": "r1", "licence": "Apache-2.0", "count": 24, "system": None,
-        "sampling": Sampling(1.0, 1.0, 24, 0), "mode": "whole", "answer_tokens": 6, "preset": "none",
-        "batch_size": 8, "precision": "float32",
-    }  # fmt: skip
-    return Recipe(**{**settings, **changes})
+small_recipe = functools.partial(recipe, count=24, preset="none")
 
 
 @pytest.fixture(scope="module")
@@ -159,30 +154,30 @@ def test_a_dated_template_is_rendered_once_for_a_set(generator, tmp_path):
     tokenizer = copy.copy(generator.tokenizer)
     tokenizer.chat_template = tokenizer.chat_template.replace("be kind", "be {{ strftime_now('%S%f') }}")
     clocked = replace(generator, tokenizer=tokenizer)
-    first = synthesize(recipe(), clocked, Tools(), tmp_path / "set")
+    first = synthesize(small_recipe(), clocked, Tools(), tmp_path / "set")
     kept = json.loads((tmp_path / "set" / "stages" / "template.json").read_text())
-    again = synthesize(recipe(), clocked, Tools(), tmp_path / "set")
+    again = synthesize(small_recipe(), clocked, Tools(), tmp_path / "set")
     assert again.template == first.template
     assert kept["moment"][17:19] + "000000" in kept["template"]  # the second at which it was begun
     tokenizer.chat_template = tokenizer.chat_template.replace("be ", "stay ")
     with pytest.raises(UsageError, match="was begun with the template"):
-        synthesize(recipe(), clocked, Tools(), tmp_path / "set")
+        synthesize(small_recipe(), clocked, Tools(), tmp_path / "set")
 
 
 def test_a_set_from_before_a_setting_was_there_is_gone_on_with(generator, tmp_path):
-    whole = synthesize(recipe(), generator, Tools(), tmp_path).rows
+    whole = synthesize(small_recipe(), generator, Tools(), tmp_path).rows
     path = tmp_path / "stages" / "recipe.json"
     told = json.loads(path.read_text())
     for name in ("turns", "language", "template_args"):
         del told[name]
     path.write_text(json.dumps(told))
     (tmp_path / "stages" / "template.json").unlink()
-    assert synthesize(recipe(), generator, Tools(), tmp_path).rows == whole
+    assert synthesize(small_recipe(), generator, Tools(), tmp_path).rows == whole
 
 
 def test_a_language_is_kept_and_the_others_are_counted(generator, tmp_path):
     tools = Tools(languages=lambda texts: ["ko" if "rain" in text else "en" for text in texts])
-    made = synthesize(recipe(language="ko"), generator, tools, tmp_path)
+    made = synthesize(small_recipe(language="ko"), generator, tools, tmp_path)
     assert made.languages["ko"] == made.yields["filtered before answering"] > 0
     assert made.dropped["language"] == made.languages["en"] > 0
     assert all(row["language"] == "ko" for row in made.rows)
@@ -192,8 +187,8 @@ def test_conversations_go_on_and_their_first_turns_are_those_of_one_turn(generat
     from datasets import load_dataset
     from harness_magpie.export import export
 
-    one = synthesize(recipe(), generator, Tools(), tmp_path / "one").rows
-    made = synthesize(recipe(turns=3), generator, Tools(), tmp_path / "three")
+    one = synthesize(small_recipe(), generator, Tools(), tmp_path / "one").rows
+    made = synthesize(small_recipe(turns=3), generator, Tools(), tmp_path / "three")
     assert [row["messages"][:2] for row in made.rows] == [row["messages"] for row in one]
     lengths = {len(row["messages"]) for row in made.rows}
     assert lengths <= {2, 4, 6}
@@ -202,9 +197,9 @@ def test_conversations_go_on_and_their_first_turns_are_those_of_one_turn(generat
         assert [m["role"] for m in row["messages"]] == ["user", "assistant"] * (len(row["messages"]) // 2)
         assert all(m["content"] for m in row["messages"])
     (tmp_path / "three" / "stages" / "answers-2.jsonl").write_text("")  # as a kill may leave it
-    assert synthesize(recipe(turns=3), generator, Tools(), tmp_path / "three").rows == made.rows
+    assert synthesize(small_recipe(turns=3), generator, Tools(), tmp_path / "three").rows == made.rows
     made.rows[0]["messages"][1]["reasoning_content"] = "hm"
-    export(recipe(turns=3), made, tmp_path / "three")
+    export(small_recipe(turns=3), made, tmp_path / "three")
     told = load_dataset(str(tmp_path / "three"), split="train", cache_dir=str(tmp_path / "cache"))
     assert told[0]["messages"][1]["reasoning_content"] == "hm"
 
@@ -217,7 +212,7 @@ def test_sizes_that_leave_nothing_are_refused():
         "--max-instruction-tokens 0": {"sampling": Sampling(1.0, 1.0, 0)},
     }.items():
         with pytest.raises(UsageError, match=name):
-            recipe(**changes)
+            small_recipe(**changes)
 
 
 def test_a_real_folder_of_a_thinking_model_is_loaded_with_its_arguments(tmp_path):
@@ -229,7 +224,7 @@ def test_a_real_folder_of_a_thinking_model_is_loaded_with_its_arguments(tmp_path
     made.chat_template = made.chat_template.replace("be kind", "be {{ 'kind' if kindly else 'series' }}")
     made.save_pretrained(tmp_path)
     generator = load_generator(tmp_path, "float32", "cpu", {"kindly": False})
-    found = synthesize(recipe(template_args={"kindly": False}), generator, Tools(), tmp_path / "set")
+    found = synthesize(small_recipe(template_args={"kindly": False}), generator, Tools(), tmp_path / "set")
     assert "be series" in found.template
     with pytest.raises(UsageError, match="reads no 'kindl'"):
         load_generator(tmp_path, "float32", "cpu", {"kindl": False})
