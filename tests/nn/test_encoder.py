@@ -57,6 +57,24 @@ def folder(tmp_path_factory):
     return home
 
 
+@pytest.mark.parametrize(("family", "apart"), [("bert", False), ("fnet", True), ("convbert", True)])
+def test_where_padding_reaches_into_a_vector_texts_of_one_length_alone_share_a_batch(family, apart, tmp_path):
+    """FNet mixes all places of a row, ConvBERT's convolution those at its end: as the library gives each text alone."""
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoConfig, AutoModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    words = tokenizer(pad_token="[PAD]")
+    config = AutoConfig.for_model(family, vocab_size=len(words), max_position_embeddings=24, **sizes)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    model = load_encoder(tmp_path)
+    library = SentenceTransformer(str(tmp_path), device="cpu")
+    want = np.concatenate([library.encode([text]) for text in TEXTS])
+    assert model.apart == apart
+    np.testing.assert_allclose(model.encode(TEXTS), want, atol=1e-6)
+
+
 @pytest.mark.parametrize("pooling", [*POOLINGS, "pooler"])
 def test_a_sentence_has_the_same_vector_in_any_company(pooling):
     model = encoder(pooling)

@@ -130,6 +130,21 @@ def padding(tokenizer: Any) -> None:
         tokenizer.pad_token = other or tokenizer.convert_ids_to_tokens(0)
 
 
+def padding_reaches(encoder: Encoder) -> bool:
+    """Say whether padding behind a text changes its vector: FNet mixes it in, ConvBERT's convolution reaches it."""
+    short, long = encoder.ids(["1 2", " ".join(map(str, range(1, 25)))])
+    if not short or len(short) == len(long):
+        return False
+    with torch.inference_mode():
+        alone, beside = (
+            encoder.embed({name: one.to(encoder.device) for name, one in encoder.pad(rows).items()})[
+                0
+            ].float()
+            for rows in ([short], [short, long])
+        )
+    return bool((alone - beside).abs().max() > 1e-4 * alone.abs().max())
+
+
 class Encoder(nn.Module):
     """A transformers encoder with its tokenizer, a pooling, and `head`, a module over the pooled vectors or None.
 
@@ -137,7 +152,10 @@ class Encoder(nn.Module):
     the first `dimensions` numbers are kept. `prompt` is put before every text. A
     tokenizer without a padding token pads with its end or unknown token, else with token 0: which one does not
     matter, since padding is masked. Over a `StaticEmbedding` no special tokens are put around a text.
+    Where padding reaches into a text's vector all the same, `apart` lets texts of one length alone share a batch.
     """
+
+    apart = False
 
     def __init__(
         self,
@@ -249,6 +267,9 @@ class Encoder(nn.Module):
                     longest = max(1, len(rows[longest_first[done]]))
                     fits = max(1, CACHED // longest) if self.device.type == "cpu" else batch_size
                     size = min(batch_size, fits)
+                    if self.apart:
+                        near = longest_first[done : done + size]
+                        size = sum(len(rows[i]) == len(rows[near[0]]) for i in near)
                     part = self.pad([rows[i] for i in longest_first[done : done + size]])
                     found.append(self.embed({k: v.to(self.device) for k, v in part.items()}).float().cpu())
                     done = min(done + size, len(rows))

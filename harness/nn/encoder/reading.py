@@ -25,6 +25,7 @@ from harness.nn.encoder.model import (
     Encoder,
     StaticEmbedding,
     Unit,
+    padding_reaches,
     poolings,
 )
 
@@ -82,7 +83,9 @@ def load_encoder(
             encoder.pooling = "+".join(_pooling(folder / modules[1]["path"]))
         encoder.head, encoder.normalize = _head(folder, modules)
         encoder.dimensions = said.get("truncate_dim")
-    return encoder.to(device).eval()
+    encoder.to(device).eval()
+    encoder.apart = padding_reaches(encoder)
+    return encoder
 
 
 def foreign(folder: Path, modules: Modules, said: Mapping[str, Any], prompt: str) -> str:
