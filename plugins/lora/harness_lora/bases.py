@@ -49,6 +49,8 @@ def train_small(run: Any, folder: Path) -> None:
     """Train the small base on the general text and save it in `folder`."""
     from transformers import AutoTokenizer
 
+    from harness.nn.losses import next_token_loss
+
     task, form = run.task, form_of(run.data_dir)
     if form.kind == "labels":
         raise UsageError("text with labels needs a pretrained model: add model=<hub id or folder>")
@@ -70,22 +72,6 @@ def train_small(run: Any, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def next_token_loss(model: Any, batch: dict[str, Any]) -> Any:
-    """Return the mean loss of predicting each next token; labels stand at their predictions, -100 is no target.
-
-    The mean of each row counts alike, so that a batch may be cut into pieces.
-    """
-    import torch
-
-    more = {"attention_mask": batch["attention_mask"]} if "attention_mask" in batch else {}
-    logits = model(input_ids=batch["input_ids"], use_cache=False, **more).logits
-    labels = batch["labels"]  # (rows, length)
-    losses = torch.nn.functional.cross_entropy(
-        logits.float().transpose(1, 2), labels, reduction="none", ignore_index=-100
-    )
-    return (losses.sum(dim=1) / (labels != -100).sum(dim=1).clamp(min=1)).mean()
 
 
 def load_base(

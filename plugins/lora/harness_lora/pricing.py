@@ -15,8 +15,9 @@ from torch import nn
 from harness import Plan
 from harness.errors import UsageError
 from harness.nn.bases import config_of
+from harness.nn.losses import next_token_loss
 from harness.nn.pricing import copies, halved, plan_of, shaped, size_of, tokens_of
-from harness_lora.bases import next_token_loss, small
+from harness_lora.bases import small
 from harness_lora.injection import inject, parameter_counts
 from harness_lora.options import LoraConfig
 from harness_lora.settings import Trains

@@ -17,9 +17,10 @@ from harness.data.batches import Batches, Shuffled
 from harness.data.jsonl import read_jsonl
 from harness.errors import UsageError
 from harness.fit import seed_everything, trial_step
+from harness.nn.losses import next_token_loss
 from harness.nn.weights import load_trained, save_trained
 from harness_lora.adapter import load_adapter, save_adapter
-from harness_lora.bases import next_token_loss, run_base, small
+from harness_lora.bases import run_base, small
 from harness_lora.heads import head_names
 from harness_lora.injection import inject
 from harness_lora.options import LoraConfig

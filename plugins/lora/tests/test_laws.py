@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 from harness_lora import LoraConfig, inject, merge, parameter_counts, unmerge
-from harness_lora.bases import next_token_loss
 from harness_lora.injection import layers, unload
 from harness_lora.layer import LoraLinear
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from lora_models import decoder, ids, stirred
 from torch import nn
 
 from harness.fit import fit
+from harness.nn.losses import next_token_loss
 
 
 @pytest.mark.parametrize("config", [LoraConfig(), LoraConfig(2, 4, rslora=True), LoraConfig(gaussian=True)])
