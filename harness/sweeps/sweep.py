@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import secrets
+import select
 import shutil
 import socket
 import sys
@@ -87,9 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"harness: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:  # as in `--help | head`: the reader has had enough
+        if _unread():  # as in `--help | head`: the reader has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has to go somewhere
             return 1
         print(
@@ -97,6 +96,14 @@ def main(arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _unread() -> bool:
+    """Say whether whoever read our output through a pipe has gone."""
+    poll = select.poll()
+    with contextlib.suppress(OSError):  # it is no file, and nobody reads it through a pipe
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def in_order(arguments: list[str]) -> list[str]:
