@@ -49,14 +49,14 @@ def _cut(plugin: Any, file: Path) -> Callable[[Any], None]:
         from harness.fit import loop
 
         found: dict[str, Any] = {"fits": 0, "handed": 0, "off": 0.0, "rows": 0, "whole": 0}
-        met: set[int] = set()
+        met: set[Any] = set()  # the models themselves: the id of one that is gone can come again
         accumulate = loop._accumulate
 
         def twice(
             accelerator: Any, model: Any, share: Any, whole: Any, step: Any, piece: Any, *rest: Any
         ) -> Any:
-            if id(model) not in met:
-                met.add(id(model))
+            if model not in met:
+                met.add(model)
                 found["fits"] += 1
                 found["whole"] = max(found["whole"], len(next(iter(share.values()))))
                 found["handed"] += piece == 1

@@ -89,4 +89,5 @@ def paper() -> Paper:
         figures=FIGURES,
         budgets=BUDGETS,
         hooks=HOOKS,
+        no_chance="a row of `windows` or `conversations` is trained on and never judged; needles are drawn anew",
     )
