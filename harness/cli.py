@@ -224,14 +224,19 @@ def report(
     results: Results = Path("results"),
     from_: Annotated[str, typer.Option("--from", help="Judge the runs of this MLflow tracking URI.")] = "",
     json_: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Each claim's reasons too.")] = False,
+    claim: Annotated[
+        int | None, typer.Option(help="Only this claim, by its number, with its reasons.")
+    ] = None,
 ) -> None:
-    """Turn runs into verdicts: a table here, and Markdown, JSON and one offline HTML file on disk.
+    """Turn runs into verdicts: a line a claim here, and Markdown, JSON and one offline HTML file on disk.
 
-    Example: harness report alibi
+    Example: harness report alibi, then harness report alibi --claim 3
     """
     from harness.commands.report import show_report
 
-    raise SystemExit(show_report(papers or [], results.expanduser().resolve(), from_, json_))
+    folder = results.expanduser().resolve()
+    raise SystemExit(show_report(papers or [], folder, from_, json_, verbose, claim))
 
 
 def compare(

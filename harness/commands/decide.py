@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from harness.reports.text import to_terminal
+from harness.reports.terminal import to_terminal
 from harness.sweeps.referee import Answer, decide, question, takes
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.errors import UsageError
 from harness.reports.html import to_html
-from harness.reports.text import to_markdown, to_terminal
+from harness.reports.terminal import to_terminal
+from harness.reports.text import to_markdown
 from harness.runs.files import as_text, write_text
 from harness.runs.provenance import stale
 from harness.runs.results import Record
@@ -22,12 +24,22 @@ from harness.verdicts.scorecard import judge
 from harness.verdicts.versus import Versus
 
 
-def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -> int:
+def show_report(
+    papers: Sequence[str],
+    results: Path,
+    uri: str,
+    as_json: bool,
+    verbose: bool = False,
+    claim: int | None = None,
+) -> int:
     """Judge the runs of `papers` (all by default) and write report files beside what is printed.
 
-    Return 1 where files of runs are damaged: each is told, and all else is judged.
+    `verbose` prints the reasons of every claim, `claim` those of one alone, by its number. Return 1 where files of
+    runs are damaged: each is told, and all else is judged.
     """
     damage = Damage()
+    if claim is not None and len(papers) != 1:
+        raise UsageError(f"--claim {claim} needs its paper: harness report PAPER --claim {claim}")
     cards: list[dict[str, Any]] = []
     every: list[Record] = []
     names: list[str] = []
@@ -44,6 +56,9 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
         names.append(plugin.name)
         files[f"{plugin.name}.json"] = as_text(found)
         files[f"{plugin.name}.md"] = to_markdown(found)
+    most = max((len(card["claims"]) for card in cards), default=0)
+    if claim is not None and cards and not 1 <= claim <= most:
+        raise UsageError(f"{names[0]} has no claim {claim}: give a number from 1 to {most}")
     page = folder / f"{names[0] if len(names) == 1 else 'report'}.html"
     files[page.name] = to_html(cards, every)
     try:
@@ -56,7 +71,9 @@ def show_report(papers: Sequence[str], results: Path, uri: str, as_json: bool) -
         print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
         return damage.exit_code
     console = Console()
-    to_terminal(cards, console)
+    to_terminal(cards, console, verbose, claim)
+    if claim is not None:
+        return damage.exit_code
     if page.exists():
         console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     if not uri:

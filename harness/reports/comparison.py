@@ -13,7 +13,7 @@ from harness.reports import figures
 from harness.reports.braille import plot
 from harness.reports.figures import Line
 from harness.reports.phrases import by_seed, effect, power, reached
-from harness.reports.text import plain
+from harness.reports.terminal import plain
 from harness.runs.results import Record
 
 SHOWN = 2  # curves in the terminal; the page has all

@@ -1,4 +1,4 @@
-"""One HTML file that opens offline: claims first, then methods, figures, curves, and how it was made.
+"""One HTML file that opens offline: the answer, the claims, methods, figures, curves, and how it was made.
 
 The page asks nothing of the network (its content policy forbids it), follows the reader's light or dark
 scheme, and escapes whatever came from data. Drawings come from `figures`, phrases from `phrases`.
@@ -17,10 +17,18 @@ from harness.runs.produced import read_produced
 from harness.runs.results import Record
 
 SAMPLES, LETTERS = 5, 2000  # shown a method, and of each
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "pages"
 WORDS: tuple[Callable[..., Any], ...] = (  # what the template says things with
     *(number, plus_minus),
-    *(phrases.asked, phrases.by_seed, phrases.claimed, phrases.counted, phrases.counts, phrases.flags),
+    *(
+        phrases.answer,
+        phrases.asked,
+        phrases.by_seed,
+        phrases.claimed,
+        phrases.counted,
+        phrases.counts,
+        phrases.flags,
+    ),
     *(phrases.fronts, phrases.judged_on, phrases.ours, phrases.place, phrases.quantity, phrases.standing),
     *(phrases.said, phrases.setting, phrases.stance, phrases.strength, phrases.tally, phrases.theirs),
     *(phrases.told, phrases.troubles, phrases.why),

@@ -12,7 +12,7 @@ from harness.numbers import number, span
 from harness.papers.statement import Figure
 from harness.reports import figures
 from harness.reports.figures import Line
-from harness.reports.text import plain
+from harness.reports.terminal import plain
 
 Part = Mapping[str, Any]
 LISTED = 12  # troubles in the terminal

@@ -269,6 +269,46 @@ def strength(claim: Card) -> str:
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
+def takes(claim: Card) -> str:
+    """Say how many seeds or items would show the distance that matters; empty where nobody knows."""
+    found = claim.get("power")
+    if not found:
+        return ""
+    factor = "a factor of " if claim["kind"] == "ratio" else ""
+    whose = {
+        "half": ", half of what these show",
+        "reported": ", the paper's distance from the bound",
+        "asked": "",
+    }
+    target = f"{factor}{number(found['target'])}{whose[found['target_is']]}"
+    if claim["rule"] == "items":
+        return f"{found['needs_items']:,} items would show {target}"
+    if found["needs_seeds"] is None:
+        return f"no number of seeds would show {target}" + (": more items may" if claim["items"] else "")
+    return f"{found['needs_seeds']} seeds would show {target}"
+
+
+def answer(card: Card) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what a reader wants first: claims that hold, that do not, that are open, each with a few words beside.
+
+    Claims without runs are only counted: what they take is among their reasons.
+    """
+    said_by: dict[str, list[tuple[str, str]]] = {"Holds": [], "Does not hold": [], "Not decided": []}
+    for claim in card["claims"]:
+        word, text = claim["verdict"], claim["text"] + (f" ({stance(claim)})" if stance(claim) else "")
+        if word == "holds":
+            said_by["Holds"].append((text, ours(claim)))
+        elif word in ("fails", "no difference"):
+            said_by["Does not hold"].append((text, f"{ours(claim)}, asked {bound(claim)}"))
+        elif word != "not tested":
+            needed = (
+                takes(claim) if card["budget"] != "smoke" else ""
+            )  # smoke runs decide nothing, however many
+            beside = f"{ours(claim)}, asked {bound(claim)}"
+            said_by["Not decided"].append((text, f"{beside}; {needed}" if needed else beside))
+    return [(title, lines) for title, lines in said_by.items() if lines]
+
+
 def said(card: Card, claim: Card) -> str:
     """Return the verdict, with its scale where that is not the paper's."""
     word = claim["verdict"]

@@ -1,11 +1,11 @@
-"""A scorecard for a terminal, as Markdown and as JSON."""
+"""A scorecard as Markdown and as JSON."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.numbers import plus_minus, printable
 from harness.reports.phrases import (
@@ -19,11 +19,9 @@ from harness.reports.phrases import (
     fronts,
     ours,
     place,
-    power,
     said,
     setting,
     stance,
-    standing,
     strength,
     tally,
     theirs,
@@ -31,90 +29,6 @@ from harness.reports.phrases import (
     troubles,
     why,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
-
-def to_terminal(cards: Sequence[Card], console: Console) -> None:
-    """Print every scorecard: its claims, then the methods on the claimed metrics."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    if not cards:
-        console.print(NOTHING)
-    for card in cards:
-        console.print()
-        console.print(plain(f"{card['paper']}  {card['title']}", "bold"))
-        console.print(plain(setting(card), "dim"))
-        console.print(plain(f"{tally(card)}. {card['note']}"))
-        claims = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 1, 0), header_style="dim")
-        for title in ("claim", "the paper", "here [95 %]", "verdict", "why"):
-            claims.add_column(title, overflow="fold")
-        for claim in card["claims"]:
-            whose = f"({stance(claim)})" if stance(claim) else ""
-            claims.add_row(
-                plain(_stacked(claim["text"], whose)),
-                plain(theirs(claim)),
-                plain(_stacked(ours(claim), f"asked {asked(claim)}", by_seed(claim))),
-                plain(
-                    _stacked(f"{SIGNS[claim['verdict']]} {said(card, claim)}", *flags(claim)),
-                    _style(claim["verdict"]),
-                ),
-                plain(f"{why(claim)} {power(claim) if claim['verdict'] == 'open' else ''}".strip()),
-            )
-        console.print(claims)
-        console.print(_methods(card, columns=max(1, min(6, (console.width - 35) // 20))))
-        if fronts(card):
-            console.print(plain(f"Pareto front {fronts(card)}", "dim"))
-        for line in troubles(card):
-            console.print(plain(line, "yellow"))
-
-
-def _stacked(*lines: str) -> str:
-    return "\n".join(line for line in lines if line)
-
-
-def _methods(card: Card, columns: int) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    metrics = list(claimed(card))[:columns]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.caption = (
-        "mean over seeds ± half the 95 % interval; #1–3: 1st to 3rd, not separable by the verdict rule"
-    )
-    table.caption_justify = "left"
-    table.add_column("method", overflow="fold")
-    table.add_column("seeds", justify="right")
-    for name in metrics:
-        arrow = "↑" if card["metrics"][name]["better"] == "higher" else "↓"
-        table.add_column(plain(f"{name} {arrow}"), justify="right", overflow="fold")
-    for method in card["methods"]:
-        cells = []
-        for name in metrics:
-            places = re.sub("[a-z]", "", place(card, name, method["method"]))
-            best = standing(card, name, method["method"]) == "best"
-            shown = f"{plus_minus(method['metrics'].get(name))} {f'#{places}' if places else ''}".rstrip()
-            cells.append(plain(shown, "bold" if best else ""))
-        seeds = "fixed" if method["deterministic"] else str(len(method["seeds"]))
-        label = f"{method['method']}{' (baseline)' if method['baseline'] else ''}"
-        table.add_row(plain(label), seeds, *cells)
-    return table
-
-
-def plain(text: str, style: str = "") -> Text:
-    """Return text for a terminal, where data can hold neither markup nor control codes."""
-    from rich.text import Text
-
-    return Text("\n".join(map(printable, text.split("\n"))), style=style)
-
-
-def _style(verdict: str) -> str:
-    return {"holds": "bold green", "fails": "bold red", "no difference": "bold cyan"}.get(
-        verdict, "bold yellow"
-    )
 
 
 def to_markdown(cards: Sequence[Card]) -> str:

@@ -17,9 +17,23 @@ from harness.papers.statement import Claim, Figure, Items, Metric, difference
 from harness.reports import figures
 from harness.reports.figures import draw
 from harness.reports.html import to_html
-from harness.reports.phrases import bound, effect, judged_on, power, said, setting, strength, tally, theirs
+from harness.reports.phrases import (
+    answer,
+    bound,
+    effect,
+    judged_on,
+    power,
+    said,
+    setting,
+    strength,
+    tally,
+    theirs,
+    why,
+)
+from harness.reports.phrases import ours as ours_of
 from harness.reports.publish import only_here, portable
-from harness.reports.text import to_json, to_markdown, to_terminal
+from harness.reports.terminal import to_terminal
+from harness.reports.text import to_json, to_markdown
 from harness.runs.results import ITEMS, find_runs, read_items
 from harness.verdicts.scorecard import judge
 from tests.records import PAPER, answers, write_run, write_sweep
@@ -157,6 +171,62 @@ def test_failed_runs_are_listed_and_counted_nowhere(tmp_path):
     ]
     for text in (shown([card]), to_markdown([card]), to_html([card])):
         assert "out of memory at step 7" in text
+
+
+def lines(cards, width=80, **asked) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    to_terminal(cards, console, **asked)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_claim_is_a_line_and_no_line_is_longer_than_eighty_columns(card):
+    found = lines([card])
+    assert max(map(len, found)) <= 80
+    (first,) = [line for line in found if line.lstrip().startswith("1  ✓")]
+    assert ours_of(card["claims"][0]) in first
+    for place, claim in enumerate(card["claims"], 1):
+        shown_on = [line for line in lines([card], width=200) if claim["text"] in line]
+        assert len(shown_on) == 1, claim["text"]
+        assert shown_on[0].split()[0] == str(place)
+        assert bound(claim) in shown_on[0]
+
+
+def test_reasons_are_told_where_they_are_asked_for(card):
+    reason = why(card["claims"][3])[:40]
+    assert reason not in " ".join(lines([card]))
+    assert reason in " ".join(lines([card], verbose=True))
+    alone = " ".join(lines([card], only=4))
+    assert reason in alone
+    assert card["claims"][3]["text"] in alone
+    assert card["claims"][0]["text"] not in alone
+
+
+def test_claims_without_runs_are_counted_not_listed(tmp_path):
+    records = [write_run(tmp_path, "toy", s, {"accuracy": 0.8 + s / 100}) for s in range(3)]
+    (card,) = judge("toy", PAPER, records)
+    found = lines([card])
+    without = [n for n, claim in enumerate(card["claims"], 1) if claim["verdict"] == "not tested"]
+    assert without
+    assert f"– not tested: 1–{len(without)}" in found
+    assert not any(card["claims"][n - 1]["text"][:20] in line for n in without for line in found)
+    assert any(card["claims"][0]["text"] in line for line in lines([card], verbose=True))
+
+
+def test_marks_name_their_claims_by_number(card):
+    holm = [n for n, claim in enumerate(card["claims"], 1) if claim["holm"]]
+    assert holm == [1, 2, 3]
+    assert "survives Holm: 1–3" in lines([card])
+
+
+def test_the_page_begins_with_the_answer(card):
+    text = Page(to_html([card])).text
+    assert (
+        text.index("Holds")
+        < text.index("Not decided")
+        < text.index("as the system")
+        < text.index("Claim by claim")
+    )
+    assert answer(card)[0] == ("Holds", [(c["text"], ours_of(c)) for c in card["claims"][:3]])
 
 
 def test_a_missing_metric_says_why(card):
