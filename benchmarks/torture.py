@@ -363,7 +363,10 @@ def finished(place: Path) -> dict[str, tuple[str, int]]:
     """Return of each finished run what its result holds, as a digest, and how often it was begun."""
     found = {}
     for path in sorted((place / "results" / "runs").glob("*/*/*/result.json")):
-        raw = path.read_bytes()
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:  # a failed run's, which is begun again just now
+            continue
         if json.loads(raw)["status"] == "finished":
             begun = len((path.parent / "starts.jsonl").read_text(encoding="utf-8").splitlines())
             found[path.parent.name] = (hashlib.sha256(raw).hexdigest()[:16], begun)
