@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test test-all oracle lint pages docs scorecard bench bench-verdict torture clean
+.PHONY: demo install test test-all oracle lint pages docs scorecard bench bench-verdict torture lock dist clean
 
 demo: $(STAMP)  ## a verdict on a published claim, on real text, in about four minutes
 	$(BIN)/harness run -m +experiment=quickstart
@@ -57,6 +57,12 @@ bench-verdict: $(STAMP)  ## how often the verdict rule and the referee are right
 
 torture: $(STAMP)  ## 250 random kills of sweeps, 50 amid real training; goes on where it was stopped (hours)
 	$(BIN)/python -m benchmarks.torture
+
+lock: $(STAMP)  ## requirements.lock: every package with its hashes, for a release
+	$(BIN)/python .ci/lock.py
+
+dist: $(STAMP)  ## sdists and wheels of the core and its papers, looked at, installed in a clean environment, the demo run
+	$(BIN)/python .ci/dist.py
 
 clean:
 	rm -rf $(VENV) build dist

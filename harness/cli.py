@@ -228,6 +228,7 @@ def report(
     claim: Annotated[
         int | None, typer.Option(help="Only this claim, by its number, with its reasons.")
     ] = None,
+    lang: Annotated[str, typer.Option(help="The language of terminal and page: en or ko.")] = "en",
 ) -> None:
     """Turn runs into verdicts: a line a claim here, and Markdown, JSON and one offline HTML file on disk.
 
@@ -236,7 +237,7 @@ def report(
     from harness.commands.report import show_report
 
     folder = results.expanduser().resolve()
-    raise SystemExit(show_report(papers or [], folder, from_, json_, verbose, claim))
+    raise SystemExit(show_report(papers or [], folder, from_, json_, verbose, claim, lang))
 
 
 def compare(

@@ -17,6 +17,7 @@ FOLLOWED = (
     "plugin.md",
     "sampler.md",
     "own-data.md",
+    "ko-own-data.md",  # the same commands, below
     "tracking.md",
     "gate.md",
 )  # from top to bottom: test_install, test_site
@@ -111,6 +112,11 @@ def lived_in(tmp_path_factory, text, warm):
     for example in ROOT.glob("plugins/*/tests/examples/*"):  # the files that a card's commands name
         shutil.copy(example, harness.folder)
     return harness
+
+
+def test_the_korean_page_on_own_data_has_the_commands_of_the_english_one():
+    english, korean = (commands(ROOT / "docs" / name) for name in ("own-data.md", "ko-own-data.md"))
+    assert {command.replace(" --lang ko", "") for command in korean} <= {*english, "harness report alibi"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

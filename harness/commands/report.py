@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness.errors import UsageError
 from harness.reports.html import to_html
+from harness.reports.languages import language
 from harness.reports.terminal import to_terminal
 from harness.reports.text import to_markdown
 from harness.runs.files import as_text, write_text
@@ -31,12 +32,14 @@ def show_report(
     as_json: bool,
     verbose: bool = False,
     claim: int | None = None,
+    lang: str = "en",
 ) -> int:
     """Judge the runs of `papers` (all by default) and write report files beside what is printed.
 
-    `verbose` prints the reasons of every claim, `claim` those of one alone, by its number. Return 1 where files of
-    runs are damaged: each is told, and all else is judged.
+    `verbose` prints the reasons of every claim, `claim` those of one alone, by its number. `lang` is the language of
+    terminal and page. Return 1 where files of runs are damaged: each is told, and all else is judged.
     """
+    say = language(lang)
     damage = Damage()
     if claim is not None and len(papers) != 1:
         raise UsageError(f"--claim {claim} needs its paper: harness report PAPER --claim {claim}")
@@ -60,7 +63,7 @@ def show_report(
     if claim is not None and cards and not 1 <= claim <= most:
         raise UsageError(f"{names[0]} has no claim {claim}: give a number from 1 to {most}")
     page = folder / f"{names[0] if len(names) == 1 else 'report'}.html"
-    files[page.name] = to_html(cards, every)
+    files[page.name] = to_html(cards, every, lang)
     try:
         for name, text in files.items():
             write_text(folder / name, text)
@@ -71,7 +74,7 @@ def show_report(
         print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
         return damage.exit_code
     console = Console()
-    to_terminal(cards, console, verbose, claim)
+    to_terminal(cards, console, verbose, claim, say)
     if claim is not None:
         return damage.exit_code
     if page.exists():

@@ -156,7 +156,7 @@ def to_html(found: Mapping[str, Any], records: Sequence[Record]) -> str:
                 "curves": [{"title": one.title, "svg": markupsafe.Markup(one.svg)} for one in drawn],
             }
         )
-    words = {
+    words: dict[str, Any] = {
         "number": number,
         "plus_minus": plus_minus,
         "span": span,

@@ -13,6 +13,7 @@ from typing import Any
 from harness.numbers import number, plus_minus
 from harness.papers.statement import Figure
 from harness.reports import figures, phrases
+from harness.reports.languages import Say, language
 from harness.runs.produced import read_produced
 from harness.runs.results import Record
 
@@ -35,12 +36,14 @@ WORDS: tuple[Callable[..., Any], ...] = (  # what the template says things with
 )
 
 
-def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] = ()) -> str:
+def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] = (), lang: str = "en") -> str:
     """Return the report as one HTML page; `records` are the runs whose training curves it draws."""
     kept = list(records)
     parts = [_part(index, card, kept) for index, card in enumerate(scorecards)]
     return page(
         "report.html.jinja",
+        lang=lang,
+        say=language(lang),
         parts=parts,
         filters=filters(scorecards),
         of_seed=of_seed,
@@ -52,8 +55,8 @@ def to_html(scorecards: Sequence[Mapping[str, Any]], records: Iterable[Record] =
     )
 
 
-def page(template: str, **values: Any) -> str:
-    """Return a page of this folder's templates; whatever came from data is escaped."""
+def page(template: str, say: Say = str, **values: Any) -> str:
+    """Return a page of this folder's templates, said in a language; whatever came from data is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -63,6 +66,7 @@ def page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["t"] = say
     environment.globals.update(COLOURS=figures.COLOURS, **values)
     return environment.get_template(template).render()
 

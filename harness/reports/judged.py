@@ -226,7 +226,7 @@ def to_html(found: Mapping[str, Any]) -> str:
         drawn = picture(part)
         svg = markupsafe.Markup(figures.drawing(*drawn, f"j{index}front").svg) if drawn else ""
         parts.append({"id": f"j{index}", "part": part, "title": drawn[0].title if drawn else "", "svg": svg})
-    words = {w.__name__: w for w in (sentences, word, style, ahead, own, number, places)}
+    words: dict[str, Any] = {w.__name__: w for w in (sentences, word, style, ahead, own, number, places)}
     return page(
         "judged.html.jinja",
         found=found,

@@ -288,24 +288,25 @@ def takes(claim: Card) -> str:
     return f"{found['needs_seeds']} seeds would show {target}"
 
 
-def answer(card: Card) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return what a reader wants first: claims that hold, that do not, that are open, each with a few words beside.
+def answer(card: Card) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Return what a reader wants first: claims that hold, that do not, that are open, each with its number.
 
+    A line is a claim's sentence, whose it is where not the paper's, and a few words to stand beside.
     Claims without runs are only counted: what they take is among their reasons.
     """
-    said_by: dict[str, list[tuple[str, str]]] = {"Holds": [], "Does not hold": [], "Not decided": []}
+    said_by: dict[str, list[tuple[str, str, str]]] = {"Holds": [], "Does not hold": [], "Not decided": []}
     for claim in card["claims"]:
-        word, text = claim["verdict"], claim["text"] + (f" ({stance(claim)})" if stance(claim) else "")
+        word, text, whose = claim["verdict"], claim["text"], stance(claim)
         if word == "holds":
-            said_by["Holds"].append((text, ours(claim)))
+            said_by["Holds"].append((text, whose, ours(claim)))
         elif word in ("fails", "no difference"):
-            said_by["Does not hold"].append((text, f"{ours(claim)}, asked {bound(claim)}"))
+            said_by["Does not hold"].append((text, whose, f"{ours(claim)}, asked {bound(claim)}"))
         elif word != "not tested":
             needed = (
                 takes(claim) if card["budget"] != "smoke" else ""
             )  # smoke runs decide nothing, however many
             beside = f"{ours(claim)}, asked {bound(claim)}"
-            said_by["Not decided"].append((text, f"{beside}; {needed}" if needed else beside))
+            said_by["Not decided"].append((text, whose, f"{beside}; {needed}" if needed else beside))
     return [(title, lines) for title, lines in said_by.items() if lines]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.numbers import number, plus_minus, printable
+from harness.reports.languages import Say
 from harness.reports.phrases import (
     NOTHING,
     SIGNS,
@@ -45,53 +46,58 @@ STYLES = {"holds": "bold green", "fails": "bold red", "no difference": "bold cya
 
 
 def to_terminal(
-    cards: Sequence[Card], console: Console, verbose: bool = False, only: int | None = None
+    cards: Sequence[Card],
+    console: Console,
+    verbose: bool = False,
+    only: int | None = None,
+    say: Say = str,
 ) -> None:
     """Print every scorecard: its claims, then the methods on the claimed metrics.
 
     `verbose` adds the reasons of every claim; `only` prints those of the claim with this number, and nothing else.
+    `say` puts what the harness says into another language.
     """
     if not cards:
-        console.print(NOTHING)
+        console.print(say(NOTHING))
     for card in cards:
         numbered = list(enumerate(card["claims"], 1))
         if only is not None:
             for number_, claim in numbered[only - 1 : only]:
-                _reasons(card, number_, claim, console)
+                _reasons(card, number_, claim, console, say)
             continue
         console.print()
         console.print(plain(f"{card['paper']}  {card['title']}", "bold"))
-        console.print(plain(setting(card), "dim"))
-        console.print(plain(f"{tally(card)}. {card['note']}"))
+        console.print(plain(say(setting(card)), "dim"))
+        console.print(plain(say(f"{tally(card)}. {card['note']}")))
         tested = [(n, claim) for n, claim in numbered if claim["verdict"] != "not tested"]
         if tested:
             console.print()
-            console.print(_claims(tested))
+            console.print(_claims(tested, say))
             console.print()
-        for line in _below(numbered):
+        for line in _below(numbered, say):
             console.print(plain(line, "dim"))
         if verbose:
             for number_, claim in numbered:
-                _reasons(card, number_, claim, console)
+                _reasons(card, number_, claim, console, say)
         console.print()
-        console.print(_methods(card, columns=max(1, min(6, (console.width - 35) // 20))))
+        console.print(_methods(card, max(1, min(6, (console.width - 35) // 20)), say))
         if fronts(card):
-            console.print(plain(f"Pareto front {fronts(card)}", "dim"))
+            console.print(plain(say(f"Pareto front {fronts(card)}"), "dim"))
         for line in troubles(card):
-            console.print(plain(line, "yellow"))
+            console.print(plain(say(line), "yellow"))
 
 
-def _claims(numbered: Sequence[tuple[int, Card]]) -> Table:
+def _claims(numbered: Sequence[tuple[int, Card]], say: Say) -> Table:
     """Return the claims that runs speak of, a line each."""
     table = _table(padding=1)
     table.add_column("", justify="right", style="dim", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("claim", overflow="fold")
+    table.add_column(say("claim"), overflow="fold")
     for title in ("here [95 %]", "asked", "paper"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(say(title), no_wrap=True)
     for number_, claim in numbered:
         value = (claim["reported"] or {}).get("value")
-        whose = f" ({SHORT[stance(claim)]})" if stance(claim) else ""
+        whose = f" ({say(SHORT[stance(claim)])})" if stance(claim) else ""
         table.add_row(
             str(number_),
             plain(SIGNS[claim["verdict"]], STYLES.get(claim["verdict"], "bold yellow")),
@@ -103,20 +109,22 @@ def _claims(numbered: Sequence[tuple[int, Card]]) -> Table:
     return table
 
 
-def _below(numbered: Sequence[tuple[int, Card]]) -> Iterator[str]:
+def _below(numbered: Sequence[tuple[int, Card]], say: Say) -> Iterator[str]:
     """Yield what the signs mean, which claims bear which mark, and how many were not tested."""
     verdicts = dict.fromkeys(claim["verdict"] for _, claim in numbered)
-    yield "   ".join(f"{SIGNS[word]} {word}" for word in SIGNS if word in verdicts and word != "not tested")
+    yield "   ".join(
+        f"{SIGNS[word]} {say(word)}" for word in SIGNS if word in verdicts and word != "not tested"
+    )
     marked: dict[str, list[int]] = {}
     for number_, claim in numbered:
         for flag in flags(claim):
             marked.setdefault(flag, []).append(number_)
     for flag, numbers in marked.items():
-        yield f"{flag}: {_ranges(numbers)}"
+        yield f"{say(flag)}: {_ranges(numbers)}"
     without = [number_ for number_, claim in numbered if claim["verdict"] == "not tested"]
     if without:
-        yield f"{SIGNS['not tested']} not tested: {_ranges(without)}"
-    yield "Why: --claim N for one of them, -v for all."
+        yield f"{SIGNS['not tested']} {say('not tested')}: {_ranges(without)}"
+    yield say("Why: --claim N for one of them, -v for all.")
 
 
 def _ranges(numbers: Sequence[int]) -> str:
@@ -130,33 +138,35 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def _reasons(card: Card, number_: int, claim: Card, console: Console) -> None:
+def _reasons(card: Card, number_: int, claim: Card, console: Console, say: Say) -> None:
     """Print all that is known of one claim."""
-    whose = f" ({stance(claim)})" if stance(claim) else ""
-    verdict = f"{SIGNS[claim['verdict']]} {said(card, claim)}"
+    whose = f" ({say(stance(claim))})" if stance(claim) else ""
+    verdict = f"{SIGNS[claim['verdict']]} {say(said(card, claim))}"
     console.print()
     console.print(plain(f"{number_}. {claim['text']}{whose}", "bold"))
-    console.print(plain(", ".join([verdict, *flags(claim)]), STYLES.get(claim["verdict"], "bold yellow")))
+    console.print(
+        plain(", ".join([verdict, *map(say, flags(claim))]), STYLES.get(claim["verdict"], "bold yellow"))
+    )
     lines = [
-        "; ".join(words for words in (f"here {ours(claim)}", by_seed(claim)) if words),
-        f"asked {asked(claim)}",
-        f"the paper: {theirs(claim)}",
-        f"{why(claim)} {power(claim) if claim['verdict'] == 'open' else ''}".strip(),
+        "; ".join(say(words) for words in (f"here {ours(claim)}", by_seed(claim)) if words),
+        say(f"asked {asked(claim)}"),
+        say(f"the paper: {theirs(claim)}"),
+        say(f"{why(claim)} {power(claim) if claim['verdict'] == 'open' else ''}".strip()),
     ]
     for line in lines:
         console.print(plain(line))
 
 
-def _methods(card: Card, columns: int) -> Table:
+def _methods(card: Card, columns: int, say: Say) -> Table:
     """Return the methods' means on the first of the claimed metrics."""
     metrics = list(claimed(card))[:columns]
     table = _table(padding=2)
-    table.caption = (
+    table.caption = say(
         "mean over seeds ± half the 95 % interval; #1–3: 1st to 3rd, not separable by the verdict rule"
     )
     table.caption_justify = "left"
-    table.add_column("method", overflow="fold")
-    table.add_column("seeds", justify="right")
+    table.add_column(say("method"), overflow="fold")
+    table.add_column(say("seeds"), justify="right")
     for name in metrics:
         arrow = "↑" if card["metrics"][name]["better"] == "higher" else "↓"
         table.add_column(plain(f"{name} {arrow}"), justify="right", overflow="fold")
@@ -167,8 +177,8 @@ def _methods(card: Card, columns: int) -> Table:
             best = standing(card, name, method["method"]) == "best"
             shown = f"{plus_minus(method['metrics'].get(name))} {f'#{places}' if places else ''}".rstrip()
             cells.append(plain(shown, "bold" if best else ""))
-        seeds = "fixed" if method["deterministic"] else str(len(method["seeds"]))
-        label = f"{method['method']}{' (baseline)' if method['baseline'] else ''}"
+        seeds = say("fixed") if method["deterministic"] else str(len(method["seeds"]))
+        label = method["method"] + (f" ({say('baseline')})" if method["baseline"] else "")
         table.add_row(plain(label), seeds, *cells)
     return table
 

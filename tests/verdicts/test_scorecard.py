@@ -226,7 +226,7 @@ def test_the_page_begins_with_the_answer(card):
         < text.index("as the system")
         < text.index("Claim by claim")
     )
-    assert answer(card)[0] == ("Holds", [(c["text"], ours_of(c)) for c in card["claims"][:3]])
+    assert answer(card)[0] == ("Holds", [(c["text"], "", ours_of(c)) for c in card["claims"][:3]])
 
 
 def test_a_missing_metric_says_why(card):
