@@ -2,24 +2,37 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PLUGINS := $(wildcard plugins/*/pyproject.toml) $(wildcard examples/*/pyproject.toml)
+PAPERS_HERE := $(wildcard plugins/*/pyproject.toml)
+PLUGINS := $(PAPERS_HERE) $(wildcard examples/*/pyproject.toml)
+FOR_USE := $(VENV)/.for-use
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test test-all oracle lint pages docs scorecard bench bench-verdict torture lock dist clean
+.PHONY: demo install dev test test-all oracle lint pages docs scorecard bench bench-verdict torture lock dist clean
 
-demo: $(STAMP)  ## a verdict on a published claim, on real text, in about four minutes
+demo: $(FOR_USE)  ## a verdict on a published claim, on real text, after a good minute; three methods compared in four
+	$(BIN)/harness run -m +experiment=quickstart method=alibi/alibi
+	$(BIN)/harness report alibi --claim 1
 	$(BIN)/harness run -m +experiment=quickstart
 	$(BIN)/harness report alibi
 
-install: $(STAMP)
+install: $(FOR_USE)  ## the harness and its eight papers, as users have them
 
-$(STAMP): pyproject.toml constraints.txt $(PLUGINS)
+dev: $(STAMP)  ## and what tests, lint, documentation and benchmarks need
+
+$(FOR_USE): pyproject.toml $(PAPERS_HERE) | $(BIN)/pip
+	$(PIP) --editable . $(foreach p,$(PAPERS_HERE),--editable $(dir $(p)))
+	touch $@
+
+$(STAMP): pyproject.toml constraints.txt $(PLUGINS) | $(BIN)/pip
+	$(PIP) --editable ".[dev]" $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	touch $@ $(FOR_USE)
+
+$(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]" $(foreach p,$(PLUGINS),--editable $(dir $(p)))
-	touch $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
