@@ -6,7 +6,6 @@ PAPERS_HERE := $(wildcard plugins/*/pyproject.toml)
 PLUGINS := $(PAPERS_HERE) $(wildcard examples/*/pyproject.toml)
 FOR_USE := $(VENV)/.for-use
 STAMP := $(VENV)/.installed
-LONGEST := $(addprefix tests/faults/test_,torture.py referee.py storm.py team.py)  # begun first, so that none is waited for
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -48,7 +47,7 @@ oracle: $(STAMP)  ## every model family and setting beside peft and sentence-tra
 
 test-all: lint  ## also slow, fault and fresh-install tests
 	$(BIN)/python -m pytest -m "(slow or install) and not fault and not oracle" -n 2 --dist loadgroup
-	$(BIN)/python -m pytest -m fault -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) tests plugins examples
+	$(BIN)/python -m pytest -m fault -n 2 --dist loadfile --no-loadscope-reorder
 
 pages: $(STAMP)  ## the parts of docs/*.md that come from the code: reference, hooks, the picture of the rooms
 	$(BIN)/python docs/written.py
