@@ -1,9 +1,9 @@
 """Forgeries of a bundle, each made consistent again, and how often `harness verify` sees them.
 
-`python -m benchmarks.forgeries` prints a table: what was forged, seen out of n, the probability that is to be expected,
-and which part of a verification saw it. The forger is competent: keys, metrics, verdicts, hashes and the bundle's digest
-are made anew by the harness's own code, so that no forgery is found by a mere sum that does not add up. `--write` puts
-the table into docs/bundle.md.
+`python -m benchmarks.forgeries` prints a table: what was forged, seen out of n, the probability that is to be
+expected, and which part of a verification saw it. The forger is competent: keys, metrics, verdicts, hashes and the
+bundle's digest are made anew by the harness's own code, so that no forgery is found by a mere sum that does not add
+up. `--write` puts the table into docs/bundle.md.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import json
 import os
 import random
 import shutil
@@ -35,7 +36,7 @@ from harness.papers.plugins import Listing, Plugin
 from harness.papers.reduction import reduce
 from harness.runs.files import digest, write_json
 from harness.runs.journal import note
-from harness.runs.results import Record, find_runs, write_items, write_result
+from harness.runs.results import CURVES, Record, find_runs, read_curves, write_items, write_result
 from harness.runs.run import execute
 from harness.runs.spec import Spec, as_plain
 from harness.verdicts.register import add_lines, read_register, registered
@@ -45,6 +46,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "bundle.md"
 PLUGIN = Plugin(Listing("forged", forged.__name__, "forged", "0", ""), forged, with_members(forged.paper()))
 SEEDS, SWEEP, NAME = range(3), "made", "table.csv"
 ROWS = 2400
+START = 20  # steps that a patient forger makes honestly
 
 
 @dataclass
@@ -150,6 +152,16 @@ def swapped_seed(case: Case) -> None:
     write_result(worst.folder, dataclasses.replace(best.result, run_key=told.run_key, config=config))
 
 
+def spliced_seed(case: Case) -> None:
+    """Swap a seed, and tell the true one's first points of the curve before the other's."""
+    before = {record.folder: read_curves(record.folder) for record in case.records()}
+    swapped_seed(case)
+    for folder, true in before.items():
+        now = read_curves(folder)
+        rows = [one if one["step"] <= START else other for one, other in zip(true, now, strict=True)]
+        (folder / CURVES).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
 def edited(count: int) -> Callable[[Case], None]:
     """Return a forger who turns `count` wrong answers of one run right."""
 
@@ -182,24 +194,16 @@ def other_data(case: Case) -> None:
 def other_data_denied(case: Case) -> None:
     """Run everything on an easier table and tell the digest of the real one."""
     other_data(case)
+    journal = case.results / "sweeps" / f"{SWEEP}.jsonl"
+    journal.unlink()
     for record in case.records():
         true = case.spec(_method(record), record.result.config["seed"])
         data = {"table": {**record.result.data["table"], "digest": true.sources["table"].digest}}
+        told = dataclasses.replace(record.result, run_key=true.run_key, config=true.config(), data=data)
         write_json(record.folder / "config.json", true.config())
-        write_result(
-            record.folder,
-            dataclasses.replace(record.result, run_key=true.run_key, config=true.config(), data=data),
-        )
+        write_result(record.folder, told)
         os.replace(record.folder, record.folder.with_name(true.run_key[:16]))
-    (case.results / "sweeps" / f"{SWEEP}.jsonl").unlink()
-    for record in case.records():
-        note(
-            case.results / "sweeps" / f"{SWEEP}.jsonl",
-            record.result.run_key,
-            case.spec(_method(record), record.result.config["seed"]),
-            record.result,
-            "finished",
-        )
+        note(journal, true.run_key, true, told, "finished")
 
 
 def dropped_seed(case: Case) -> None:
@@ -218,7 +222,7 @@ def test_in_training(case: Case) -> None:
 
 def test_in_training_late(case: Case) -> None:
     """Train every run honestly for its first twentieth, and on the test rows alone from there."""
-    _again(case, plugin=Altered(PLUGIN, train=_cheating(20)))
+    _again(case, plugin=Altered(PLUGIN, train=_cheating(START)))
 
 
 def bound_changed(case: Case) -> None:
@@ -237,13 +241,9 @@ def stale_code(case: Case) -> None:
     """Tell runs of an older plugin, which trained with another rate, with the digests that it had."""
     stale_code_denied(case)
     for record in case.records():
-        code = {
-            **record.result.code,
-            "definitions": {
-                k: digest(v)[:16] if k.endswith(":train") else v
-                for k, v in record.result.code["definitions"].items()
-            },
-        }
+        told = record.result.code["definitions"]
+        older = {key: digest(value)[:16] if key.endswith(":train") else value for key, value in told.items()}
+        code = {**record.result.code, "definitions": older}
         write_result(record.folder, dataclasses.replace(record.result, code=code))
 
 
@@ -306,6 +306,7 @@ def _accuracy(record: Record) -> float:
 
 # The table
 
+WHOLE = ", verified with --whole"
 MANY = 66  # a twentieth of the test items
 
 
@@ -317,6 +318,8 @@ def drawn(count: int) -> float:
 KINDS: Mapping[str, tuple[Callable[[Case], None], float]] = {
     "nothing: an honest bundle": (nothing, 0.0),
     "swapped seed: the best of six more, told as the worst": (swapped_seed, 1.0),
+    "swapped seed, behind the first points of the true one": (spliced_seed, 0.0),
+    f"the same{WHOLE}": (spliced_seed, 1 / 6),
     "edited items: one of 1,319, of one run": (edited(1), drawn(1)),
     f"edited items: {MANY} of 1,319, of one run": (edited(MANY), drawn(MANY)),
     "edited metrics": (edited_metrics, 1.0),
@@ -325,6 +328,7 @@ KINDS: Mapping[str, tuple[Callable[[Case], None], float]] = {
     "dropped seed of one method": (dropped_seed, 1.0),
     "test rows in training": (test_in_training, 1.0),
     "test rows in training, after the first steps": (test_in_training_late, 0.0),
+    f"the same later{WHOLE}": (test_in_training_late, 1.0),
     "bound changed after data": (bound_changed, 1.0),
     "stale code, as its digests tell": (stale_code, 1.0),
     "stale code, with today's digests": (stale_code_denied, 1.0),
@@ -357,15 +361,8 @@ def trial(kind: str, folder: Path, case: Case, seed: int) -> list[Finding]:
 
 
 def packed(case: Case, bundle: Path) -> None:
-    """Bundle a case's runs, by the forger's own plugin where there is one; what refuses to is left out of the way."""
-    import harness.exchange.bundles.making as making
-
-    refuse = making.lost_seeds
-    making.lost_seeds = lambda *_: []  # a forger does not ask the maker's checks
-    try:
-        gathered(case.records(), case.results, bundle, lambda name: case.plugin, outputs=True)
-    finally:
-        making.lost_seeds = refuse
+    """Bundle a case's runs, by the forger's own plugin where there is one, without the maker's own refusals."""
+    gathered(case.records(), case.results, bundle, lambda name: case.plugin, outputs=True)
 
 
 def seen_by(findings: list[Finding]) -> list[str]:
@@ -398,18 +395,15 @@ def table(trials: int, singles: int, room: Path) -> str:
     for kind, hits, count, expected, parts in found:
         shown = "always" if kind in ALWAYS else f"{expected:.1%}"
         lines.append(f"| {kind} | {hits} of {count} | {shown} | {parts} |")
-    honest_refused, honest_count = found[0][1:3]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Honest bundles refused: {honest_refused} of {honest_count}. `always` are the kinds that recomputation alone must see.",
-            f"One edited item of {forged.TEST:,} is among {ITEMS} drawn ones with probability {drawn(1):.1%}: in one of "
-            f"twenty verifications. Every verification draws anew, so it is missed by fourteen of them in one case of two.",
-            "",
-            UNSEEN,
-        ]
-    )
+    refused, count = found[0][1:3]
+    said = [
+        f"Honest bundles refused: {refused} of {count}. `always` are the kinds that recomputation alone must see.",
+        f"One edited item of {forged.TEST:,} is among {ITEMS} drawn ones with probability {drawn(1):.1%}: in one of",
+        "twenty verifications. Each draws anew: fourteen of them see it in one case of two.",
+        "",
+        UNSEEN,
+    ]
+    return "\n".join([*lines, "", *said])
 
 
 def main() -> None:

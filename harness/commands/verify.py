@@ -1,4 +1,4 @@
-"""`harness verify`: what a bundle says, recomputed and in a drawn part run again, by the installed plugin's code alone."""
+"""`harness verify`: what a bundle says, recomputed and in part run again, by the installed plugin's code alone."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from harness.papers.plugins import load
 SEEDS = 2**32
 MARKS = {True: "[green]agrees[/]", False: "[red]parts [/]", None: "[yellow]open  [/]"}
 UNSEEN = (
-    "No verifier sees from a bundle: seeds or settings that were tried and never told, training that cheats after its "
-    "first steps where no run is made again whole (--whole draws one), items of trained runs whose outcome is not in the "
-    "bundle, bare numbers without items beyond what is run again, and whether the data are what their name says."
+    "No verifier sees in a bundle: seeds or settings that were tried and never told; a last seed that was dropped from "
+    "every method; training that departs after its first steps, unless that run is drawn to be made again whole "
+    "(--whole); items of a trained run whose outcome is not in the bundle; a bare number that has no items; "
+    "whether the data are what their name says."
 )
 
 

@@ -10,9 +10,11 @@ confined (`harness.contract.confine`): without network, in an empty home, within
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +22,8 @@ from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from harness.contract.cheats import Watched, _digest, unseen
 from harness.contract.confine import confined
@@ -33,9 +37,11 @@ from harness.runs.files import write_json
 from harness.runs.results import Record, find_runs, read_curves
 from harness.runs.run import Run, execute, measure, open_run, prepared
 from harness.runs.spec import Spec
+from harness.sweeps.config import checked
 
 SHARE = 0.03  # of a run's steps that are made again
 ITEMS = 64
+FEW = 2  # of many places that part, so many are named
 MINUTES = 30.0  # of processor time for one slice
 CLOSE = {"cpu": 1e-4, "cuda": 2e-2, "mps": 2e-2}  # how far numbers of one device kind may part, relative
 CLOSER = 1e-6  # absolute, beside that
@@ -72,8 +78,7 @@ class Again:
         records = [r for r in find_runs(self.bundle.folder) if r.result.status == "finished"]
         found: dict[tuple[str, str], Any] = {}
         for record in records:
-            for finding in self._sources(record, found):
-                yield finding
+            yield from self._sources(record, found)
         drawn = draw(records, self.plugins, seed, share, whole)
         for chosen in drawn:
             try:
@@ -125,12 +130,18 @@ class Again:
         }
         lacking = [field for field, source in sources.items() if source is None]
         if lacking:
-            yield Finding("again", about, None, f"{', '.join(lacking)} is not here")
+            yield Finding("again", about, None, f"{', '.join(lacking)} is not here, or not what it read")
             return
         if not _here(config["device"]):
             yield Finding("again", about, None, f"there is no {config['device']} here")
             return
         plugin = self.plugins(config["paper"])
+        declared = type(plugin.paper.methods[config["name"]].config)
+        for cls, values, what in (
+            (plugin.paper.task, config["task"], "task"),
+            (declared, config["method"], "method"),
+        ):
+            checked(cls, OmegaConf.create(values), f"{what} of {plugin.name}")
         spec = spec_of(chosen.record, sources, self.room / "results")
         file = self.room / "told" / f"{spec.run_key[:16]}.json"
         if chosen.items is not None and (chosen.record.folder / "output").is_dir():
@@ -162,11 +173,8 @@ def _resolved(paper: Any, field: str, name: str, cache: Path) -> Any:
 
     if field == "model":
         return resolve_model(name, cache=cache)
-    columns = next(
-        (f.metadata.get("columns", ("text",)) for f in dataclasses.fields(paper.data) if f.name == field),
-        ("text",),
-    )
-    return resolve(name, cache=cache, columns=columns)
+    columns = {f.name: f.metadata.get("columns", ("text",)) for f in dataclasses.fields(paper.data)}
+    return resolve(name, cache=cache, columns=columns.get(field, ("text",)))
 
 
 def _told(record: Record, field: str) -> str:
@@ -174,11 +182,11 @@ def _told(record: Record, field: str) -> str:
 
 
 def _here(device: str) -> bool:
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # the usual one keeps CUDA from forks
     import torch
 
-    return {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(
-        device, False
-    )
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return here.get(device, False)
 
 
 def spec_of(record: Record, sources: Mapping[str, Any], results: Path) -> Spec:
@@ -270,12 +278,21 @@ def drawn_items(record: Record, chance: random.Random) -> frozenset[str]:
 # What a slice makes, in a process of its own
 
 
-def _made(chosen: Slice, spec: Spec, plugin: Any, file: Path) -> None:
-    """Make a slice and leave in `file` what came of it."""
+def _limit(device: str) -> None:
+    """Let settings of a stranger take no more than some processor time and this machine's memory."""
     import resource
 
-    limit = int(MINUTES * 60)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    import psutil
+
+    seconds, memory = int(MINUTES * 60), psutil.virtual_memory().total
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    if device == "cpu":
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _made(chosen: Slice, spec: Spec, plugin: Any, file: Path) -> None:
+    """Make a slice and leave in `file` what came of it."""
+    _limit(spec.device)
     if chosen.whole:
         result = execute(spec, plugin)
         if result.error:
@@ -296,7 +313,7 @@ def _made(chosen: Slice, spec: Spec, plugin: Any, file: Path) -> None:
     run.data_dir = prepared(spec, plugin, run)
     rows: set[str] = set()
     curves = _first(run, plugin, chosen.steps, rows) if chosen.steps else []
-    told: dict[str, Any] = {"curves": curves, "metrics": {}, "items": {}, "met": ""}
+    told = {"curves": curves, "metrics": {}, "items": {}, "met": ""}
     if chosen.items is not None:
         told |= _answered(chosen, spec, plugin, run, rows)
     write_json(file, told)
@@ -325,10 +342,8 @@ def _first(run: Run, plugin: Any, steps: int, rows: set[str]) -> list[dict[str, 
     )
     run.output_dir = run.folder / "begun"
     run.output_dir.mkdir(exist_ok=True)
-    try:
+    with contextlib.suppress(Enough):
         plugin.hook("train")(run=run)
-    except Enough:
-        pass
     run.output_dir = output
     return curves
 
@@ -346,9 +361,9 @@ def _answered(chosen: Slice, spec: Spec, plugin: Any, run: Run, rows: set[str]) 
     file = spec.folder / "rows.json"
     write_json(file, sorted(rows))
     inputs = {
-        n: dict(zip(map(str, i.ids), map(_list, i.inputs), strict=True))
-        for n, i in items.items()
-        if len(i.inputs)
+        name: dict(zip(map(str, one.ids), map(_list, one.inputs), strict=True))
+        for name, one in items.items()
+        if len(one.inputs)
     }
     met = next((found for one in inputs.values() if (found := unseen(run.data_dir, file, one))), "")
     return {"metrics": metrics, "items": _plain(items), "met": met, "looked": bool(inputs)}
@@ -382,41 +397,28 @@ def compared(chosen: Slice, made: Mapping[str, Any], about: str) -> Iterator[Fin
         last = max((row["step"] for row in made["curves"]), default=0)
         told = [row for row in read_curves(record.folder) if 0 < row["step"] <= last]
         wrong = _points_apart(told, made["curves"], close)
-        yield Finding("steps", f"{about}: its curve up to step {last}", not wrong, "; ".join(wrong[:2]))
+        yield Finding("steps", f"{about}: its curve up to step {last}", not wrong, "; ".join(wrong[:FEW]))
     if chosen.items is None and not chosen.whole:
         return
     asked = chosen.items if chosen.items is not None and not made["metrics"] else None
-    stated_ = _plain(record.items)
-    wrong, count = [], 0
+    told_ = {name: one for name, one in _plain(record.items).items() if name in record.result.items}
+    wrong = [
+        f"{metric} has items in the bundle, and none here" for metric in told_.keys() - made["items"].keys()
+    ]
     for metric, items in made["items"].items():
-        if asked is not None and not items.keys() <= asked:
-            wrong.append(f"{metric}: the plugin returned items that were not asked for")
-        missing = (asked if asked is not None else stated_.get(metric, {}).keys()) & stated_.get(
-            metric, {}
-        ).keys() - items.keys()
-        wrong += [f"{metric} of item {key}: in the bundle, and not here" for key in sorted(missing)[:1]]
-        for key, values in items.items():
-            count += 1
-            other = stated_.get(metric, {}).get(key)
-            if (
-                other is None
-                or len(other) != len(values)
-                or not all(_near(a, b, close) for a, b in zip(values, other, strict=True))
-            ):
-                wrong.append(f"{metric} of item {key}: {_few(other)} in the bundle, {_few(values)} here")
+        before = told_.get(metric, {})
+        expected = before.keys() if asked is None else before.keys() & asked
+        for key in sorted(expected | items.keys()):
+            one, other = before.get(key), items.get(key)
+            if not _same(one, other, close):
+                wrong.append(f"{metric} of item {key}: {_few(one)} in the bundle, {_few(other)} here")
     for metric, value in made["metrics"].items():
-        other = record.result.metrics.get(metric)
-        if other is None or not _near(value, other, close):
-            wrong.append(f"{metric}: {number(other)} in the bundle, {number(value)} here")
-    lost = [m for m in stated_ if m not in made["items"] and m in record.result.items]
-    wrong += [f"{metric} has items in the bundle, and none here" for metric in lost]
-    size = f"{len(asked)} drawn items" if asked is not None else f"all its items ({count:,})"
-    yield Finding(
-        "items",
-        f"{about}: {size}",
-        not wrong,
-        "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else ""),
-    )
+        stood = record.result.metrics.get(metric)
+        if not _near(value, stood, close):
+            wrong.append(f"{metric}: {number(stood)} in the bundle, {number(value)} here")
+    size = f"{len(asked)} drawn items" if asked is not None else "all its items"
+    more = f"; and {len(wrong) - FEW} more" if len(wrong) > FEW else ""
+    yield Finding("items", f"{about}: {size}", not wrong, "; ".join(wrong[:FEW]) + more)
     if made.get("looked"):
         yield Finding(
             "overlap", f"{about}: training has not met its test items", not made["met"], made["met"]
@@ -447,6 +449,12 @@ def _points(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], float | 
         for name, value in row.items()
         if name != "step" and not any(part in name for part in TIMED)
     }
+
+
+def _same(one: Sequence[float] | None, other: Sequence[float] | None, close: float) -> bool:
+    if one is None or other is None or len(one) != len(other):
+        return False
+    return all(_near(a, b, close) for a, b in zip(one, other, strict=True))
 
 
 def _near(one: float | None, other: float | None, close: float) -> bool:

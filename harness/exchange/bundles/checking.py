@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose
+from functools import partial
+from itertools import pairwise
+from math import isclose, isfinite
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, said
 from harness.exchange.bundles.sealed import CLAIMS, Job, Opened, Ran
-from harness.exchange.claims import Claims, claims_of_card, read_claims
+from harness.exchange.claims import claims_of_card, read_claims
 from harness.numbers import number, printable
 from harness.papers.families import members
 from harness.papers.reach import source_of
@@ -69,14 +71,13 @@ def method_of(record: Record) -> str:
     return f"{record.result.config['paper']}/{label_of(record.result.config)}"
 
 
-def claims_in(folder: Path, plugin: Any, records: Sequence[Record]) -> list[Claims]:
-    """Return the claim records of one paper from runs below `folder`, by what that folder remembers of looks."""
+def cards_in(folder: Path, plugin: Any, records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return the scorecards of one paper's runs below `folder`, by what that folder remembers of looks."""
 
     def stale(record: Record) -> bool:
         return bool(otherwise(record, plugin))
 
-    cards = judge(plugin.name, plugin.paper, records, stale, Memory(folder))
-    return [claims_of_card(card, records) for card in cards]
+    return judge(plugin.name, plugin.paper, records, stale, Memory(folder))
 
 
 def recomputed(bundle: Opened, plugins: Plugins) -> Iterator[Finding]:
@@ -106,17 +107,11 @@ def recomputed(bundle: Opened, plugins: Plugins) -> Iterator[Finding]:
         except HarnessError as error:
             yield Finding("paper", name, False, f"{said(error)}: nothing of its runs can be recomputed")
             continue
-        for part, about, look in (
-            ("keys", "each run's key is that of its settings and data", lambda p, r: _keys(r)),
-            ("settings", "each method has the settings that the installed plugin declares", _settings),
-            ("code", "the runs used the definitions that are installed", _code),
-            ("metrics", "metrics are those of their items", _metrics),
-            ("curves", "curves begin where their points do", lambda p, r: _late(r)),
-        ):
-            yield _guarded(part, f"{name}: {about}", lambda look=look: look(plugin, own))  # type: ignore[misc]
+        for part, about, look in LOOKS:
+            yield _guarded(part, f"{name}: {about}", partial(look, plugin, own))
         if numbers := bare(plugin, own):
-            told = f"no items stand behind {', '.join(numbers)}: recomputation takes them as they are"
-            yield Finding("metrics", f"{name}: every claimed metric has items", None, told)
+            why = f"no items stand behind {', '.join(numbers)}: recomputation takes them as they are"
+            yield Finding("metrics", f"{name}: every claimed metric has items", None, why)
         yield from _judged(bundle, plugin, own)
 
 
@@ -192,7 +187,7 @@ def _copies(records: Sequence[Record]) -> list[str]:
     return found
 
 
-def _keys(records: Sequence[Record]) -> list[str]:
+def _keys(plugin: Any, records: Sequence[Record]) -> list[str]:
     wrong = []
     for record in records:
         result, config = record.result, record.result.config
@@ -283,7 +278,7 @@ def _metrics(plugin: Any, records: Sequence[Record]) -> list[str]:
     return wrong
 
 
-def _late(records: Sequence[Record]) -> list[str]:
+def _late(plugin: Any, records: Sequence[Record]) -> list[str]:
     """Say which training's curve lacks its first points: `fit` tells them at equal distances from the start."""
     wrong = []
     for record in records:
@@ -293,12 +288,21 @@ def _late(records: Sequence[Record]) -> list[str]:
                 if name.rpartition("/")[2] == "learning_rate":
                     steps.setdefault(name, []).append(int(row["step"]))
         for name, at in steps.items():
-            distances = [after - before for before, after in zip(at, at[1:-1], strict=False)]
+            distances = [after - before for before, after in pairwise(at[:-1])]
             if distances and at[0] > min(distances):
                 wrong.append(
                     f"{_title(record)}: {name} begins at step {at[0]}, its points are {min(distances)} apart"
                 )
     return wrong
+
+
+LOOKS: Sequence[tuple[str, str, Callable[[Any, Sequence[Record]], Sequence[str]]]] = (
+    ("keys", "each run's key is that of its settings and data", _keys),
+    ("settings", "each method has the settings that the installed plugin declares", _settings),
+    ("code", "the runs used the definitions that are installed", _code),
+    ("metrics", "metrics are those of their items", _metrics),
+    ("curves", "curves begin where their points do", _late),
+)
 
 
 def bare(plugin: Any, records: Sequence[Record]) -> list[str]:
@@ -324,7 +328,8 @@ def _judged(bundle: Opened, plugin: Any, records: Sequence[Record]) -> Iterator[
     }
     try:
         stated = [one for one in read_claims(bundle.folder / CLAIMS) if one["paper"] == plugin.name]
-        found = claims_in(bundle.folder, plugin, records)
+        cards = cards_in(bundle.folder, plugin, records)
+        found = [claims_of_card(card, records) for card in cards]
     except Exception as error:
         yield Finding("verdicts", f"{plugin.name}: the claims can be judged", False, said(error)[:300])
         return
@@ -337,11 +342,8 @@ def _judged(bundle: Opened, plugin: Any, records: Sequence[Record]) -> Iterator[
             wrong[part].append("{}: the bundle says {}, here it is {}".format(place.strip("/"), *shown))
     for part, about in parts.items():
         yield _all(part, f"{plugin.name}: {about}", wrong[part])
-    yield _guarded(
-        "register",
-        f"{plugin.name}: no bound was changed after data",
-        lambda: _changed(bundle, plugin, records),
-    )
+    about = f"{plugin.name}: no bound was changed after data"
+    yield _guarded("register", about, lambda: _changed(bundle, cards))
 
 
 def _apart(one: Any, other: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
@@ -353,11 +355,10 @@ def _apart(one: Any, other: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
         for at, (mine, theirs) in enumerate(zip(one, other, strict=True)):
             yield from _apart(mine, theirs, f"{place}/{at}")
     elif _is_number(one) or _is_number(other):
-        known = [
-            value if _is_number(value) and value == value and abs(value) != float("inf") else None
-            for value in (one, other)
-        ]
-        if known[0] != known[1] and (None in known or not isclose(*known, rel_tol=CLOSE, abs_tol=NIL)):
+        here, there = (value if _is_number(value) and isfinite(value) else None for value in (one, other))
+        if here != there and (
+            here is None or there is None or not isclose(here, there, rel_tol=CLOSE, abs_tol=NIL)
+        ):
             yield place, one, other
     elif one != other:
         yield place, one, other
@@ -367,9 +368,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _changed(bundle: Opened, plugin: Any, records: Sequence[Record]) -> list[str]:
+def _changed(bundle: Opened, cards: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say which claims asked something else when their runs were first judged, as the register tells."""
-    cards = judge(plugin.name, plugin.paper, records, looks=Memory(bundle.folder))
     told, _ = registered(cards, read_register(bundle.folder / "register.jsonl"))
     claims = [claim for card in told for claim in card["claims"] if claim.get("registered")]
     return [

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
-from harness.exchange.bundles.checking import Plugins, claims_in, lost_seeds, run_of
+from harness.exchange.bundles.checking import Plugins, cards_in, lost_seeds, run_of
 from harness.exchange.bundles.sealed import CLAIMS, Job, Manifest, Refused, pack, seal
-from harness.exchange.claims import write_claims
+from harness.exchange.claims import claims_of_card, write_claims
 from harness.runs.files import write_text
 from harness.runs.journal import read_journal
 from harness.runs.produced import JUDGED, PRODUCED
@@ -33,6 +33,7 @@ from harness.verdicts.register import SETTING, read_register
 from harness.verdicts.rows import Damage, named
 
 KEPT = (CONFIG, RESULT, ITEMS, CURVES, PACKAGES, DIFF, PRODUCED, JUDGED)
+FEW = 5  # of many missing runs, so many are named
 PLAIN = (".safetensors", ".json", ".jsonl", ".txt", ".npy")  # of what a run left: no kind that can hold code
 
 
@@ -52,6 +53,11 @@ def bundle(
         folder = Path(room) / "bundle"
         folder.mkdir()
         manifest = gathered(records, results, folder, plugins, outputs)
+        if lost := lost_seeds(manifest["runs"], manifest["sweeps"], records):
+            more = f" and {len(lost) - FEW} more" if len(lost) > FEW else ""
+            raise HarnessError(
+                f"no bundle is made without {'; '.join(lost[:FEW])}{more}: run what is missing, or name other runs"
+            )
         if out.suffix == ".zip":
             pack(folder, out)
         else:
@@ -90,7 +96,7 @@ def _chosen(words: Sequence[str], results: Path) -> list[Record]:
 
 
 def _unended(records: Sequence[Record], results: Path) -> Iterable[Path]:
-    """Yield the folders of runs that began beside these, by the same methods in the same setting, and have not ended."""
+    """Yield the folders of runs of the same methods and settings that began and have not ended."""
     places = {(r.folder.parent, setting_of(r.result.config)) for r in records}
     for parent in sorted({parent for parent, _ in places}):
         if not parent.is_relative_to(results / "runs"):
@@ -120,26 +126,18 @@ def gathered(
         if outputs and (record.folder / "output").is_dir():
             _outputs(record.folder / "output", to / "output")
     _remembered(records, results, folder)
-    sweeps = {sweep: _jobs(results, sweep) for sweep in _sweeps(records, results)}
-    return finished(folder, plugins, sweeps)
-
-
-def finished(folder: Path, plugins: Plugins, sweeps: Mapping[str, list[Job] | None]) -> Manifest:
-    """Judge the runs below `folder`, write their claim records and the manifest."""
-    records = list(find_runs(folder))
-    runs = [run_of(record, folder) for record in records]
-    if lost := lost_seeds(runs, sweeps, records):
-        raise HarnessError(
-            f"runs are missing: {'; '.join(lost[:5])}: run them, or name methods that are whole"
-        )
-    papers = sorted({str(record.result.config["paper"]) for record in records})
-    found = [
-        one
-        for name in papers
-        for one in claims_in(folder, plugins(name), [r for r in records if r.result.config["paper"] == name])
+    whole = list(find_runs(folder))
+    papers: dict[str, list[Record]] = {}
+    for record in whole:
+        papers.setdefault(str(record.result.config["paper"]), []).append(record)
+    claims = [
+        claims_of_card(card, own)
+        for name, own in papers.items()
+        for card in cards_in(folder, plugins(name), own)
     ]
-    write_claims(folder / CLAIMS, found)
-    return seal(folder, runs, sweeps)
+    write_claims(folder / CLAIMS, claims)
+    sweeps = {sweep: _jobs(results, sweep) for sweep in _sweeps(records, results)}
+    return seal(folder, [run_of(record, folder) for record in whole], sweeps)
 
 
 def _outputs(output: Path, to: Path) -> None:

@@ -123,7 +123,7 @@ def seal(folder: Path, runs: Sequence[Ran], sweeps: Mapping[str, list[Job] | Non
         "sweeps": dict(sweeps),
         "files": files,
     }
-    manifest: Manifest = {**made, "digest": whole(made)}
+    manifest: Manifest = made | {"digest": whole(made)}
     (folder / SIGNATURE).unlink(missing_ok=True)  # of another manifest
     write_json(folder / MANIFEST, manifest)
     return manifest
