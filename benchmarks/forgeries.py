@@ -15,6 +15,7 @@ import json
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -355,6 +356,7 @@ def trial(kind: str, folder: Path, case: Case, seed: int) -> list[Finding]:
         folder / "room",
         folder / "cache",
         seed=seed,
+        whole=kind.endswith(WHOLE),
         data={"table": str(case.table)},
     )
     return list(found)
@@ -383,6 +385,7 @@ def rows(trials: int, singles: int, room: Path) -> Iterator[tuple[str, int, int,
             hits += bool(parts)
             for part in parts:
                 seen[part] = seen.get(part, 0) + 1
+        print(f"{kind}: {hits} of {count}", file=sys.stderr, flush=True)
         yield kind, hits, count, expected, ", ".join(sorted(seen, key=lambda part: -seen[part])) or "–"
 
 
@@ -412,7 +415,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--singles", type=int, default=200, help="trials with one edited item")
+    parser.add_argument("--singles", type=int, default=100, help="trials with one edited item")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     quiet_threads()
