@@ -45,7 +45,7 @@ def show_verify(
     if not 0 <= drawn < SEEDS:
         raise UsageError(f"--seed {drawn}: give a whole number from 0 to {SEEDS - 1:,}")
     given = _named(data)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     if not as_json:
         console.print(
             f"seed of the draw: {drawn}. Only code of the installed plugins runs, none of the bundle."
