@@ -372,28 +372,30 @@ def seen_by(findings: list[Finding]) -> list[str]:
     return sorted({finding.part for finding in findings if finding.ok is False})
 
 
-def rows(trials: int, singles: int, room: Path) -> Iterator[tuple[str, int, int, float, str]]:
+def rows(honests: int, trials: int, singles: int, room: Path) -> Iterator[tuple[str, int, int, float, str]]:
     """Yield of each kind: seen, out of, expected, by which parts; `singles` trials where one item was edited."""
-    cases = [honest(room / "honest" / str(n), n) for n in range(trials)]
-    for kind, (_, expected) in KINDS.items():
+    cases: list[Case] = []
+    for place, (kind, (_, expected)) in enumerate(KINDS.items()):
         seen: dict[str, int] = {}
-        count, hits = (singles if "one of" in kind else trials), 0
+        count, hits = honests if not place else singles if "one of" in kind else trials, 0
         for n in range(count):
+            if not place:
+                cases.append(honest(room / "honest" / str(n), n))
             folder = room / "trial"
-            parts = seen_by(trial(kind, folder, cases[n % trials], 1000 + n))
+            parts = seen_by(trial(kind, folder, cases[n % honests], 1000 + n))
             shutil.rmtree(folder)
             hits += bool(parts)
             for part in parts:
                 seen[part] = seen.get(part, 0) + 1
-        print(f"{kind}: {hits} of {count}", file=sys.stderr, flush=True)
+            print(f"{kind}: {hits} of {n + 1}", file=sys.stderr, flush=True)
         yield kind, hits, count, expected, ", ".join(sorted(seen, key=lambda part: -seen[part])) or "–"
 
 
-def table(trials: int, singles: int, room: Path) -> str:
+def table(honests: int, trials: int, singles: int, room: Path) -> str:
     """Return the table as Markdown, with what it says and what no verifier sees."""
     from harness.commands.verify import UNSEEN
 
-    found = list(rows(trials, singles, room))
+    found = list(rows(honests, trials, singles, room))
     lines = ["| forged | seen | expected | by |", "| --- | --- | --- | --- |"]
     for kind, hits, count, expected, parts in found:
         shown = "always" if kind in ALWAYS else f"{expected:.1%}"
@@ -414,14 +416,17 @@ def main() -> None:
     from harness.runs.isolate import quiet_threads
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument(
+        "--honest", type=int, default=20, help="honest bundles, of which the forgeries are made"
+    )
+    parser.add_argument("--trials", type=int, default=20, help="trials of each kind")
     parser.add_argument("--singles", type=int, default=100, help="trials with one edited item")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     quiet_threads()
     begun = time.process_time()
     with tempfile.TemporaryDirectory(prefix="forgeries-") as room:
-        told = table(asked.trials, asked.singles, Path(room).resolve())
+        told = table(asked.honest, asked.trials, asked.singles, Path(room).resolve())
     print(told)
     print(f"\n{time.process_time() - begun:.0f} s of processor time, slices apart")
     if asked.write:
