@@ -22,7 +22,7 @@ from harness.papers.plugins import load
 SEEDS = 2**32
 MARKS = {True: "[green]agrees[/]", False: "[red]parts [/]", None: "[yellow]open  [/]"}
 UNSEEN = (
-    "No verifier sees in a bundle: seeds or settings that were tried and never told; a last seed that was dropped from "
+    "No verifier sees in a bundle: seeds or settings that were tried and never told; a seed that was dropped from "
     "every method; training that departs after its first steps, unless that run is drawn to be made again whole "
     "(--whole); items of a trained run whose outcome is not in the bundle; a bare number that has no items; "
     "whether the data are what their name says."

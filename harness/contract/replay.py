@@ -110,8 +110,13 @@ class Again:
                 continue
             try:
                 source = _resolved(plugin.paper, field, given, self.cache)
-            except HarnessError as error:
+            except Exception as error:
                 yield Finding("data", about, None, f"it cannot be had here: {said(error)}")
+                continue
+            before = str(record.result.data.get(field, {}).get("revision", ""))
+            if source.digest != told and source.revision != before and field not in self.data:
+                other = f"here is revision {source.revision[:40] or '(none)'}, they read {before[:40] or '(none)'}"
+                yield Finding("data", about, None, other)
                 continue
             same = source.digest == told
             found[config["paper"], f"{field} {name} {told}"] = source if same else None
@@ -286,7 +291,10 @@ def _limit(device: str) -> None:
 
     import psutil
 
-    seconds, memory = int(MINUTES * 60), psutil.virtual_memory().total
+    seconds, memory = (
+        int(MINUTES * 60),
+        max(psutil.virtual_memory().total, 2**35),
+    )  # torch maps much it never fills
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     if device == "cpu":
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

@@ -27,7 +27,7 @@ from harness.runs.provenance import HOOKS, METRIC, definitions
 from harness.runs.results import CURVES, ITEMS, RESULT, Record, find_runs, read_curves
 from harness.runs.run import rebuild
 from harness.runs.spec import KEY_VERSION, as_plain
-from harness.verdicts.looks import Memory
+from harness.verdicts.looks import Memory, setting_of
 from harness.verdicts.register import read_register, registered
 from harness.verdicts.rows import label_of
 from harness.verdicts.scorecard import judge
@@ -96,7 +96,9 @@ def recomputed(bundle: Opened, plugins: Plugins) -> Iterator[Finding]:
     )
     yield _all("runs", "the manifest's runs are there and whole", wrong)
     yield _all(
-        "seeds", "no seed that was asked for is missing", lost_seeds(list(found.values()), bundle, records)
+        "seeds",
+        "no seed that was asked for is missing",
+        lost_seeds(list(found.values()), bundle.manifest["sweeps"], records),
     )
     yield _all("copies", "no two runs have one outcome", _copies(records))
     papers = sorted({str(record.result.config["paper"]) for record in records})
@@ -136,35 +138,36 @@ def _guarded(part: str, about: str, look: Callable[[], Sequence[str]]) -> Findin
 
 
 def lost_seeds(
-    runs: Sequence[Ran], bundle: Opened | Mapping[str, list[Job] | None], records: Sequence[Record]
+    runs: Sequence[Ran], sweeps: Mapping[str, list[Job] | None], records: Sequence[Record]
 ) -> list[str]:
     """Return which runs that a sweep was asked for are not here, of the methods that are.
 
-    A sweep is a product: within one, every method but the deterministic ones has the same seeds. What a manifest
+    A sweep is a product: in one setting, every method but the deterministic ones has the same seeds. What a manifest
     does not tell of a sweep is taken from the runs themselves.
     """
-    sweeps = bundle.manifest["sweeps"] if isinstance(bundle, Opened) else bundle
-    here, keys = {run["method"] for run in runs}, {run["run_key"] for run in runs}
+    here = {run["method"] for run in runs}
     single = {method_of(record) for record in records if record.result.config["deterministic"]}
+    settings = {record.result.run_key: setting_of(record.result.config) for record in records}
+    there = {(run["method"], settings.get(run["run_key"], ""), run["seed"]) for run in runs}
     lost = []
     for sweep in sorted({run["sweep"] for run in runs} | sweeps.keys()):
         jobs = sweeps.get(sweep)
         told = [(job["method"], job["seed"], job["run_key"]) for job in jobs or ()]
         if jobs is None:
             told = [(run["method"], run["seed"], run["run_key"]) for run in runs if run["sweep"] == sweep]
-        gone = [(method, seed) for method, seed, key in told if method in here and key not in keys]
-        lost += [
-            f"{method} seed {seed}, which sweep {sweep or '(none)'} was asked for" for method, seed in gone
-        ]
-        seeds: dict[str, set[int]] = {}
-        for method, seed, _ in told:
-            if method not in single:
-                seeds.setdefault(method, set()).add(seed)
-        every = set().union(*seeds.values())
-        for method in sorted(seeds.keys() & here):
-            for seed in sorted(every - seeds[method]):
-                other = next(name for name in seeds if seed in seeds[name])
-                lost.append(f"{method} seed {seed}, which {other} has in sweep {sweep or '(none)'}")
+        name = sweep or "(none)"
+        gone = [(method, seed) for method, seed, key in told if method in here and key not in settings]
+        lost += [f"{method} seed {seed}, which sweep {name} was asked for" for method, seed in gone]
+        seeds: dict[tuple[str, str], set[int]] = {}  # by setting and method
+        for method, seed, key in told:
+            if method not in single and key in settings:
+                seeds.setdefault((settings[key], method), set()).add(seed)
+        for setting, method in sorted(seeds):
+            for (also, other), every in sorted(seeds.items()):
+                for seed in sorted(every) if also == setting else ():
+                    if (method, setting, seed) not in there:
+                        there.add((method, setting, seed))  # told once
+                        lost.append(f"{method} seed {seed}, which {other} has in sweep {name}")
     return lost
 
 
