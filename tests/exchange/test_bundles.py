@@ -19,7 +19,7 @@ from harness.commands.verify import show_verify
 from harness.contract.replay import ITEMS, by_item, draw, first_points
 from harness.errors import HarnessError, UsageError
 from harness.exchange.bundles import sealed
-from harness.exchange.bundles.checking import recomputed
+from harness.exchange.bundles.checking import LOOKS, recomputed
 from harness.exchange.bundles.making import bundle
 from harness.exchange.bundles.sealed import CLAIMS, MANIFEST, Refused, opened, published, seal, whole
 from harness.runs.results import find_runs
@@ -116,6 +116,46 @@ def test_no_byte_of_any_file_can_change_unseen(made, data):
             opened(made, made)
     finally:
         path.write_bytes(before)
+
+
+def looked(part: str, records: list) -> list[str]:
+    """Return what one look of a recomputation says of runs."""
+    return list(next(look for name, _, look in LOOKS if name == part)(PLUGIN, records))
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_metric_can_be_told_beside_its_items(case, data):
+    record = data.draw(st.sampled_from(case.records()))
+    name, value = data.draw(st.sampled_from(sorted(record.result.metrics.items())))
+    told = data.draw(st.floats(-1e9, 1e9).filter(lambda other: abs(other - value) > 1e-6) | st.none())
+    metrics = {**record.result.metrics, name: told}
+    assert not looked("metrics", [record])
+    assert looked(
+        "metrics", [dataclasses.replace(record, result=dataclasses.replace(record.result, metrics=metrics))]
+    )
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_setting_seed_or_digest_can_be_told_under_another_key(case, data):
+    record = data.draw(st.sampled_from(case.records()))
+    result, config = record.result, dict(record.result.config)
+    match data.draw(st.sampled_from(["seed", "budget", "task", "method", "data"])):
+        case "seed":
+            config["seed"] += data.draw(st.integers(1, 9))
+        case "budget":
+            config["budget"] = data.draw(st.text(max_size=3))
+        case "task":
+            config["task"] = {**config["task"], "steps": data.draw(st.integers(1, 399))}
+        case "method":
+            config["method"] = {"columns": data.draw(st.integers(9, 20))}
+        case "data":
+            digests = {"table": {"digest": data.draw(st.text("0123456789abcdef", min_size=64, max_size=64))}}
+            result = dataclasses.replace(result, data=digests)
+    changed = dataclasses.replace(result, config=config)
+    assert not looked("keys", [record])
+    assert looked("keys", [dataclasses.replace(record, result=changed)])
 
 
 @given(st.sampled_from(["runs", "sweeps", "harness", "files"]), st.data())
