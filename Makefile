@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install dev test test-all oracle lint pages docs scorecard bench bench-verdict torture lock dist clean
+.PHONY: demo install dev test test-all oracle lint pages docs scorecard bench bench-verdict forgeries torture lock dist clean
 
 demo: $(FOR_USE)  ## a verdict on a published claim, on real text, after a good minute; three methods compared in four
 	$(BIN)/harness run -m +experiment=quickstart method=alibi/alibi
@@ -67,6 +67,9 @@ bench: $(STAMP)  ## side by side with what one would use instead: 45 minutes on 
 bench-verdict: $(STAMP)  ## how often the verdict rule and the referee are right, by simulation (into docs/): three minutes
 	$(BIN)/python -m benchmarks.verdict --write
 	$(BIN)/python -m benchmarks.referee --write
+
+forgeries: $(STAMP)  ## forged bundles and how many of them harness verify sees (into docs/bundle.md): ten minutes
+	$(BIN)/python -m benchmarks.forgeries --write
 
 torture: $(STAMP)  ## 250 random kills of sweeps, 50 amid real training; goes on where it was stopped (hours)
 	$(BIN)/python -m benchmarks.torture

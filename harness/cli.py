@@ -71,6 +71,8 @@ def _app(arguments: list[str]) -> typer.Typer:
         compare,
         judge,
         export,
+        bundle,
+        verify,
         judgments,
         papers,
         data,
@@ -300,6 +302,46 @@ def export(
     from harness.commands.export import show_export
 
     raise SystemExit(show_export(papers or [], to, results.expanduser().resolve(), out))
+
+
+def bundle(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs, as for `harness compare`; all by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A .zip, or a new folder; results/reports/bundle.zip by default.")
+    ] = None,
+    outputs: Annotated[bool, typer.Option(help="Add what the runs left, such as weights.")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Pack runs with all that their verdicts rest on, hashed, for others to verify.
+
+    Example: harness bundle alibi --out alibi.zip
+    """
+    from harness.commands.bundle import show_bundle
+
+    show_bundle(runs or [], out, outputs, results.expanduser().resolve())
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="What `harness bundle` wrote.")],
+    seed: Annotated[int | None, typer.Option(help="Of the draw; by default nobody knows it before.")] = None,
+    share: Annotated[float, typer.Option(help="Which part of a run's steps is made again.")] = 0.03,
+    whole: Annotated[bool, typer.Option(help="Also make one drawn run again whole.")] = False,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Where a source is here, as in corpus=my.txt; may be repeated.")
+    ] = None,
+    results: Results = Path("results"),
+    json_: Json = False,
+) -> None:
+    """Recompute what a bundle says and run a drawn part again: exit code 0 verified, 1 something parts.
+
+    Example: harness verify alibi.zip
+    """
+    from harness.commands.verify import show_verify
+
+    folder = results.expanduser().resolve()
+    raise SystemExit(show_verify(path, seed, share, whole, data or [], folder, json_))
 
 
 def judgments(

@@ -1,4 +1,4 @@
-"""What comes in and goes out: results that others made, under the rule of this house, and claims as records.
+"""What comes in and goes out: others' results under the rule of this house, claims as records, runs as bundles.
 
 May import: `verdicts` and what stands below it.
 """

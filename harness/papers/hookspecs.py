@@ -70,7 +70,8 @@ def evaluate(run: Run, split: str) -> Mapping[str, float | Items]:  # type: igno
 
     Where there are test items, return `Items`: the core then reduces, resamples and pairs them. A metric that
     cannot exist for a method is left out, with its reason given to `run.absent`; what is timed (speed, memory)
-    goes to `run.measure`. What takes long goes through `run.each`, which a kill does not set back.
+    goes to `run.measure`. What takes long goes through `run.each`, which a kill does not set back. It may
+    ask `run.places(ids)` which items to answer: a verification draws a few.
     """
 
 

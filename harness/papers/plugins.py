@@ -31,6 +31,8 @@ VERBS = (
     "compare",
     "judge",
     "export",
+    "bundle",
+    "verify",
     "judgments",
     "papers",
     "data",

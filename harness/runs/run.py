@@ -84,6 +84,7 @@ class Run(Generic[Task, Method]):
         str  # what tells the code of `evaluate` from another: its answers are kept by it
     )
     asked: set[Path] = field(default_factory=set)  # the files of what `each` has answered in this evaluation
+    drawn: frozenset[str] | None = None  # the items that a verification asks for again; None: all
     _shown: float = 0.0
 
     @property
@@ -243,6 +244,13 @@ class Run(Generic[Task, Method]):
             for what in ("steps", "rows", "tokens"):
                 self.consumed[what] = self.consumed.get(what, 0) + getattr(fitted, what)
         return fitted
+
+    def places(self, ids: Sequence[str]) -> list[int]:
+        """Return the places of the test items to answer: all in a run, those that were drawn in a verification.
+
+        For an evaluation that takes long: `evaluate` itself asks, and returns the `Items` of these places alone.
+        """
+        return [place for place, key in enumerate(ids) if self.drawn is None or str(key) in self.drawn]
 
     def each(self, name: str, items: Sequence[Any], answer: Callable[[Any], Any]) -> list[Any]:
         """Return `answer(item)` of every item, in order, with progress; killed, it goes on after the last one.

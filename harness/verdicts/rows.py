@@ -104,6 +104,22 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def named(
+    words: str, results: Path, records: Sequence[Record] | None = None, damage: Callable[[str], None] = tell
+) -> list[Record]:
+    """Return the ended runs, failed ones too, that `words` name, of `records` or of those under `results`.
+
+    Raises UsageError for a field that no run has.
+    """
+    path = Path(words).expanduser()
+    if path.is_dir() and (path / RESULT).exists():
+        record = read_record(path, damage)
+        return [record] if record else []
+    if path.is_dir() and (path / "runs").is_dir():
+        return list(find_runs(path.resolve(), damage=damage))
+    return _matching(words, results, records, damage)
+
+
 def select(
     words: str, results: Path, records: Sequence[Record] | None = None, damage: Callable[[str], None] = tell
 ) -> list[Record]:
@@ -111,14 +127,7 @@ def select(
 
     Raises UsageError where they name none, or a field that no run has.
     """
-    path = Path(words).expanduser()
-    if path.is_dir() and (path / RESULT).exists():
-        record = read_record(path, damage)
-        found = [record] if record else []
-    elif path.is_dir() and (path / "runs").is_dir():
-        found = list(find_runs(path.resolve(), damage=damage))
-    else:
-        found = _matching(words, results, records, damage)
+    found = named(words, results, records, damage)
     finished = [record for record in found if record.result.status == "finished"]
     if not finished:
         reason = f"{len(found)} runs, none of them finished" if found else "no run"
