@@ -210,11 +210,11 @@ class Completions:
         return Written(tokens, answer.stopped, told)
 
     def _by_pieces(self, answer: Answer) -> list[int] | None:
-        """Return the tokens whose texts the server sent; None where one of them is not told by its text."""
-        known = self._by_text
-        assert answer.pieces is not None
-        found = [known.get(piece, -1) for piece in answer.pieces]
-        return found if -1 not in found else None
+        """Return the tokens whose texts the server sent; None where one is missing or is not told by its text."""
+        known, pieces = self._by_text, answer.pieces or []
+        found = [known.get(piece, -1) for piece in pieces]
+        whole = "".join(pieces) == answer.text or all(piece.startswith("token_id:") for piece in pieces)
+        return found if whole and -1 not in found else None
 
     @functools.cached_property
     def _by_text(self) -> dict[str, int]:
@@ -228,7 +228,10 @@ class Completions:
 
 
 def _read(answer: Any, log_probs: bool) -> Answer:
-    """Return the choice in a server's answer. Raises Again for what is none, ServerError for missing log-probabilities."""
+    """Return the choice in a server's answer.
+
+    Raises Again for what is none, ServerError for log-probabilities that are missing.
+    """
     text = part(answer, "choices", 0, "text", kind=str)
     choice = answer["choices"][0]
     usage = answer.get("usage")

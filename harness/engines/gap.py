@@ -1,4 +1,4 @@
-"""How far an engine's log-probabilities are from those of the weights that are trained: it may round otherwise, or lie."""
+"""How far an engine's log-probabilities are from those of the weights that are trained here."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Gap:
 
     def __str__(self) -> str:
         return (
-            f"log-probabilities of engine and trainer differ by {self.mean:.2g} nats in the mean and {self.largest:.2g} "
-            f"at most, over {self.tokens} tokens"
+            f"log-probabilities of engine and trainer differ by {self.mean:.2g} nats in the mean and "
+            f"{self.largest:.2g} at most, over {self.tokens} tokens"
         )
 
 

@@ -1,4 +1,4 @@
-"""Answers kept in a file as they come, a line of JSON each: what a dead server or a kill has left is not asked again."""
+"""Answers kept in a file as they come, a line of JSON each: what has come before a kill is not asked for again."""
 
 from __future__ import annotations
 

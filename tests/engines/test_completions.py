@@ -1,5 +1,6 @@
 """An engine behind a server: the same tokens, whatever goes wrong on the way; one sentence where it cannot go on."""
 
+import math
 import os
 import signal
 import subprocess
@@ -114,16 +115,23 @@ def test_no_more_requests_are_on_their_way_than_were_asked_for(tiny):
         assert 1 < server.most <= 3
 
 
+def choice(token_ids=(65,), **logprobs):
+    """Return an answer of these tokens, with log-probabilities that may be wrong."""
+    told = {"tokens": ["a"], "token_logprobs": [-1.0]} | logprobs
+    return {"choices": [{"text": "a", "token_ids": list(token_ids), "logprobs": told}]}
+
+
 BAD_ANSWERS = {
     "no choices": {"choices": []},
     "a list": [],
     "a number for a text": {"choices": [{"text": 5}]},
-    "no log-probability of a token": {"choices": [{"text": "ab", "token_ids": [65, 66], "logprobs": {"tokens": ["a"], "token_logprobs": [-1.0]}}]},
-    "a log-probability that is no number": {"choices": [{"text": "a", "token_ids": [65], "logprobs": {"tokens": ["a"], "token_logprobs": ["x"]}}]},
-    "null for a log-probability": {"choices": [{"text": "a", "token_ids": [65], "logprobs": {"tokens": ["a"], "token_logprobs": [None]}}]},
-    "tokens that are texts": {"choices": [{"text": "a", "token_ids": ["a"], "logprobs": {"tokens": ["a"], "token_logprobs": [-1.0]}}]},
+    "no log-probability of a token": choice(token_ids=(65, 66)),
+    "a log-probability that is no number": choice(token_logprobs=["x"]),
+    "null for a log-probability": choice(token_logprobs=[None]),
+    "a log-probability without end": choice(token_logprobs=[-math.inf]),
+    "tokens that are texts": choice(token_ids=("a",)),
     "an error with a good status": {"error": {"message": "overloaded"}},
-}  # fmt: skip
+}
 TROUBLES = {
     "garbage": garbage,
     "half an answer": half,
@@ -136,7 +144,6 @@ TROUBLES = {
     "529": says(529),
     "408": says(408),
     **{what: says(200, value) for what, value in BAD_ANSWERS.items()},
-    "infinity": says(200, b'{"choices": [{"text": "a", "token_ids": [65], "logprobs": {"tokens": ["a"], "token_logprobs": [-Infinity]}}]}'),
     "bytes that are no text": says(200, b"\xff\xfe\x00"),
 }  # fmt: skip
 
@@ -202,7 +209,9 @@ def test_no_server_is_one_sentence_at_once(tiny):
 @pytest.mark.parametrize("models", [["other", "another"], []])
 def test_a_server_of_another_model_is_one_sentence(tiny, models):
     with Loopback(tiny, models=models) as server:
-        with pytest.raises(UsageError, match="serves (other, another|no model) and not tiny: serve that one"):
+        with pytest.raises(
+            UsageError, match=r"serves (other, another|no model) and not tiny: serve that one"
+        ):
             opened(server, tiny)
         with pytest.raises(UsageError, match="and not mine"):
             Completions(address(f"{server.address}#mine"), "tiny", tiny.tokenizer)
@@ -262,12 +271,13 @@ def test_other_weights_are_told_by_their_log_probabilities(tiny):
 
     found = tiny.complete(PROMPTS, ASK)
     off = [replace(one, log_probs=[value - 2 for value in one.log_probs]) for one in found]
-    with pytest.raises(HarnessError, match="2 nats in the mean .* other weights than the trainer"):
+    with pytest.raises(HarnessError, match=r"2 nats in the mean .* other weights than the trainer"):
         gap(tiny.model, PROMPTS, off)
 
 
-def test_parts_of_a_character_have_no_log_probability_and_cost_nothing_else(tiny):
-    parts = {"text": "ab", "logprobs": {"tokens": ["?", "ab"], "token_logprobs": [-1.0, -2.0]}}
+@pytest.mark.parametrize("pieces", [["\ufffd", "ab"], ["a"], ["b", "a"]])
+def test_tokens_that_are_not_told_have_no_log_probability_and_cost_nothing_else(tiny, pieces):
+    parts = {"text": "ab", "logprobs": {"tokens": pieces, "token_logprobs": [-1.0] * len(pieces)}}
     with Loopback(tiny, takes="text") as server:
         there = opened(server, tiny)
         server.troubles = [says(200, {"choices": [parts]})]

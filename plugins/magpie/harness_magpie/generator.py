@@ -28,7 +28,8 @@ Messages = Sequence[Mapping[str, str]]
 class Generator:
     """A chat model with its tokenizer, what ends a turn, which tokens break a line, and its template's arguments.
 
-    `model` is one of transformers, or an engine that has it elsewhere (`harness.engines`). `thoughts` are the tokens that begin or end a thought: no user writes them.
+    `model` is one of transformers, or an engine that has it elsewhere (`harness.engines`). `thoughts` are the tokens
+    that begin or end a thought: no user writes them.
     """
 
     model: Any

@@ -42,7 +42,7 @@ def judge(
     blank: bool = False,
     engine: Engine | None = None,
 ) -> Judged:
-    """Answer all `problems` twice with `model`, where it lies, or by the engine that has it; greedily at temperature 0."""
+    """Answer all `problems` twice with `model`, where it lies, or by an engine that has it; greedy at temperature 0."""
     device = next(model.parameters()).device
     write = (
         functools.partial(asked, engine)
