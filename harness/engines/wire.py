@@ -85,11 +85,16 @@ class Wire:
     ) -> None:
         """Ask for everything, `at_once` on their way, and `hear(place, value)` of each as it comes.
 
-        `read` raises `Again` for an answer that is none. Raises Refused or ServerError for the first that has
-        failed for good; what came before has been heard.
+        `read` raises `Again` for an answer that is none. Raises Refused or ServerError once a request has failed for
+        good: no further one is sent, and what those on their way bring is heard.
         """
-
         import asyncio
+
+        failed: list[Exception] = []
+        tries = tries or self.tries
+
+        def worth(error: BaseException) -> bool:
+            return isinstance(error, Again) and not failed and (error.reached or not opening)
 
         async def go() -> None:
             import httpx2
@@ -102,19 +107,18 @@ class Wire:
 
                 async def one(place: int, body: Body | None) -> None:
                     async with gate:
-                        hear(
-                            place,
-                            await self._patient(client, route, body, read, opening, tries or self.tries),
-                        )
+                        if failed:
+                            return
+                        try:
+                            hear(place, await self._patient(client, route, body, read, worth, tries))
+                        except Exception as error:
+                            failed.append(error)
 
-                async with asyncio.TaskGroup() as group:
-                    for place, body in bodies.items():
-                        group.create_task(one(place, body))
+                await asyncio.gather(*(one(place, body) for place, body in bodies.items()))
 
-        try:
-            asyncio.run(go())
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
+        asyncio.run(go())
+        if failed:
+            raise failed[0]
 
     async def _patient(
         self,
@@ -122,7 +126,7 @@ class Wire:
         route: str,
         body: Body | None,
         read: Callable[[Any], T],
-        opening: bool,
+        worth: Callable[[BaseException], bool],
         tries: int,
     ) -> T:
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
@@ -133,16 +137,13 @@ class Wire:
             after = state.outcome.exception().after
             return float(growing(state)) if after is None else after
 
-        def worth(error: BaseException) -> bool:
-            return isinstance(error, Again) and (error.reached or not opening)
-
         asking = AsyncRetrying(
             stop=stop_after_attempt(tries), wait=pause, retry=retry_if_exception(worth), reraise=True
         )
         try:
             return await asking(self._once, client, route, body, read)
         except Again as error:
-            if opening and not error.reached:
+            if not error.reached and not worth(error):
                 raise UsageError(
                     f"no server answers at {self.base} ({error}): start it, or give the address where it listens"
                 ) from None
@@ -190,14 +191,6 @@ class Wire:
         if self._key:
             line = line.replace(self._key, "***")
         return printable(masked(line))[:200]
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first failure of a group."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _seconds(told: str | None) -> float | None:
