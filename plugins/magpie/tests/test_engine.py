@@ -166,7 +166,7 @@ def spec_of(folder, results, word):
     """Return the spec of a smoke run that only writes instructions."""
     plugin = load("magpie")
     method = next(name for name, one in plugin.paper.methods.items() if not one.config.student)
-    return smoke_spec(plugin, method, results, 0, {"task.engine": word, "model": str(folder)})
+    return smoke_spec(plugin, method, results, 0, {"task.engine": f'"{word}"', "model": str(folder)})
 
 
 def test_a_run_records_the_server_s_model_and_is_the_same_run_at_another_address(
@@ -177,6 +177,9 @@ def test_a_run_records_the_server_s_model_and_is_the_same_run_at_another_address
     spec = spec_of(folder, tmp_path / "results", server.address)
     assert spec.run_key == spec_of(folder, tmp_path / "results", "http://elsewhere:8000").run_key
     assert spec.run_key != spec_of(folder, tmp_path / "results", "''").run_key
+    one, other = (spec_of(folder, tmp_path / "results", f"{server.address}#org/{name}") for name in "ab")
+    assert one.task["engine"].endswith("#org/a")
+    assert one.run_key != other.run_key
     result = execute(spec, load("magpie"))
     assert result.status == "finished", result.error
     told = read_result(spec.folder).data["engine"]
