@@ -176,7 +176,7 @@ def test_a_run_records_the_server_s_model_and_is_the_same_run_at_another_address
     server.key = SECRET
     spec = spec_of(folder, tmp_path / "results", server.address)
     assert spec.run_key == spec_of(folder, tmp_path / "results", "http://elsewhere:8000").run_key
-    assert spec.run_key != spec_of(folder, tmp_path / "results", "''").run_key
+    assert spec.run_key != spec_of(folder, tmp_path / "results", "").run_key
     one, other = (spec_of(folder, tmp_path / "results", f"{server.address}#org/{name}") for name in "ab")
     assert one.task["engine"].endswith("#org/a")
     assert one.run_key != other.run_key
