@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install dev test test-all oracle lint pages docs scorecard bench bench-verdict forgeries torture lock dist clean
+.PHONY: demo install dev test test-all oracle engines lint pages docs scorecard bench bench-verdict forgeries torture lock dist clean
 
 demo: $(FOR_USE)  ## a verdict on a published claim, on real text, after a good minute; three methods compared in four
 	$(BIN)/harness run -m +experiment=quickstart method=alibi/alibi
@@ -44,6 +44,9 @@ test: lint  ## lint, types and the quick tests
 
 oracle: $(STAMP)  ## every model family and setting beside peft and sentence-transformers: ten minutes
 	$(BIN)/python -m pytest -m oracle -n 2
+
+engines: $(STAMP)  ## llama.cpp's server beside transformers, where HARNESS_LLAMA_PYTHON has llama-cpp-python[server]
+	$(BIN)/python -m pytest -m oracle -n 0 -rs tests/engines
 
 test-all: lint  ## also slow, fault and fresh-install tests
 	$(BIN)/python -m pytest -m "(slow or install) and not fault and not oracle" -n 2 --dist loadgroup

@@ -23,6 +23,7 @@ FLOORS = (
         ("errors",),
         ("papers",),
         ("nn", "data", "fit"),
+        ("engines",),
         ("runs",),
         ("tools",),
         ("verdicts",),

@@ -51,21 +51,23 @@ def generate(
     eos_ids: Sequence[int] = (),
     batch_size: int = 32,
     process: Process | None = None,
-    progress: Callable[..., None] | None = None,
+    progress: Callable[..., object] | None = None,
+    seeds: Sequence[int] = (),
 ) -> list[list[int]]:
     """Continue each prompt; return the new tokens, without the end token, in the order of the prompts.
 
     Greedy at temperature 0; otherwise from the smallest set of tokens whose probability reaches `top_p`.
     `process(ids, scores)` changes the scores, (rows, vocabulary) logits over the temperature, before a token is drawn:
     a `LogitsProcessor` of transformers or a function like one, `ids` being what there is so far, padded on the left.
-    `progress(done, total)` is called after each batch. `model` is a transformers causal language model. Raises
-    `UsageError` for an empty prompt.
+    `progress(done, total)` is called after each batch. `seeds`, one a prompt, stand in place of those that are made
+    from `seed` and the prompt. `model` is a transformers causal language model. Raises `UsageError` for an empty
+    prompt.
     """
     if not all(prompts):
         raise UsageError("A prompt without tokens cannot be continued: give each at least one token.")
     if temperature < 0 or not 0 < top_p <= 1:
         raise UsageError(f"temperature={temperature} must be 0 or more and top_p={top_p} above 0, at most 1.")
-    keys = _keys(prompts, seed)
+    keys = list(seeds) or prompt_seeds(prompts, seed)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding in each batch
     made: dict[int, list[int]] = {}
     with inference(model):
@@ -81,8 +83,8 @@ def generate(
     return [made[i] for i in range(len(prompts))]
 
 
-def _keys(prompts: Sequence[Sequence[int]], seed: int) -> list[int]:
-    """Return a number for each prompt that tells it from every other, equal ones by their turn."""
+def prompt_seeds(prompts: Sequence[Sequence[int]], seed: int) -> list[int]:
+    """Return a seed for each prompt that tells it from every other, equal ones by their turn."""
     turns: Counter[tuple[int, ...]] = Counter()
     keys = []
     for prompt in prompts:
@@ -133,6 +135,29 @@ def _continue(
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
     rows = torch.stack(made, dim=1).tolist() if made else [[] for _ in prompts]
     return [list(itertools.takewhile(lambda t: t not in eos_ids, row)) for row in rows]
+
+
+def log_probs(
+    model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], *, batch_size: int = 32
+) -> list[list[float]]:
+    """Return the log-probability of each token of the answers, each behind its prompt, under `model`."""
+    found: list[list[float]] = []
+    with inference(model):
+        for start in range(0, len(prompts), batch_size):
+            pairs = list(zip(prompts, answers, strict=True))[start : start + batch_size]
+            rows = [[*prompt, *answer] for prompt, answer in pairs]
+            width = max(map(len, rows))
+            ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=model.device)
+            mask = torch.tensor(
+                [[1] * len(row) + [0] * (width - len(row)) for row in rows], device=model.device
+            )
+            logits = model(input_ids=ids, attention_mask=mask).logits
+            for row, (prompt, answer) in enumerate(pairs):
+                first = len(prompt)
+                told = logits[row, first - 1 : first - 1 + len(answer)].float().log_softmax(dim=-1)
+                wanted = ids[row, first : first + len(answer), None]
+                found.append(told.gather(-1, wanted)[:, 0].tolist())
+    return found
 
 
 def pad_left(prompts: Sequence[Sequence[int]]) -> Tensor:

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from harness.errors import HarnessError, UsageError, said
 from harness.papers.families import members, named, spread
@@ -41,6 +41,9 @@ from harness.runs.results import (
 )
 from harness.runs.spec import Spec, filled
 from harness.runs.stages import ANSWERS, answered, stage
+
+if TYPE_CHECKING:
+    from harness.engines.asking import Engine
 
 Task = TypeVar("Task")
 Method = TypeVar("Method")
@@ -76,6 +79,9 @@ class Run(Generic[Task, Method]):
     samples: list[dict[str, str]] = field(default_factory=list)
     distributions: dict[str, list[float]] = field(default_factory=dict)
     consumed: dict[str, int] = field(default_factory=dict)  # steps, rows, tokens of every fit, stages apart
+    engines: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # what wrote in place of `model=`'s weights
     processes: int = 1
     rank: int = 0  # which of the run's processes this is; 0 is the one that writes
     staged: float = 0.0  # seconds spent on stages: what methods share is no method's own cost
@@ -165,6 +171,24 @@ class Run(Generic[Task, Method]):
 
         told = functools.partial(self.progress, note="writing")
         return generate(model, prompts, **{"seed": self.seed, "progress": told, **options})
+
+    def engine(self, word: str, tokenizer: Any) -> Engine:
+        """Return the engine that `word` means for this run's model (see `harness.engines.engine`), and record it.
+
+        What a server sends is kept with the run until it ends: a kill and a dead server cost nothing that has come.
+        Raises UsageError for an engine beside transformers where the run has no `model=` that it could have.
+        """
+        from harness.engines import checked, engine
+
+        checked(word, self.model)
+        name = self.model.name if self.model is not None else self.paper
+        kept = self.folder / ANSWERS / "engine.jsonl"
+        found = engine(word, name, self.base(), tokenizer, device=self.device, keep=kept)
+        if word:
+            told = dict(found.told)
+            called = f"{told['model']} at {told['address']}" if "address" in told else told["model"]
+            self.engines["engine"] = {"name": called, "digest": digest(told["model"]), "revision": "", **told}
+        return found
 
     def log(self, step: int, **values: float) -> None:
         """Append one point of the run's curves."""
@@ -372,7 +396,7 @@ def execute(spec: Spec, plugin: Any, leased: Sequence[str] = ()) -> Result:
             if changed := diff():
                 write_text(spec.folder / DIFF, changed)
         read = spec.sources | ({"model": spec.model_source} if spec.model_source else {})
-        result.data = {
+        result.data |= {
             name: {"name": source.name, "digest": source.digest, "revision": source.revision}
             for name, source in read.items()
         }
@@ -402,6 +426,7 @@ def _go_through(spec: Spec, plugin: Any, result: Result) -> None:
     run = open_run(spec, plugin)
     run.output_dir.mkdir(parents=True, exist_ok=True)
     run.progress(0, 1)
+    result.data = run.engines  # filled as they are opened
     with _timed(result.timings, "prepare", run):
         run.data_dir = prepared(spec, plugin, run)
     with _timed(result.timings, "train", run):

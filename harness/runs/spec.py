@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.engines.address import decides
 from harness.papers.statement import setting
 from harness.runs.files import digest
 from harness.runs.shapes import Config
@@ -61,7 +62,7 @@ class Spec:
         """What all methods of one comparison share; runs of different digests are never compared."""
         return digest(
             {
-                "task": self.task,
+                "task": {name: decides(value) for name, value in self.task.items()},
                 "model": self.model_source.digest if self.model_source else "",
                 "data": {name: source.digest for name, source in sorted(self.sources.items())},
             }

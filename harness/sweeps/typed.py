@@ -1,4 +1,4 @@
-"""What is typed after `data.x=`, `model=` or `results=` is taken as typed: quoted before Hydra's grammar sees it.
+"""What is typed after `data.x=`, `model=`, `results=` or `task.engine=` is taken as typed: quoted for Hydra's grammar.
 
 Names of files hold blanks, brackets, commas, `=`, `#` and quotes. What is quoted already stays as it is. Under
 `-m` a comma separates values, so one within the name of a file that is there is refused, with both ways to write it.
@@ -33,7 +33,7 @@ def as_typed(arguments: Sequence[str]) -> list[str]:
 def _typed(argument: str, sweep: bool) -> str:
     key, _, value = argument.partition("=")
     bare = key.lstrip("+")
-    if not value or not (bare in ("model", "results") or bare.startswith("data.")):
+    if not value or not (bare in ("model", "results", "task.engine") or bare.startswith("data.")):
         return argument
     sweep = sweep and bare != "results"
     if QUOTED.fullmatch(value) and not _there(value):

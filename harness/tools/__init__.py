@@ -3,7 +3,7 @@
 A plugin's hooks and its own commands (`harness <paper> ...`) import from here and from the toolbox alone; the
 options that such commands share are in `harness.tools.options`, the progress bar in `harness.tools.bars`.
 
-May import: `errors`, `papers`, `nn`, `data`, `fit`, `runs`.
+May import: `errors`, `papers`, `nn`, `data`, `fit`, `engines`, `runs`.
 """
 
 from harness.runs.files import digest, write_json, write_text
@@ -12,12 +12,21 @@ from harness.runs.provenance import file_digest
 from harness.runs.results import Result, read_result
 from harness.runs.run import rebuild
 from harness.runs.stages import stage
-from harness.tools.names import device_of, fetched, file_to_write, finished, run_folder, tokenizer_named
+from harness.tools.names import (
+    device_of,
+    encoder_named,
+    fetched,
+    file_to_write,
+    finished,
+    run_folder,
+    tokenizer_named,
+)
 
 __all__ = [
     "Result",
     "device_of",
     "digest",
+    "encoder_named",
     "fetched",
     "file_digest",
     "file_to_write",

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.engines.address import decides
 from harness.errors import UsageError, said
+from harness.runs.files import digest
 from harness.runs.results import Result, read_result
 from harness.runs.stages import stage
 
@@ -71,6 +73,41 @@ def tokenizer_named(name: str, results: Path) -> Any:
         raise UsageError(
             f"{name} holds no tokenizer that transformers reads ({said(error)}): name another"
         ) from None
+
+
+def encoder_named(
+    name: str,
+    results: Path,
+    *,
+    pooling: str = "",
+    prompt: str | None = None,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> Any:
+    """Return the encoder of this name: a hub id, a folder, `pypi:`, or a server's http://host:8000[#its-model].
+
+    A server pools as it likes, and what it sends is kept in `results` until all texts have a vector. Raises UsageError
+    where there is no such encoder.
+    """
+    from harness.engines import Embeddings, is_address
+
+    if is_address(name):
+        if pooling:
+            raise UsageError(f"a server pools as it was started: leave pooling={pooling} out")
+        kept = results / "stages" / "embeddings" / f"{digest([decides(name), prompt])[:16]}.jsonl"
+        return Embeddings(name, prompt=prompt or "", keep=kept)
+    from transformers.utils.logging import disable_progress_bar
+
+    from harness.nn.encoder import load_encoder
+
+    disable_progress_bar()  # one bar is enough
+    return load_encoder(
+        fetched(name, results).path,
+        pooling=pooling or None,
+        prompt=prompt,
+        device=device_of(device),
+        trust_remote_code=trust_remote_code,
+    )
 
 
 def file_to_write(path: Path) -> Path:

@@ -109,6 +109,11 @@ def test_sweeps_and_addresses_go_on_working(place, typed, values):
     assert read([f"data.corpus={typed}"], multirun=True) == values
 
 
+def test_the_address_of_an_engine_arrives_with_its_model(place):
+    word = "http://127.0.0.1:8000/v1#org/a model"
+    assert read([f"task.engine={word}"]) == read([f"task.engine={word}"], multirun=True) == [word]
+
+
 def test_what_is_not_a_name_is_left_to_hydra():
     words = ["task.length=3", "method=a,b", "seed=0,1", "-m", "~data.corpus", "model=", "hydra.sweeper.x=1,2"]
     assert as_typed(words) == words

@@ -70,7 +70,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 HOOKS = {
-    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
+    "fits": "preparation", "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
     "training_step": "training", "tools": "commands", "versus": "answers",
 }  # fmt: skip
 

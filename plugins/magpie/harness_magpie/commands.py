@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.errors import UsageError, nearest
-from harness.tools import device_of, fetched, quiet_libraries, stage
+from harness.tools import device_of, digest, fetched, quiet_libraries, stage
 from harness.tools.bars import Bars
-from harness.tools.options import Batch, Device, Model, Precision, Results
+from harness.tools.options import Batch, Device, Engine, Model, Precision, Results
 
 if TYPE_CHECKING:
     from harness.data.sources import Source
@@ -58,6 +59,7 @@ def synthesize(
     base: Annotated[str, typer.Option(help="The base model, for the reward difference.")] = "",
     reward: Annotated[str, typer.Option(help="A reward model (a sequence classifier).")] = "",
     encoder: Annotated[str, typer.Option(help="A sentence encoder; default: hashed TF-IDF.")] = "",
+    engine: Engine = "",
     precision: Precision = "bfloat16",
     device: Device = "auto",
     results: Results = Path("results"),
@@ -99,7 +101,9 @@ def synthesize(
     if missing:
         raise UsageError(f"the filter {filter} ({PRESETS[filter].text}) needs {missing}")
     place = device_of(device)
-    generator = load_generator(source.path, precision, place, arguments)
+    opened = elsewhere(engine, source, out / "stages" / "engine.jsonl")
+    generator = load_generator(source.path, precision, place, arguments, opened)
+    recipe = replace(recipe, engine=by_engine(generator))
     tools = tools_for(recipe, generator, source.path, results, place)
     with Bars() as bars:
         made = make(recipe, generator, tools, out, bars)
@@ -120,12 +124,14 @@ def answer(
     max_tokens: Annotated[int, typer.Option(help="Longer answers are cut.")] = 2048,
     template_arg: TemplateArg = None,
     batch_size: Batch = 32,
+    engine: Engine = "",
     precision: Precision = "bfloat16",
     device: Device = "auto",
     results: Results = Path("results"),
 ) -> None:
     """Answer questions greedily, for AlpacaEval: harness magpie answer questions.json --model my-student"""
     from harness.data import files
+    from harness.engines import decides
     from harness_magpie.generator import answers, load_generator
     from harness_magpie.preparation import asked
     from harness_magpie.sampling import refuse_sizes
@@ -140,7 +146,10 @@ def answer(
         raise UsageError(f"--out {out} is a folder, or lies in none: name a file in a folder that is there")
     arguments = template_arguments(template_arg)
     source = chat_model(model, results)
-    generator = load_generator(source.path, precision, device_of(device), arguments)
+    keep = results / "stages" / "engines" / f"{digest([source.name, decides(engine)])[:16]}.jsonl"
+    opened = elsewhere(engine, source, keep)
+    generator = load_generator(source.path, precision, device_of(device), arguments, opened)
+    by_engine(generator)
     found: list[dict[str, Any]] = []
     with Bars() as bars:
         for batch in answers(
@@ -162,6 +171,7 @@ def answer(
         for row, text, one in zip(rows, texts, found, strict=True)
     ]
     out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    keep.unlink(missing_ok=True)
     unfinished = sum(one.get("unfinished_thought", False) for one in found)
     thought = f", {unfinished} ended within a thought (raise --max-tokens)" if unfinished else ""
     print(
@@ -211,6 +221,27 @@ def tools(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     for command in (synthesize, answer, template, presets):
         app.command()(command)
+
+
+def elsewhere(word: str, source: Source, keep: Path) -> Callable[[Any], Any] | None:
+    """Return what opens the engine that --engine names, keeping what comes in `keep`; None for transformers."""
+    from harness.engines import engine
+
+    if not word:
+        return None
+    return lambda tokenizer: engine(word, source.name, source.path, tokenizer, keep=keep)
+
+
+def by_engine(generator: Any) -> str:
+    """Say by which engine a generator writes, and return it with its model; "" for transformers."""
+    from harness.engines import Engine as Elsewhere
+
+    if not isinstance(generator.model, Elsewhere):
+        return ""
+    said = generator.model.told
+    at = f" at {said['address']}, prompts as {said['prompts']}" if "address" in said else ""
+    print(f"{said['engine']}: {said['model']}{at}", flush=True)
+    return f"{said['engine']}: {said['model']}"
 
 
 def told(system: str, domain: str) -> str | None:

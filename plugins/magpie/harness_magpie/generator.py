@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.engines import Engine
 from harness.errors import UsageError
 from harness.nn.turns import NOTHING, apart, dated, ending, ends_of, render, word_end
 from harness_magpie.cleaning import clean, is_valid
@@ -27,7 +28,8 @@ Messages = Sequence[Mapping[str, str]]
 class Generator:
     """A chat model with its tokenizer, what ends a turn, which tokens break a line, and its template's arguments.
 
-    `thoughts` are the tokens that begin or end a thought: no user writes them.
+    `model` is one of transformers, or an engine that has it elsewhere (`harness.engines`). `thoughts` are the tokens
+    that begin or end a thought: no user writes them.
     """
 
     model: Any
@@ -45,17 +47,29 @@ class Generator:
 
 
 def load_generator(
-    folder: str | Path, precision: str, device: str, arguments: Mapping[str, Any] = NOTHING
+    folder: str | Path,
+    precision: str,
+    device: str,
+    arguments: Mapping[str, Any] = NOTHING,
+    opened: Callable[[Any], Engine] | None = None,
 ) -> Generator:
-    """Load a chat model for generation. Raises UsageError for one without a chat template."""
+    """Load a chat model for generation. Raises UsageError for one without a chat template.
+
+    `opened(tokenizer)` gives an engine that has the weights: then the folder's tokenizer alone is read.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     pre_query_template(tokenizer, None, arguments)  # says at once what is no chat model
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision))
-    model = model.to(device).eval()
-    ends = ends_of(tokenizer, model.generation_config, arguments)
+    model: Any
+    if opened:
+        model, generation = opened(tokenizer), Path(folder)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision))
+        model = model.to(device).eval()
+        generation = model.generation_config
+    ends = ends_of(tokenizer, generation, arguments)
     breaks = breaking_tokens(tokenizer)
     return Generator(
         model, tokenizer, set(ends.ids), list(ends.words), breaks, set(ends.thoughts), dict(arguments)

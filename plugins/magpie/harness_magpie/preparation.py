@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.data.jsonl import read_json
+from harness.engines import checked
 from harness.errors import UsageError
 from harness.tools import write_json
 from harness_magpie.settings import Task
@@ -25,6 +26,11 @@ TEMPLATE = (
     "<|{{ message['role'] }}|> {{ message['content'] }} <|end|> {% endfor %}"
     "{% if add_generation_prompt %}<|assistant|> {% endif %}"
 )
+
+
+def fits(task: Task, data: Mapping[str, Any], model: Any) -> None:
+    """Refuse an engine that cannot be."""
+    checked(task.engine, model)
 
 
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:

@@ -2,7 +2,8 @@
 
 All instructions of a set continue one and the same template, so its keys and values are computed for one
 row and copied to the others. A row's random numbers depend on the seed and its own number alone; on a CPU
-the same rows in the same batch give the same tokens.
+the same rows in the same batch give the same tokens. An engine elsewhere (`harness.engines`) gets the prompts,
+a seed each, and what it writes is ended here by the same rules.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.engines import Ask, Engine
 from harness.errors import UsageError
 from harness.nn.generate import choose, inference
 
+TOGETHER = 8  # batches that an engine elsewhere is given at once
 Over = Callable[[Sequence[int]], int] | None  # `harness.nn.turns.word_end`
 
 
@@ -96,6 +99,33 @@ def continue_rows(
     return [Continued(*row) for row in zip(made, ended, strict=True)]
 
 
+def asked_rows(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    numbers: Sequence[int],
+    sampling: Sampling,
+    ends: Collection[int],
+    breaks: Collection[int] = (),
+    over: Over = None,
+    *,
+    at_once: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[Continued]:
+    """Do what `continue_rows` does by an engine: the rows end alike, their draws are the engine's own."""
+    ask = Ask(sampling.max_tokens, sampling.temperature, sampling.top_p, tuple(sorted(ends)))
+    seeds = [int(np.random.default_rng([sampling.seed, n]).integers(2**31)) for n in numbers]
+    made = engine.complete(prompts, ask, seeds=seeds, at_once=at_once, progress=progress)
+    return [ended_at(one.tokens, one.ended, breaks, over) for one in made]
+
+
+def ended_at(tokens: list[int], ended: bool, breaks: Collection[int], over: Over) -> Continued:
+    """Return tokens up to the first of `breaks`, or up to that with which the words of `over` are whole."""
+    for i, token in enumerate(tokens, 1):
+        if token in breaks or (over and over(tokens[:i]) >= 0):
+            return Continued(tokens[:i], True)
+    return Continued(tokens, ended)
+
+
 def prefill(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:
     """Read the prompts; return the next token's logits (rows, vocabulary), the cache, the mask (rows, width).
 
@@ -153,12 +183,24 @@ def in_batches(
     """Yield the continuations batch by batch, in order, from row `start` on, which begins a batch.
 
     `tell(done, total, tokens_per_second=)` hears of each. Batches are cut from row 0, whatever `start` is,
-    so that going on gives the same rows.
+    so that going on gives the same rows. `model` may be an engine: then `batch_size` prompts are on their way at a
+    time, and several such batches are asked for together, so that none waits for the slowest of each.
     """
     begun, tokens = time.monotonic(), 0
-    for first in range(start, len(prompts), batch_size):
-        numbers = range(first, min(first + batch_size, len(prompts)))
-        rows = continue_rows(model, [prompts[i] for i in numbers], numbers, sampling, ends, breaks, over)
+    elsewhere = isinstance(model, Engine)
+    size = batch_size * TOGETHER if elsewhere else batch_size
+    for first in range(start, len(prompts), size):
+        numbers = range(first, min(first + size, len(prompts)))
+        batch, rest = [prompts[i] for i in numbers], (numbers, sampling, ends, breaks, over)
+        if elsewhere:
+
+            def heard(done: int, _: int, first: int = first) -> None:
+                if tell:
+                    tell(first + done, len(prompts))
+
+            rows = asked_rows(model, batch, *rest, at_once=batch_size, progress=heard)
+        else:
+            rows = continue_rows(model, batch, *rest)
         tokens += sum(len(row.tokens) for row in rows)
         if tell:
             tell(

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.jsonl import read_jsonl, write_jsonl
+from harness.data.jsonl import read_json, read_jsonl, write_jsonl
+from harness.engines import Engine, decides
 from harness.errors import HarnessError
 from harness.nn import turns
-from harness.tools import file_digest
+from harness.tools import file_digest, write_json
 from harness_magpie.filters import select
 from harness_magpie.generator import Generator, described, instructions, kept_answers, load_generator
 from harness_magpie.neighbours import encoded_vectors, hashed_vectors, mark
@@ -27,6 +28,7 @@ from harness_magpie.sampling import Sampling
 from harness_magpie.settings import Magpie, Prompt
 
 # The modules that decide what is written: another version of them makes another stage.
+ENGINE = "engine.json"  # in a stage: what wrote it, where transformers did not
 WRITERS = ("cleaning", "generator", "prompting", "sampling", "template")
 
 
@@ -77,7 +79,7 @@ def sampled(run: Any, method: Magpie) -> list[dict[str, Any]]:
         }
 
         def make(folder: Path) -> None:
-            generator = writer(run)
+            generator = writer(run, folder)
             prompts = prompts_for(run, method, generator.tokenizer)
             made = instructions(
                 generator,
@@ -89,15 +91,31 @@ def sampled(run: Any, method: Magpie) -> list[dict[str, Any]]:
             )
             write_jsonl(folder / "rows.jsonl", itertools.chain.from_iterable(made))
 
-        rows = read_jsonl(run.stage("instructions", inputs, make) / "rows.jsonl")
+        rows = written(run, run.stage("instructions", inputs, make))
     rows = [row for row in rows if row["instruction"]]
     mark(rows, lambda texts: vectors(run, texts))
     return rows
 
 
-def writer(run: Any) -> Generator:
-    """Load the chat model."""
-    return load_generator(generator_folder(run), run.task.generator_precision.name, run.device)
+def writer(run: Any, folder: Path) -> Generator:
+    """Load the chat model, or open the engine that has it, which is noted in the stage's `folder`."""
+
+    def opened(tokenizer: Any) -> Engine:
+        engine: Engine = run.engine(run.task.engine, tokenizer)
+        write_json(folder / ENGINE, run.engines["engine"])
+        return engine
+
+    precision = run.task.generator_precision.name
+    return load_generator(
+        generator_folder(run), precision, run.device, opened=opened if run.task.engine else None
+    )
+
+
+def written(run: Any, stage: Path) -> list[dict[str, Any]]:
+    """Return a stage's rows; the engine that wrote them is recorded with the run, whoever made the stage."""
+    if (stage / ENGINE).exists():
+        run.engines["engine"] = read_json(stage / ENGINE)
+    return list(read_jsonl(stage / "rows.jsonl"))
 
 
 def vectors(run: Any, texts: list[str]) -> np.ndarray:
@@ -189,7 +207,7 @@ def answered(run: Any, questions: Sequence[str], name: str) -> list[Pair]:
     def make(folder: Path) -> None:
         rows = kept_answers(
             folder / "answers.jsonl",
-            writer(run),
+            writer(run, folder),
             questions,
             task.answer_tokens,
             batch_size=min(64, task.generation_batch),
@@ -197,7 +215,7 @@ def answered(run: Any, questions: Sequence[str], name: str) -> list[Pair]:
         )
         write_jsonl(folder / "rows.jsonl", rows)
 
-    rows = read_jsonl(run.stage("answers", inputs, make) / "rows.jsonl")
+    rows = written(run, run.stage("answers", inputs, make))
     return [
         Pair(question, row["answer"], row["finished"])
         for question, row in zip(questions, rows, strict=True)
@@ -213,6 +231,7 @@ def _generation(run: Any) -> dict[str, Any]:
         "precision": run.task.generator_precision.name,
         "batch": run.task.generation_batch,
         "device": run.device.partition(":")[0],
+        **({"engine": decides(run.task.engine)} if run.task.engine else {}),
         "code": {
             **{name: file_digest(here / f"{name}.py") for name in WRITERS},
             "turns": file_digest(Path(turns.__file__)),

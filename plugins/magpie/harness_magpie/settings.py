@@ -85,6 +85,11 @@ class Task:
     )
     lm_eval: list[str] = setting([], "tasks of lm-eval that the student answers; their accuracies are pooled")
     lm_eval_limit: int = setting(200, "most documents of each lm-eval task", least=0)
+    engine: str = setting(
+        "",
+        "what writes: transformers in this process; or vllm, or a server's http://host:8000[#its-model], of which "
+        "the model counts and not where it is",
+    )
     made_seeds: int = setting(
         0, "make this many seed tasks where data.seeds is empty: for tests only", least=0
     )

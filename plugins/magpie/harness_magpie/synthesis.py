@@ -73,6 +73,7 @@ class Recipe:
     language: str = ""
     turns: int = 1
     template_args: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = ""  # the kind of engine and its model, where transformers does not write
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -357,6 +358,7 @@ def provenance(recipe: Recipe, made: Made) -> dict[str, Any]:
     return {
         "model": recipe.model,
         "revision": recipe.revision,
+        **({"engine": recipe.engine} if recipe.engine else {}),
         "template": made.template,
         **({"template_args": json.dumps(dict(recipe.template_args))} if recipe.template_args else {}),
         "seed": sampling.pop("seed"),

@@ -22,7 +22,10 @@ OF_THIS_FILE = (
     "TF-IDF is fitted on these documents and references: the same summary scores otherwise in another file"
 )
 
-Encoder = Annotated[str, typer.Option(help="A hub id, a folder or pypi:...; character TF-IDF where empty.")]
+Encoder = Annotated[
+    str,
+    typer.Option(help="A hub id, a folder, pypi:... or http://host:port; character TF-IDF where empty."),
+]
 Long = Annotated[str, typer.Option(help="Texts beyond the encoder's length: truncate, mean or max.")]
 Tokens = Annotated[str, typer.Option(help="What ROUGE counts: syllable, morpheme or eojeol.")]
 
@@ -52,7 +55,7 @@ def score(
 
     Example: harness rdass score --documents a.txt --references b.txt --summaries c.txt --out scores.csv
     """
-    _options(long, tokens)
+    _options(long, tokens, encoder)
     if out is not None:
         _one_of("the ending of --out", out.suffix, ENDINGS)
     given = from_table(table) if table else from_files([documents, references, summaries])
@@ -67,7 +70,7 @@ def score(
         **shares,
         "empty_summaries": int(np.sum(marks["empty"])),
         "long": long,
-        "encoder": encoder or "tfidf",
+        "encoder": getattr(model, "told", {}).get("model") or encoder or "tfidf",
         "tokens": tokens,
         "notes": notes,
         "mean": {name: mean(values, given.groups) for name, values in scored.items()},
@@ -112,7 +115,7 @@ def compare(
     """
     from harness_rdass.comparing import compared, paired
 
-    _options(long, tokens)
+    _options(long, tokens, encoder)
 
     def judge(given: Given) -> tuple[dict[str, list[float]], list[str]]:
         model = _encoder(encoder, pooling, prompt, device, results, trust_remote_code)
@@ -133,11 +136,16 @@ def tools(app: typer.Typer) -> None:
     app.command()(compare)
 
 
-def _options(long: str, tokens: str) -> None:
+def _options(long: str, tokens: str, encoder: str) -> None:
+    from harness.engines import is_address
     from harness_rdass.judging import LONG
 
     _one_of("--long", long, LONG)
     _one_of("--tokens", tokens, TOKENS)
+    if is_address(encoder) and long != "truncate":
+        raise UsageError(
+            f"--long {long} cuts texts by the encoder's tokens, which a server does not tell: leave it out"
+        )
 
 
 def _one_of(what: str, given: str, known: Sequence[str]) -> None:
@@ -151,18 +159,10 @@ def _encoder(
     """Return the encoder of that name; None without one."""
     if not name:
         return None
-    from transformers.utils.logging import disable_progress_bar
+    from harness.tools import encoder_named
 
-    from harness.nn.encoder import load_encoder
-    from harness.tools import device_of, fetched
-
-    disable_progress_bar()  # one bar is enough
-    return load_encoder(
-        fetched(name, results).path,
-        pooling=pooling or None,
-        prompt=prompt,
-        device=device_of(device),
-        trust_remote_code=trust_remote_code,
+    return encoder_named(
+        name, results, pooling=pooling, prompt=prompt, device=device, trust_remote_code=trust_remote_code
     )
 
 

@@ -202,3 +202,35 @@ def test_two_tables_of_other_items_are_not_compared(tmp_path):
     score(a, out=tmp_path / "s.csv")
     with pytest.raises(UsageError, match=r"s\.csv has scores and .*a\.jsonl texts"):
         compare(a, str(tmp_path / "s.csv"))
+
+
+def test_vectors_may_come_from_a_server(tmp_path, capsys):
+    from harness_rdass.judging import rdass
+
+    from tests.engines.serving import Loopback
+
+    def vector(text):
+        return [float(text.count(sign)) for sign in "비눈해달온다"]
+
+    class Here:
+        def encode(self, texts):
+            return np.array([vector(text) for text in texts])
+
+    texts = [
+        "비가 온다 춥다\n눈이 온다\n해\n",
+        "비가 온다\n눈이 온다 다\n해가 뜬다\n",
+        "눈이 온다\n눈이 온다\n달\n",
+    ]
+    with Loopback(vectors=vector) as server:
+        given = files(tmp_path, *texts)
+        score(**given, encoder=server.address, results=tmp_path / "results", json_=True)
+        report = json.loads(capsys.readouterr().out)
+        with pytest.raises(UsageError, match="--long mean cuts texts by the encoder's tokens"):
+            score(**given, encoder=server.address, long="mean", results=tmp_path)
+        with pytest.raises(UsageError, match="a server pools as it was started"):
+            score(**given, encoder=server.address, pooling="cls", results=tmp_path)
+    ours = rdass(*(text.splitlines() for text in texts), Here())
+    assert [row["rdass"] for row in report["scores"]] == pytest.approx(ours.rdass.tolist(), abs=1e-6)
+    assert report["encoder"] == "tiny"
+    with pytest.raises(UsageError, match="no server answers at"):
+        score(**given, encoder=server.address, results=tmp_path / "results", json_=True)

@@ -17,6 +17,7 @@ from harness import Items
 from harness.data.jsonl import read_jsonl
 from harness.nn.evals import lm_eval_accuracy
 from harness.nn.generate import pad_left
+from harness_score.asked import opened
 from harness_score.corrections import edit_ratio, mcnemar
 from harness_score.credit import kl
 from harness_score.episodes import sample, scores
@@ -24,6 +25,7 @@ from harness_score.judging import Judged, judge, pieces
 from harness_score.metrics import EDITS
 from harness_score.policies import Policy
 from harness_score.preparation import read_turns
+from harness_score.settings import Trains
 from harness_score.verifiers import Verify, verifier
 
 
@@ -34,12 +36,14 @@ def evaluate(run: Any, split: str, verify: Verify | None = None) -> dict[str, fl
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
     problems, turns = read_jsonl(run.data_dir / f"{split}.jsonl"), read_turns(run.data_dir)
     shared = (problems, turns, tokenizer, verify, run.task)
+    engine = (
+        opened(run, tokenizer) if run.method.trains is Trains.nothing else None
+    )  # it has the base's weights
+    written = {"blank": run.method.blank, "engine": engine}
     run.progress(0, 3, note="answering")
-    greedy = judge(policy.model, *shared, blank=run.method.blank)
+    greedy = judge(policy.model, *shared, **written)
     run.progress(1, 3, note="sampling")
-    sampled = judge(
-        policy.model, *shared, temperature=run.task.temperature, seed=run.seed, blank=run.method.blank
-    )
+    sampled = judge(policy.model, *shared, temperature=run.task.temperature, seed=run.seed, **written)
     run.progress(2, 3, note="distances")
     ids = [f"{zlib.crc32(row['problem'].encode()):08x}-{i}" for i, row in enumerate(problems)]
     found = {**two_turns(greedy, ids), **edits(greedy, ids)}

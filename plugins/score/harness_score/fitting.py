@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.engines import checked
 from harness_score.settings import Task
 
 LONGEST = 20  # problems, by their characters, whose tokens are counted
@@ -12,6 +13,7 @@ LONGEST = 20  # problems, by their characters, whose tokens are counted
 
 def fits(task: Task, data: Mapping[str, Any], model: Any) -> None:
     """Raise UsageError for what `prepare` would refuse; made-up additions always fit."""
+    checked(task.engine, model)
     if not data and model is None and task.verifier.name != "command":
         return
     from harness_score.preparation import problems

@@ -7,6 +7,7 @@ second answer's tokens are trained: nobody should learn to answer wrong first. S
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.data.batches import Counted
 from harness.data.jsonl import read_jsonl
 from harness.errors import HarnessError
 from harness.nn.generate import pad_left
+from harness_score.asked import asked, opened
 from harness_score.episodes import Episodes, answer_log_probs, sample, scores
 from harness_score.judging import pieces
 from harness_score.looks import Looks
@@ -72,12 +74,18 @@ class Imitate(Looks):
         draw = np.random.default_rng([self.run.seed, self.round])
         pairs = self.method.trains is Trains.pair_sft
         found: list[tuple[Tensor, Tensor, Tensor]] = []
+        engine = opened(self.run, self.tokenizer)  # of pair_sft alone: its one round is the base's
+        write: Any = (
+            functools.partial(asked, engine)
+            if engine
+            else functools.partial(sample, model, tokenizer=self.tokenizer)
+        )
         for rows in pieces(self.problems, max(self.task.judge_batch // self.task.sft_samples, 2)):
             prompts = pad_left([row["ids"] for row in rows]).to(device)
             prompts = torch.nn.functional.pad(prompts, (self.start - prompts.shape[1], 0), value=-1)
-            episodes = sample(
-                model, prompts, self.turns, samples=self.task.sft_samples, temperature=self.task.temperature,
-                seeds=range(first, first + len(rows)), only_first=pairs, tokenizer=self.tokenizer,
+            episodes = write(
+                prompts, self.turns, samples=self.task.sft_samples, temperature=self.task.temperature,
+                seeds=range(first, first + len(rows)), only_first=pairs,
             )  # fmt: skip
             first += len(rows)
             right = [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import Any
 
+from harness.engines import Engine
 from harness.nn.generate import pad_left
+from harness_score.asked import asked
 from harness_score.episodes import Turns, sample
 from harness_score.verifiers import Verify, rewards
 
@@ -37,21 +40,20 @@ def judge(
     temperature: float = 0.0,
     seed: int = 0,
     blank: bool = False,
+    engine: Engine | None = None,
 ) -> Judged:
-    """Answer all `problems` twice with `model`, where it lies; greedily at temperature 0."""
+    """Answer all `problems` twice with `model`, where it lies, or by an engine that has it; greedy at temperature 0."""
     device = next(model.parameters()).device
+    write = (
+        functools.partial(asked, engine)
+        if engine
+        else functools.partial(sample, model, blank=blank, tokenizer=tokenizer)
+    )
     found = Judged([], [], [], [])
     for rows in pieces(problems, task.judge_batch):
         prompts = pad_left([row["ids"] for row in rows]).to(device)
-        episodes = sample(
-            model,
-            prompts,
-            turns,
-            temperature=temperature,
-            seeds=[seed * 1_000_003 + len(found.first) + place for place in range(len(rows))],
-            blank=blank,
-            tokenizer=tokenizer,
-        )
+        first = seed * 1_000_003 + len(found.first)
+        episodes = write(prompts, turns, temperature=temperature, seeds=range(first, first + len(rows)))
         both = episodes.answers(1), episodes.answers(2)
         texts = [decode(tokenizer, answers) for answers in both]
         found.first += rewards(verify, rows, texts[0], task.verifier_seconds)

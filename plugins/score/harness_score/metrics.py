@@ -44,6 +44,8 @@ METRICS = {
     "kl_t2": Metric("lower", "KL of second answers to the base", unit="nats"),
     "answers_cut_off": _percent("answers that did not end", "lower"),
     "lm_eval": _percent("accuracy on lm-eval's tasks"),
+    "engine_gap_mean": Metric("lower", "log-probabilities, engine less trainer: mean size", unit="nats"),
+    "engine_gap_largest": Metric("lower", "log-probabilities, engine less trainer: largest", unit="nats"),
     "train_tokens_per_second": Metric("higher", "training speed, in problems or traces", unit="rows/s"),
     "train_peak_memory": Metric("lower", "peak memory in training", unit="bytes"),
 }

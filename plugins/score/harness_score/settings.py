@@ -100,6 +100,11 @@ class Task:
     temperature: float = setting(
         1.0, "sampling temperature, in training and for the sampled metrics", least=0
     )
+    engine: str = setting(
+        "",
+        "what samples from the base: transformers; or vllm, or a server's http://host:8000[#its-model], of which the "
+        "model counts and not where it is (base and pair_sft alone)",
+    )
     lora_rank: int = setting(0, "train a LoRA adapter of this rank instead of every weight", least=0)
     sft_steps: int = setting(300, "updates of pair_sft, and of star's three rounds together", least=0)
     sft_samples: int = setting(64, "two-turn samples of each problem that traces are chosen from", least=1)

@@ -18,11 +18,13 @@ from harness.data.jsonl import read_jsonl
 from harness.fit import VOCABULARY, recipe, seed_everything, trial_step
 from harness.nn.generate import pad_left
 from harness.tools import write_json
+from harness_score.asked import compared, refuse
 from harness_score.credit import Credit, credit, kl, kl_loss, policy_loss
 from harness_score.episodes import Episodes, answer_log_probs, sample, scores
 from harness_score.guards import Guard
 from harness_score.looks import Looks
 from harness_score.policies import CHOSEN, Policy
+from harness_score.preparation import read_turns
 from harness_score.settings import Baseline, Per, Score, Trains
 from harness_score.verifiers import Verify, verifier
 
@@ -32,14 +34,16 @@ def train(run: Any, verify: Verify | None = None) -> None:
 
     `verify` is a verifier of your own (see `verifiers`); by default the one that the task names.
     """
+    refuse(run)
     if run.method.trains is Trains.nothing:
-        Policy.of(run)  # the seed's base is made, or found
+        compare(run, Policy.of(run))  # the seed's base is made, or found
         write_json(run.output_dir / CHOSEN, {"folder": "", "step": 0})
         for name in ("train_tokens_per_second", "train_peak_memory"):
             run.absent(name, "nothing is trained")
         return
     verify = verify or verifier(run.task)
     policy = Policy.of(run)
+    compare(run, policy)
     seed_everything(run.seed)
     step: Any
     batches: Any
@@ -51,6 +55,15 @@ def train(run: Any, verify: Verify | None = None) -> None:
         step, batches, steps = imitation(run, policy, verify)
     run.fit(policy.model, batches, step, **recipe(run.task) | {"steps": steps, "schedule": "constant"})
     step.look(policy.model, steps)
+
+
+def compare(run: Any, policy: Policy) -> None:
+    """Say how far an engine's log-probabilities are from the base's, where there is an engine."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
+    problems = read_jsonl(run.data_dir / "train.jsonl")
+    compared(run, policy.model, tokenizer, read_turns(run.data_dir), problems)
 
 
 def reinforcement(run: Any, policy: Policy, verify: Verify) -> tuple[Reinforce, Prompts, int]:

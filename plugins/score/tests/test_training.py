@@ -415,3 +415,70 @@ def test_without_it_turn_one_is_kept_and_turn_two_gains(opened):
     chosen = json.loads((run.output_dir / CHOSEN).read_text())
     assert chosen["accuracy_t1"] > looks[0]["validation_accuracy_t1"] - 0.1
     assert chosen["accuracy_t2"] > looks[0]["validation_accuracy_t2"] + 0.05
+
+
+# By an engine
+
+
+@pytest.fixture
+def server(own):
+    """A server of one's own model, as it is before any training."""
+    from transformers import AutoTokenizer
+
+    from harness.engines.inside import Transformers
+    from harness.nn.bases import load_model
+    from tests.engines.serving import Loopback
+
+    engine = Transformers(load_model(own["model"]), AutoTokenizer.from_pretrained(own["model"]))
+    with Loopback(engine, served="model") as running:
+        yield running
+
+
+def test_the_base_is_answered_for_by_a_server_that_has_it(opened, own, server):
+    ours = opened("base", "here", **own)
+    train(ours, lines(None))
+    theirs = opened("base", "there", **own, task__engine=server.address)
+    train(theirs, lines(None))
+    assert theirs.measured["engine_gap_largest"] < 1e-4
+    assert theirs.measured["engine_gap_mean"] <= theirs.measured["engine_gap_largest"]
+    before = len(server.asked)
+    here, there = evaluate(ours, "test", lines(None)), evaluate(theirs, "test", lines(None))
+    assert len(server.asked) > before + 24
+    for name in ("accuracy_t1", "accuracy_t2", "edit_ratio"):  # greedy
+        assert {k: list(v) for k, v in there[name].columns.items()} == {
+            k: list(v) for k, v in here[name].columns.items()
+        }
+    assert theirs.engines["engine"]["model"] == "model"
+    assert "engine_gap_mean" in ours.absences
+
+
+def test_traces_of_the_base_come_from_a_server(opened, own, server):
+    run = opened("pair_sft", **own, task__engine=server.address, task__sft_samples=8)
+    train(run, lines(None))
+    asked = len(server.asked)
+    assert asked > 8 * 40
+    evaluate(run, "test", lines(None))  # the trained weights are here alone
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize("method", ["score", "star", "single_turn_rl", "blank_first_answer"])
+def test_what_is_sampled_from_weights_in_training_is_refused_to_an_engine(opened, own, server, method):
+    run = opened(method, **own, task__engine=server.address)
+    with pytest.raises(
+        UsageError, match=r"samples from the weights that it trains, and task\.engine has those of the"
+    ):
+        train(run, lines(None))
+    assert not server.asked
+
+
+def test_a_server_of_other_weights_is_refused(opened, own, server):
+    with torch.no_grad():
+        for weight in server.engine.model.parameters():
+            weight.add_(torch.randn_like(weight))
+    with pytest.raises(HarnessError, match="the engine has other weights than the trainer"):
+        train(opened("base", **own, task__engine=server.address), lines(None))
+
+
+def test_an_engine_has_no_small_base(opened):
+    with pytest.raises(UsageError, match="needs a model that others have too: add model="):
+        opened("base", task__engine="http://127.0.0.1:9")

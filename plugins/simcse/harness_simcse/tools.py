@@ -166,14 +166,14 @@ def _encoder(
     model: str, pooling: str, prompt: str | None, trust_remote_code: bool, device: str, results: Path
 ) -> Any:
     """Return the encoder that these options name; the paper's small one without a model."""
-    from harness.nn.encoder import load_encoder
-    from harness.tools import device_of, fetched
+    from harness.tools import encoder_named
     from harness_simcse import paper
 
-    return load_encoder(
-        fetched(model or paper().model, results).path,
-        pooling=pooling or None,
+    return encoder_named(
+        model or paper().model,
+        results,
+        pooling=pooling,
         prompt=prompt,
-        device=device_of(device),
+        device=device,
         trust_remote_code=trust_remote_code,
     )

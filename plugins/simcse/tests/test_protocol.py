@@ -175,6 +175,33 @@ def test_the_command_takes_columns_after_a_question_mark_and_names_the_file(tmp_
         CliRunner().invoke(app, ["sts", str(file), "--results", str(tmp_path)], catch_exceptions=False)
 
 
+def test_the_command_judges_vectors_of_a_server(tmp_path):
+    import json
+
+    import typer
+    from harness_simcse.tools import tools
+    from typer.testing import CliRunner
+
+    from tests.engines.serving import Loopback
+
+    file = tmp_path / "mine.jsonl"
+    rows = [{"sentence1": "a" * n, "sentence2": "b" * (6 - n), "score": 5 - abs(3 - n)} for n in range(1, 6)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = typer.Typer()
+    tools(app)
+    with Loopback(vectors=lambda text: [float(len(text)), 3.0]) as server:  # equal lengths, equal vectors
+        words = [
+            "sts",
+            str(file),
+            "--model",
+            f"{server.address}#tiny",
+            "--results",
+            str(tmp_path / "results"),
+        ]
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.output.split("\n")[1].split()[:3] == ["mine", "5", "100.00"]
+
+
 def test_triplets_and_sentences_take_columns_after_a_question_mark_too(tmp_path):
     import json
 
