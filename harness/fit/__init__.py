@@ -17,6 +17,7 @@ from harness.fit.loop import (
     seed_everything,
     targets,
 )
+from harness.fit.precision import dtypes, fastest, for_writing
 from harness.fit.trial import VOCABULARY, trial_step
 
 __all__ = [
@@ -25,7 +26,10 @@ __all__ = [
     "NonFiniteLoss",
     "Stateful",
     "checkpoint_step",
+    "dtypes",
+    "fastest",
     "fit",
+    "for_writing",
     "peak_memory",
     "pick_device",
     "pick_precision",

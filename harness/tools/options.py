@@ -36,6 +36,11 @@ Engine = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
-Precision = Annotated[str, typer.Option(help="bfloat16 or float32.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="bfloat16, float32, or auto: weights of bfloat16, products in what this machine is fast at."
+    ),
+]
 Batch = Annotated[int, typer.Option(help="Rows at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -60,7 +60,7 @@ def synthesize(
     reward: Annotated[str, typer.Option(help="A reward model (a sequence classifier).")] = "",
     encoder: Annotated[str, typer.Option(help="A sentence encoder; default: hashed TF-IDF.")] = "",
     engine: Engine = "",
-    precision: Precision = "bfloat16",
+    precision: Precision = "auto",
     device: Device = "auto",
     results: Results = Path("results"),
 ) -> None:
@@ -125,7 +125,7 @@ def answer(
     template_arg: TemplateArg = None,
     batch_size: Batch = 32,
     engine: Engine = "",
-    precision: Precision = "bfloat16",
+    precision: Precision = "auto",
     device: Device = "auto",
     results: Results = Path("results"),
 ) -> None:

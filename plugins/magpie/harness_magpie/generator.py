@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.engines import Engine
 from harness.errors import UsageError
+from harness.fit import for_writing
 from harness.nn.turns import NOTHING, apart, dated, ending, ends_of, render, word_end
 from harness_magpie.cleaning import clean, is_valid
 from harness_magpie.rows import kept
@@ -57,7 +58,6 @@ def load_generator(
 
     `opened(tokenizer)` gives an engine that has the weights: then the folder's tokenizer alone is read.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -66,8 +66,7 @@ def load_generator(
     if opened:
         model, generation = opened(tokenizer), Path(folder)
     else:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision))
-        model = model.to(device).eval()
+        model = for_writing(AutoModelForCausalLM, folder, precision, device)
         generation = model.generation_config
     ends = ends_of(tokenizer, generation, arguments)
     breaks = breaking_tokens(tokenizer)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.fit import for_writing
 from harness_magpie.evaluation import losses
 from harness_magpie.sets import Pair
 from harness_magpie.student import format_of
@@ -34,8 +35,7 @@ def log_likelihood(folder: str | Path, precision: str = "float32", device: str =
     from transformers import AutoModelForCausalLM
 
     form = format_of(Path(folder))
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision))
-    model = model.to(device).eval()
+    model = for_writing(AutoModelForCausalLM, folder, precision, device)
 
     def score(questions: Sequence[str], answers: Sequence[str]) -> list[float]:
         pairs = [Pair(q, a, False) for q, a in zip(questions, answers, strict=True)]

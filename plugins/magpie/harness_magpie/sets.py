@@ -17,6 +17,7 @@ import numpy as np
 from harness.data.jsonl import read_json, read_jsonl, write_jsonl
 from harness.engines import Engine, decides
 from harness.errors import HarnessError
+from harness.fit import dtypes
 from harness.nn import turns
 from harness.tools import file_digest, write_json
 from harness_magpie.filters import select
@@ -226,9 +227,11 @@ def answered(run: Any, questions: Sequence[str], name: str) -> list[Pair]:
 def _generation(run: Any) -> dict[str, Any]:
     """Return what else decides a generation: the model, how it is computed, and by which code."""
     here = Path(__file__).parent
+    weights, products = dtypes(run.task.generator_precision.name, run.device)
+    run.measure("generator_product_bits", 8.0 * products.itemsize)
     return {
         "model": run.model.digest if run.model else "tiny",
-        "precision": run.task.generator_precision.name,
+        "precision": [str(weights), str(products)],
         "batch": run.task.generation_batch,
         "device": run.device.partition(":")[0],
         **({"engine": decides(run.task.engine)} if run.task.engine else {}),

@@ -23,8 +23,9 @@ class Mode(Enum):
 
 
 class Precision(Enum):
-    """What the generator's weights are loaded as."""
+    """What the generator computes in; auto rounds its weights to bfloat16 and computes in what is fast here."""
 
+    auto = "auto"
     float32 = "float32"
     bfloat16 = "bfloat16"
 
@@ -55,7 +56,10 @@ class Task:
     instruction_tokens: int = setting(48, "most tokens of an instruction", least=1)
     answer_tokens: int = setting(64, "most tokens of an answer; answers are greedy", least=1)
     generation_batch: int = setting(176, "rows the generator continues at once", least=1)
-    generator_precision: Precision = setting(Precision.bfloat16, "bfloat16 or float32 while generating")
+    generator_precision: Precision = setting(
+        Precision.auto,
+        "bfloat16, float32, or auto: weights of bfloat16, products in what this machine is fast at",
+    )
     train_pairs: int = setting(80, "pairs each student learns from", least=1)
     validation_pairs: int = setting(10, "pairs held out for validation", least=0)
     test_pairs: int = setting(20, "pairs held out for test", least=0)
