@@ -225,6 +225,13 @@ def report(
     ] = None,
     results: Results = Path("results"),
     from_: Annotated[str, typer.Option("--from", help="Judge the runs of this MLflow tracking URI.")] = "",
+    over: Annotated[
+        str, typer.Option(help="data: what a paper's data sets show together, and what the next one would.")
+    ] = "",
+    mine: Annotated[
+        str,
+        typer.Option(help="With --over: your own data set, placed beside the others, as data.corpus=my.txt."),
+    ] = "",
     json_: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Each claim's reasons too.")] = False,
     claim: Annotated[
@@ -236,9 +243,11 @@ def report(
 
     Example: harness report alibi, then harness report alibi --claim 3
     """
-    from harness.commands.report import show_report
+    from harness.commands.report import show_over, show_report
 
     folder = results.expanduser().resolve()
+    if over or mine:
+        raise SystemExit(show_over(papers or [], folder, from_, json_, over or "data", mine))
     raise SystemExit(show_report(papers or [], folder, from_, json_, verbose, claim, lang))
 
 
