@@ -9,7 +9,8 @@ from harness.numbers import number, span
 from harness.reports import phrases
 from harness.reports.html import page
 from harness.reports.phrases import SIGNS, asked, quantity, stance
-from harness.reports.text import escaped, plain, table
+from harness.reports.terminal import plain
+from harness.reports.text import escaped, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,12 @@ def after(row: Row) -> str:
     """Return where the next data set would lie, an en dash where that is not known."""
     if row["next"] is None:
         return "–"
-    return f"{number(row['next']['low'])} to {number(row['next']['high'])}"
+    return _ends(row["value"], row["next"])
+
+
+def _ends(value: float, found: Mapping[str, Any]) -> str:
+    """Return the ends of an interval around a value, to as many digits as its width has."""
+    return span(value, found["low"], found["high"]).partition(" ")[2] or number(found["low"])
 
 
 def why(row: Row) -> str:
@@ -70,8 +76,7 @@ def why(row: Row) -> str:
     if placed is not None:
         where = "inside" if placed["inside"] else "outside"
         sentences.append(
-            f"{placed['label']} lies {where} what the others let expect of it, "
-            f"{number(placed['low'])} to {number(placed['high'])}"
+            f"{placed['label']} lies {where} what the others let expect of it, {_ends(row['value'], placed)}"
         )
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
