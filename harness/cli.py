@@ -73,6 +73,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         export,
         bundle,
         verify,
+        push,
         judgments,
         papers,
         data,
@@ -225,6 +226,13 @@ def report(
     ] = None,
     results: Results = Path("results"),
     from_: Annotated[str, typer.Option("--from", help="Judge the runs of this MLflow tracking URI.")] = "",
+    over: Annotated[
+        str, typer.Option(help="data: what a paper's data sets show together, and what the next one would.")
+    ] = "",
+    mine: Annotated[
+        str,
+        typer.Option(help="With --over: your own data set, placed beside the others, as data.corpus=my.txt."),
+    ] = "",
     json_: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Each claim's reasons too.")] = False,
     claim: Annotated[
@@ -236,9 +244,11 @@ def report(
 
     Example: harness report alibi, then harness report alibi --claim 3
     """
-    from harness.commands.report import show_report
+    from harness.commands.report import show_over, show_report
 
     folder = results.expanduser().resolve()
+    if over or mine:
+        raise SystemExit(show_over(papers or [], folder, from_, json_, over or "data", mine))
     raise SystemExit(show_report(papers or [], folder, from_, json_, verbose, claim, lang))
 
 
@@ -286,22 +296,52 @@ def judge(
 
 
 def export(
-    papers: Annotated[
-        list[str] | None, typer.Argument(help="Which papers; all with runs by default.")
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Papers, or runs as for `harness compare`; all by default."),
     ] = None,
-    to: Annotated[str, typer.Option(help="The format: claims.")] = "claims",
+    to: Annotated[
+        str, typer.Option(help="The format: claims, every-eval-ever, eval-results, croissant or card.")
+    ] = "claims",
     results: Results = Path("results"),
     out: Annotated[
-        Path | None, typer.Option(help="The file; results/reports/claims.json by default.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "--output",
+            help="The file of claims, else the folder; results/reports/claims.json or /<format> by default.",
+        ),
     ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the files that were written as JSON.")] = False,
 ) -> None:
-    """Write the claims of runs with their verdicts for others to read: claims.json, with a published schema.
+    """Write runs for others to read: claims with verdicts, records of scores, a model's card, the data they read.
 
     Example: harness export alibi --to claims
     """
     from harness.commands.export import show_export
 
-    raise SystemExit(show_export(papers or [], to, results.expanduser().resolve(), out))
+    raise SystemExit(show_export(runs or [], to, results.expanduser().resolve(), out, json_))
+
+
+def push(
+    what: Annotated[
+        list[str],
+        typer.Argument(help="A folder, or runs of one method as for `harness compare`: card and scores."),
+    ],
+    to: Annotated[str, typer.Option(help="A repository of the hub: user/name.")],
+    type_: Annotated[str, typer.Option("--type", help="Its kind: model, dataset or space.")] = "model",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Open the pull request; without it, only say what it would hold.")
+    ] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Open a pull request on the hub with exported files; without --yes only say what would go there.
+
+    Example: harness push results/reports/card/alibi-alibi --to user/my-model
+    """
+    from harness.commands.push import show_push
+
+    raise SystemExit(show_push(what, to, type_, yes, results.expanduser().resolve()))
 
 
 def bundle(

@@ -126,12 +126,13 @@ def write_run(
     absent: Mapping[str, str] | None = None,
     code: str = "now",
     around: Mapping[str, Any] | None = None,
+    read: Mapping[str, Mapping[str, str]] | None = None,
     **config: Any,
 ) -> Record:
     """Write one ended run of a toy method under `results/runs` and return it, read back or not.
 
     `changes` are method settings that differ from the declared ones; `error` makes it a failed run; `around` adds to
-    its environment;
+    its environment; `read` is what was read under each name;
     other keywords replace fields of its config (budget, device, deterministic, baseline ...).
     """
     task = {"length": 64, "steps": 300, **(task or {})}
@@ -170,7 +171,7 @@ def write_run(
         error=dict(error) if error else None,
         environment={"date": "2026-01-02", "cores": 2, "device": "cpu", "python": "3.11", **(around or {})},
         timings={"train": 10.0 + seed, "total": 12.0 + seed},
-        data={"corpus": {"name": "builtin:python", "digest": "c0ffee"}},
+        data=dict(read or {"corpus": {"name": "builtin:python", "digest": "c0ffee"}}),
         code={"digest": code},
         items={metric: len(items.ids) for metric, items in (items or {}).items()},
     )

@@ -398,6 +398,26 @@ def test_a_run_and_its_report_reach_and_offer_nothing_beyond_this_machine(reache
     assert [host for host in hosts if not re.fullmatch(near, host)] == []
 
 
+# Nothing is pushed unasked
+
+
+def test_a_push_without_yes_opens_no_connection(tmp_path, monkeypatch, capsys):
+    import socket
+
+    def refuse(*_):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    (tmp_path / "README.md").write_text("a card")
+    (tmp_path / ".env").write_text("secret")
+    with pytest.raises(SystemExit) as left:
+        main(["push", str(tmp_path), "--to", "user/model"])
+    assert not left.value.code
+    printed = capsys.readouterr().out
+    assert "1 file would go to user/model as a pull request" in printed
+    assert ".env" not in printed
+
+
 # Nothing reports home
 
 

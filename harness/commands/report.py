@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.errors import UsageError
+from harness.errors import UsageError, nearest
+from harness.reports import over
 from harness.reports.html import to_html
 from harness.reports.languages import language
 from harness.reports.terminal import to_terminal
@@ -19,10 +20,13 @@ from harness.runs.files import as_text, write_text
 from harness.runs.provenance import stale
 from harness.runs.results import Record
 from harness.verdicts.looks import Memory
+from harness.verdicts.over import over_data
 from harness.verdicts.register import NAME, entered
 from harness.verdicts.rows import Damage, ended
 from harness.verdicts.scorecard import judge
 from harness.verdicts.versus import Versus
+
+OVER = ("data",)
 
 
 def show_report(
@@ -81,4 +85,48 @@ def show_report(
         console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     if not uri:
         console.print(f"MLflow: harness ui --results {results}", soft_wrap=True, highlight=False)
+    return damage.exit_code
+
+
+def show_over(
+    papers: Sequence[str], results: Path, uri: str, as_json: bool, what: str, mine: str = ""
+) -> int:
+    """Judge the runs of `papers` on each data set, and what the sets show together; as `show_report` otherwise.
+
+    Raises UsageError for anything but data to go over, and for an unknown set of one's own.
+    """
+    if what not in OVER:
+        raise UsageError(f"a report goes over data sets alone, not over {what!r}: {nearest(what, OVER)}")
+    damage, looks = Damage(), Memory(results)
+    parts: list[dict[str, Any]] = []
+    unknown: list[UsageError] = []
+    names = []
+    for plugin, records in ended(papers, results, uri, damage):
+        assert plugin.paper is not None
+        cards = judge(plugin.name, plugin.paper, records, stale, looks, Versus(plugin, results))
+        names.append(plugin.name)
+        try:
+            parts += over_data(plugin.paper, cards, mine)
+        except UsageError as error:  # one's own set may be another paper's
+            unknown.append(error)
+            parts += over_data(plugin.paper, cards)
+    if unknown and len(unknown) == len(names):
+        raise unknown[0]
+    folder = results / "reports"
+    name = f"{names[0] if len(names) == 1 else 'report'}-over-data"
+    page = folder / f"{name}.html"
+    try:
+        write_text(folder / f"{name}.json", as_text(parts))
+        write_text(folder / f"{name}.md", over.to_markdown(parts))
+        write_text(page, over.to_html(parts))
+    except OSError as error:
+        print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
+    looks.write()
+    if as_json:
+        print(as_text(parts), end="")
+        return damage.exit_code
+    console = Console()
+    over.to_terminal(parts, console)
+    if page.exists():
+        console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     return damage.exit_code

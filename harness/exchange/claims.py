@@ -28,7 +28,7 @@ Number = float | None  # null where a number is not finite, or does not exist
 class Stated(TypedDict):
     """A contrast of methods on a metric, and the side of `by` it must lie on to hold; `over` and `of` as papers say."""
 
-    kind: Literal["difference", "ratio", "level", "share", "order"]
+    kind: Literal["difference", "ratio", "level", "share", "order", "wins"]
     metric: str
     better: str
     method: str
@@ -193,11 +193,16 @@ def _record(claim: Mapping[str, Any], metrics: Mapping[str, Any]) -> ClaimRecord
     }
 
 
+def as_claims(papers: Sequence[Claims], where: str = "the export") -> str:
+    """Return records as the text of `claims.json`, checked against the schema; a number not finite becomes null."""
+    text = as_text({"schema": SCHEMA, "papers": list(papers)})
+    _checked(json.loads(text), where)
+    return text
+
+
 def write_claims(path: Path, papers: Sequence[Claims]) -> None:
     """Write records as `claims.json`, checked against the schema first. A number that is not finite becomes null."""
-    text = as_text({"schema": SCHEMA, "papers": list(papers)})
-    _checked(json.loads(text), str(path))
-    write_text(path, text)
+    write_text(path, as_claims(papers, str(path)))
 
 
 def read_claims(path: Path) -> list[Claims]:

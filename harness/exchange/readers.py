@@ -6,6 +6,7 @@ schema of that name (a JSON a model, versions 0.2 and 0.3), `csv` any table with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -13,9 +14,12 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, nearest
-from harness.exchange.told import Outcome, Told, documents, name, records, tables
-from harness.papers.statement import Metric
+from harness.data.files import data_files
+from harness.errors import UsageError, nearest, said
+from harness.exchange.formats.every_eval_ever import samples
+from harness.exchange.told import Outcome, Told, documents, name, placed, records, tables
+from harness.papers.reduction import by_item
+from harness.papers.statement import Items, Metric
 
 GSM8K = 1319  # test problems; the comparison's files tell their share alone
 SHARE = 1e-6  # how far a share times its items may be from a whole number
@@ -35,6 +39,7 @@ PEFT_COSTS = {
     "accelerator_memory_max": "peak memory of the accelerator, bytes",
     "seconds": "seconds of a run",
 }
+SAMPLES = "_samples.jsonl"  # the end of a file with the items of the record that it stands beside
 COLUMNS = ("method", "value", "seed", "item", "better", "cost")  # the first two are needed
 
 
@@ -122,10 +127,16 @@ def _short(found: Sequence[Outcome]) -> Iterator[Outcome]:
 
 
 def every(paths: Sequence[Path]) -> Told:
-    """Read Every Eval Ever's aggregate records: each evaluation is a task, each model a method."""
+    """Read Every Eval Ever's records: each evaluation is a task, each model a method.
+
+    Items are read from the samples beside a record, where their mean is its score and none hang together in groups:
+    of those a mean by item would promise too much. A seed is what `model_info` tells in its details.
+    """
     tasks: dict[str, dict[str, Metric]] = {}
     found: list[Outcome] = []
-    for source, record in documents(paths, ".json"):
+    beside = {path for one in paths for path in data_files(one) if path.name.endswith(SAMPLES)}
+    for path, record in placed(paths, ".json"):
+        source = path.name
         try:
             if isinstance(record, str):
                 raise UsageError(record)
@@ -134,8 +145,12 @@ def every(paths: Sequence[Path]) -> Told:
             if not isinstance(results, list) or not results:
                 found.append(Outcome("", method, source, trouble="holds no evaluation_results"))
                 continue
+            seed = _seed_told(record)
+            lines = path.with_name(f"{path.stem}{SAMPLES}")
+            items = _samples(lines, record) if lines in beside else {}
             for result in results:
                 outcome, metric = _every(source, method, result)
+                outcome = replace(outcome, seed=seed, items=_of_score(outcome, result, items))
                 known = tasks.setdefault(outcome.task, {"score": metric})["score"]
                 if known.better != metric.better:
                     raise UsageError(
@@ -147,6 +162,31 @@ def every(paths: Sequence[Path]) -> Told:
     if not tasks:
         raise UsageError(f"{paths[0]} holds no evaluation of Every Eval Ever: {found[0].trouble}")
     return Told(tasks, found)
+
+
+def _seed_told(record: Mapping[str, Any]) -> int | None:
+    details = record["model_info"].get("additional_details")
+    told = details.get("seed") if isinstance(details, Mapping) else None
+    return int(told) if isinstance(told, str) and re.fullmatch(r"-?[0-9]{1,18}", told) else None
+
+
+def _samples(lines: Path, record: Mapping[str, Any]) -> Mapping[str, Items]:
+    try:
+        return samples(record, records(lines))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{lines.name} holds no samples of its record: {said(error)[:100]}") from None
+
+
+def _of_score(outcome: Outcome, result: Any, items: Mapping[str, Items]) -> Mapping[str, Mapping[str, float]]:
+    """Return an evaluation's items by their id, where they are independent and their mean is its score."""
+    kept = items.get(str(result.get("evaluation_result_id")))
+    if kept is None or kept.groups or kept.contiguous or len(kept.columns) != 1:
+        return {}
+    (column,) = kept.columns.values()
+    values = dict(zip(kept.ids, by_item(column).tolist(), strict=True))
+    score = outcome.values["score"]
+    same = isfinite(score) and abs(sum(values.values()) / len(values) - score) <= SHARE * max(1.0, abs(score))
+    return {"score": values} if same and len(values) == len(kept.ids) else {}
 
 
 def _every(source: str, method: str, result: Any) -> tuple[Outcome, Metric]:

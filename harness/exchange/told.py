@@ -58,12 +58,17 @@ def documents(paths: Sequence[Path], suffix: str) -> Iterator[tuple[str, dict[st
 
     Raises UsageError where a path does not exist, where there are no or too many files, or where none can be read.
     """
-    found: list[tuple[str, dict[str, Any] | str]] = []
+    yield from ((path.name, record) for path, record in placed(paths, suffix))
+
+
+def placed(paths: Sequence[Path], suffix: str) -> Iterator[tuple[Path, dict[str, Any] | str]]:
+    """Yield the same with the whole path of each file."""
+    found: list[tuple[Path, dict[str, Any] | str]] = []
     for path in tables(paths, suffix):
         try:
-            found += [(path.name, record) for record in records(path)]
+            found += [(path, record) for record in records(path)]
         except UsageError as error:
-            found.append((path.name, str(error)))
+            found.append((path, str(error)))
     broken = [record for _, record in found if isinstance(record, str)]
     if broken and len(broken) == len(found):
         raise UsageError(broken[0])

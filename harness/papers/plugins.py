@@ -33,6 +33,7 @@ VERBS = (
     "export",
     "bundle",
     "verify",
+    "push",
     "judgments",
     "papers",
     "data",

@@ -1,4 +1,4 @@
 """How conclusions are said and drawn: phrases, text, HTML, pictures, and what is published.
 
-May import: `verdicts` and what stands below it.
+May import: `exchange` and what stands below it.
 """

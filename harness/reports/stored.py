@@ -18,6 +18,7 @@ from harness.verdicts.stats import Cell
 
 SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an older one is read as
     "is_control": False,
+    "error": None,
     "bound": None,
     "margin": None,
     "control": None,

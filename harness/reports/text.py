@@ -64,15 +64,15 @@ def _markdown(card: Card) -> list[str]:
         for method in card["methods"]
     ]
     return [
-        f"## {_escaped(card['paper'])}: {_escaped(card['title'])}\n",
-        f"{_escaped(setting(card))}\n",
-        f"{tally(card)}. {_escaped(card['note'])}\n",
-        *table([("claim", "the paper", "here, 95 % interval", "asked", "verdict", "why"), *claims], _escaped),
+        f"## {escaped(card['paper'])}: {escaped(card['title'])}\n",
+        f"{escaped(setting(card))}\n",
+        f"{tally(card)}. {escaped(card['note'])}\n",
+        *table([("claim", "the paper", "here, 95 % interval", "asked", "verdict", "why"), *claims], escaped),
         "",
-        *table([("method", "seeds", *metrics), *methods], _escaped),
+        *table([("method", "seeds", *metrics), *methods], escaped),
         "",
-        *([f"Pareto front {_escaped(fronts(card))}.\n"] if fronts(card) else []),
-        *(f"- {_escaped(line)}" for line in troubles(card)),
+        *([f"Pareto front {escaped(fronts(card))}.\n"] if fronts(card) else []),
+        *(f"- {escaped(line)}" for line in troubles(card)),
         f"\n    {printable(card['command'])}\n",
     ]
 
@@ -84,7 +84,7 @@ def table(rows: Sequence[Sequence[Any]], shown: Callable[[str], str]) -> list[st
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return text that Markdown shows as it is: no cell, link, picture or tag can come from data."""
     return re.sub(r"([\\`*\[\]|])", r"\\\1", printable(text)).replace("<", "&lt;")
 

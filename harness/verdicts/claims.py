@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import exp, isfinite, isnan, nan
+from math import exp, hypot, isfinite, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,7 @@ def _claim(
         "value": _finite(interval.value),
         "low": _finite(interval.low),
         "high": _finite(interval.high),
+        "error": _error(interval),
         "p": interval.p,
         "seeds": interval.seeds,
         "items": interval.items,
@@ -97,6 +98,11 @@ def _claim(
         **by_seed(paper.metrics, contrast, cell),
         "far": far_seeds(paper.metrics, contrast, cell, interval.items),
     }
+
+
+def _error(interval: Interval) -> float | None:
+    """Return the estimate's standard error, of seeds and items together (of a ratio a relative one)."""
+    return None if isnan(interval.low) else _finite(hypot(interval.seed_error, interval.item_error))
 
 
 def _alike(paper: Paper, contrasts: Sequence[Contrast], cell: Cells) -> tuple[Cells, bool]:

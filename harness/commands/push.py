@@ -1,0 +1,43 @@
+"""`harness push`: exported files go to a repository of the hub as a pull request, when they are told to."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from harness.commands.export import written
+from harness.errors import UsageError
+from harness.exchange.hub import packed, pushed
+from harness.numbers import printable
+
+
+def show_push(words: Sequence[str], to: str, kind: str, yes: bool, results: Path) -> int:
+    """Push a folder, or the card and the scores of the runs that `words` name; without `yes` say what would go."""
+    folder = Path(words[0]).expanduser()
+    if len(words) == 1 and folder.is_dir() and not (folder / "result.json").exists():
+        parcel = packed(folder, to, kind)
+    else:
+        with tempfile.TemporaryDirectory() as made:
+            damaged = written(words, "card", results, Path(made)).exit_code
+            models = sorted(path for path in Path(made).iterdir() if path.is_dir())
+            if len(models) != 1:
+                raise UsageError(
+                    f"{' '.join(words)} names {len(models)} methods, and a repository holds one model: "
+                    "name one, as in alibi/rotary"
+                )
+            with suppress(UsageError):  # of data that are not of the hub: the card says what it scored
+                damaged = max(damaged, written(words, "eval-results", results, Path(made)).exit_code)
+            if damaged:
+                return damaged
+            parcel = packed(models[0], to, kind)
+    for line in parcel.lines():
+        print(printable(line))
+    count = len(parcel.files)
+    what = f"{count} {'file' if count == 1 else 'files'}"
+    if not yes:
+        print(f"{what} would go to {to} as a pull request: add --yes to open it")
+        return 0
+    print(f"{what}: {pushed(parcel, f'Results of paper-harness, {what}')}")
+    return 0
