@@ -183,10 +183,6 @@ def forest(row: Row) -> list[dict[str, Any]]:
 
 def to_html(parts: Sequence[Part]) -> str:
     """Return the same as one page that opens offline and escapes whatever came from data."""
-    words = (setting, tested, each, together, after, why, forest, quantity, asked, stance)
-    return page(
-        "over.html.jinja",
-        parts=parts,
-        SIGNS=phrases.SIGNS,
-        **{word.__name__: word for word in words},
-    )
+    told = (setting, tested, each, together, after, why, forest, quantity, asked, stance)
+    words: dict[str, Any] = {word.__name__: word for word in told}
+    return page("over.html.jinja", parts=parts, SIGNS=phrases.SIGNS, **words)

@@ -76,7 +76,7 @@ def test_every_record_and_every_item_is_valid_by_their_schema(swept):
     assert len(logs) == len(swept)
     for place, log in logs.items():
         whole.validate(log)
-        lines = found[log["detailed_evaluation_results"]["file_path"]].splitlines()
+        lines = found[log["detailed_evaluation_results"]["file_path"]].strip("\n").split("\n")
         assert log["detailed_evaluation_results"]["total_rows"] == len(lines)
         assert log["detailed_evaluation_results"]["file_path"] == place.replace(".json", "_samples.jsonl")
         for line in lines:
@@ -151,7 +151,10 @@ def test_what_is_exported_is_read_back_whole(tmp_path_factory, items, seed, memo
     told = {one["evaluation_result_id"]: one["score_details"]["score"] for one in log["evaluation_results"]}
     assert told == {**values, "train_peak_memory": memory}
     rows = [
-        json.loads(line) for place, text in found.items() if "jsonl" in place for line in text.splitlines()
+        json.loads(line)
+        for place, text in found.items()
+        if "jsonl" in place
+        for line in text.strip("\n").split("\n")
     ]
     for row in rows:
         schema("instance_level_eval").validate(row)
