@@ -24,6 +24,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.runs.files import digest, write_json
 from harness.runs.leases import leased
+from harness.sweeps.watch import Heard
 
 SEED, CHANGE = "{seed}", "{change}"
 SOURCES = (".py", ".sh", ".toml", ".yaml", ".yml", ".cfg", ".ini", ".ipynb")  # what makes a folder's program
@@ -94,10 +95,12 @@ def measure(
     at_once: int,
     device: str = "cpu",
     minutes: float = 60.0,
+    heard: Heard | None = None,
 ) -> list[dict[str, Any]]:
     """Return what each program came to with its seed, in order: from its file, or by running it now.
 
     An outcome has `value`, `items`, `seconds` and `error` (`type`, `message`). What failed is run again.
+    `heard` is given an object for each program that ran.
     """
     going: set[subprocess.Popen[str]] = set()
     over: list[bool] = []
@@ -108,11 +111,17 @@ def measure(
         known = _known(path)
         if known is not None and known["error"] is None:
             return known
-        with leased(device, who=f"{shlex.join(made.words)} with seed {seed}") as lease:
+        title = f"{shlex.join(made.words)} with seed {seed}"
+        with leased(device, who=title) as lease:
             if over:  # while it waited
                 raise CancelledError
             outcome = _run(made, seed, metric, lease.environ, minutes, going)
         write_json(path, outcome)
+        if heard:
+            error = outcome["error"]
+            told = {key: outcome[key] for key in ("seed", "value", "seconds")}
+            told["error"] = error and {key: error[key] for key in ("type", "message")}
+            heard({"event": "run", "outcome": "failed" if error else "finished", "title": title, **told})
         return outcome
 
     with ThreadPoolExecutor(max(at_once, 1)) as pool:
