@@ -27,7 +27,7 @@ def show_judgments(
     """Write what is to be judged to `out`, or read judgments from `read`; return 1 where runs still lack some."""
     if (out is None) == (read is None):
         raise UsageError(
-            "say either --out FILE, to write what is to be judged, or --read FILE, to read it back"
+            "it is either written or read back: say --out FILE, to write what is to be judged, or --read FILE"
         )
     records = select(words, results)
     metrics = _judged(records)
@@ -107,7 +107,7 @@ def _scores(file: Path, metrics: Mapping[str, Metric]) -> dict[str, dict[str, li
             low, high = metric.range or (-math.inf, math.inf)
             if isinstance(score, bool) or not isinstance(score, int | float) or not low <= score <= high:
                 between = f" from {low:g} to {high:g}" if metric.range else ""
-                raise UsageError(f"{file}, line {place}: {name} is {score!r}, give a number{between}")
+                raise UsageError(f"{file}, line {place}, {name} is {score!r}: give a number{between}")
             found[name].setdefault(row["id"], []).append(float(score))
     return found
 

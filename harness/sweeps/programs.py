@@ -48,7 +48,9 @@ def program(template: str, change: str) -> Program:
     try:
         words, changes = shlex.split(template), shlex.split(change)
     except ValueError as error:
-        raise UsageError(f"--run {template!r} or {change!r} cannot be read as words: {error}") from None
+        raise UsageError(
+            f"--run {template!r} or {change!r} cannot be read as words ({error}): quote it as a shell does"
+        ) from None
     if SEED not in template:
         raise UsageError(f"--run {template!r} has no {SEED}: put it where the program takes its seed")
     if CHANGE in template:

@@ -264,7 +264,8 @@ def _prepared(
     declared = paper.metrics[metric_name]
     if terms.better not in ("", declared.better):
         raise UsageError(
-            f"--better {terms.better}: {metric_name} is better when {declared.better}, as the paper says"
+            f"--better {terms.better} is not what the paper says: "
+            f"leave it out, {metric_name} is better when {declared.better}"
         )
     whole = Terms(**{**vars(terms), "metric": metric_name, "better": declared.better})
     return whole, (sides[0], sides[1]), Bench(results, results, metric_name, declared, minutes, plugins)

@@ -101,7 +101,9 @@ def question(overrides: Sequence[str], chosen: Sequence[str] = ()) -> Question:
     offer(plugins)
     sweep, jobs = plan_sweep(as_typed(["-m", *words, "seed=0"]), plugins)
     if not jobs:
-        raise UsageError("this sweep chooses its jobs as it goes, so no looks can be declared for it")
+        raise UsageError(
+            "this sweep chooses its jobs as it goes: leave the sweeper out, since looks are declared beforehand"
+        )
     specs = [spec for _, spec, _ in jobs]
     settings = {setting_of(spec.config()) for spec in specs}
     if len(settings) > 1:

@@ -111,8 +111,8 @@ def test_a_run_counts_once_all_its_texts_are_judged(results, capsys):
     [
         ("no json", "line 1: give a JSON object"),
         ('{"id": 3}', "line 1: give a JSON object"),
-        ('{"id": "x", "helps": "very"}', "helps is 'very', give a number from 1 to 5"),
-        ('{"id": "x", "helps": 7}', "helps is 7, give a number from 1 to 5"),
+        ('{"id": "x", "helps": "very"}', "helps is 'very': give a number from 1 to 5"),
+        ('{"id": "x", "helps": 7}', "helps is 7: give a number from 1 to 5"),
         ('{"id": "x", "helped": 3}', "did you mean 'helps'?"),
         ('{"id": "x", "helps": 3}', "judges no text of these runs"),
     ],

@@ -113,7 +113,9 @@ def tools(app: typer.Typer) -> None:
         pairs = list(rows(path) if path else pairs_of(_resolved(source, (), results).rows(), source))
         found = triplets(pairs)
         if not found:
-            raise UsageError(f"{source} has no premise with both an entailed and a contradicted hypothesis")
+            raise UsageError(
+                f"{source} has no premise with both an entailed and a contradicted hypothesis: give a set that has some"
+            )
         to.parent.mkdir(parents=True, exist_ok=True)
         write(found, to)
         print(f"{to}: {len(found)} triplets of {len(pairs)} pairs")
