@@ -111,6 +111,7 @@ def export(
     run: Annotated[str, typer.Argument(help="A run's folder, a method (its latest run), or a key's digits.")],
     to: Annotated[str, typer.Option(help="bloom or mpt: the family of transformers it becomes.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
+    as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """Write what a run of alibi/alibi trained as a BLOOM or MPT folder, with the same logits.
@@ -127,7 +128,10 @@ def export(
         finished(folder, "alibi")
         folder = _output(folder)
     told = export(folder, to, out)
-    print(f"{out}: {told}")
+    if as_json:
+        print(json.dumps({"folder": str(out), "family": to, "told": told}))
+    else:
+        print(f"{out}: {told}")
 
 
 def _model(name: str, results: Path) -> tuple[Path, str]:
