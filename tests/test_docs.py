@@ -131,7 +131,7 @@ def test_the_korean_page_on_own_data_has_the_commands_of_the_english_one():
 TRAIN = """
 import json, sys
 seed = int(sys.argv[2])
-print(json.dumps({{"loss": {more} + seed * 7 % 5 / 100}}))
+print(json.dumps({{"loss": {more} + (seed * 7 + {more} * 3) % 5 / 100}}))
 """
 
 

@@ -133,6 +133,7 @@ def test_judge_says_what_its_schema_says(harness):
     valid("judge", json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_decide_tells_looks_and_runs_as_they_come(harness, text):
     words = ["method=alibi/alibi,alibi/learned,alibi/sinusoidal", *SMOKE, f"data.corpus={text}"]
     done = harness("decide", *words, "--claims", "1", "--json", code=4)
@@ -149,7 +150,7 @@ def test_decide_tells_looks_and_runs_as_they_come(harness, text):
 PROGRAM = """
 import argparse, json
 p = argparse.ArgumentParser(); p.add_argument("--seed", type=int); p.add_argument("--add", type=float)
-a = p.parse_args(); print(json.dumps({"score": a.add + 0.01 * (a.seed * 7 % 5)}))
+a = p.parse_args(); print(json.dumps({"score": a.add + 0.01 * ((a.seed * 7 + a.add * 3) % 5)}))
 """
 
 
