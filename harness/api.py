@@ -182,16 +182,18 @@ def run(*overrides: str, results: str | Path = "results") -> Sweep:
     return Sweep(done.id, done.results, runs, done.missing, done.stale, done.behind, done.exit_code)
 
 
-def report(*papers: str, results: str | Path = "results", tracking: str = "") -> Report:
+def report(*papers: str, results: str | Path = "results", tracking: str = "", lang: str = "en") -> Report:
     """Judge runs and write the report, as `harness report` does; all papers with runs by default.
 
-    `tracking` takes the runs of an MLflow tracking URI. Raises UsageError for a paper that is not installed.
+    `tracking` takes the runs of an MLflow tracking URI, `lang` is the page's language. Raises UsageError for a paper
+    that is not installed.
     """
     from harness.commands.report import judged
     from harness.reports.html import to_html
 
-    found = judged(papers, _folder(results), tracking)
-    return Report(tuple(found.cards), found.page, found.exit_code, to_html(found.cards, found.records))
+    found = judged(papers, _folder(results), tracking, lang=lang)
+    page = to_html(found.cards, found.records, lang)
+    return Report(tuple(found.cards), found.page, found.exit_code, page)
 
 
 def compare(

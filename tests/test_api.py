@@ -55,6 +55,7 @@ def test_compare_pairs_the_seeds(lived_in):
     assert found.page.exists()
 
 
+@pytest.mark.slow
 def test_decide_says_what_stays_open_and_why(lived_in, text):
     results, _ = lived_in
     words = (
@@ -64,7 +65,7 @@ def test_decide_says_what_stays_open_and_why(lived_in, text):
         "tracking=off",
     )
     found = api.decide(
-        *words, f"data.corpus={text}", "hydra/launcher=basic", results=results, claims=["1"], looks=[2], most_seeds=3
+        *words, f"data.corpus={text}", "hydra/launcher=basic", results=results, claims=["1"], looks=[3], most_seeds=3
     )  # fmt: skip
     assert found.exit_code == 4
     assert found.open[0].why == "smoke runs are no evidence"
