@@ -52,7 +52,7 @@ class SweepBegins(TypedDict):
 
 
 class RunEnds(TypedDict):
-    """A run came to its end: in `folder` the methods' of a paper, with `value` those of a program."""
+    """A run came to its end: a method's of a paper, in its own `folder`, or a program's, in the folder it ran in."""
 
     event: Literal["run"]
     outcome: Literal["finished", "skipped", "failed"]
@@ -717,7 +717,7 @@ def schema(name: str) -> dict[str, Any]:
         if title in tops and untrusted(name):
             part["properties"]["untrusted"] = marks
     command = "harness ..." if name == "error" else f"harness {name}"
-    a_line = ", each a line of JSON," if said.form == "lines" else ""
+    a_line = ", each a line of JSON" if said.form == "lines" else ""
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": name,

@@ -113,15 +113,15 @@ def measure(
         known = _known(path)
         if known is not None and known["error"] is None:
             return known
-        title = f"{shlex.join(made.words)} with seed {seed}"
-        with leased(device, who=title) as lease:
+        with leased(device, who=f"{shlex.join(made.words)} with seed {seed}") as lease:
             if over:  # while it waited
                 raise CancelledError
             outcome = _run(made, seed, metric, lease.environ, minutes, going)
         write_json(path, outcome)
         if heard:
             error = outcome["error"]
-            told = {key: outcome[key] for key in ("seed", "value", "seconds")}
+            title = shlex.join(word.replace(SEED, str(seed)) for word in made.words)
+            told = {"folder": str(made.folder), **{key: outcome[key] for key in ("seed", "value", "seconds")}}
             told["error"] = error and {key: error[key] for key in ("type", "message")}
             heard({"event": "run", "outcome": "failed" if error else "finished", "title": title, **told})
         return outcome

@@ -169,6 +169,31 @@ def test_gate_tells_runs_and_looks_as_they_come(harness, add, code):
         assert {line["event"] for line in lines[:-2]} == {"run"}
 
 
+@pytest.mark.slow
+def test_check_says_each_part_as_its_schema_says(harness):
+    found = json.loads(harness("check", "alibi", "--json").stdout)
+    valid("check", found)
+    assert all(one["passed"] for one in found)
+
+
+def test_ui_says_where_it_opens_before_it_does(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "ui", "--port", "5987", "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+    finally:
+        process.kill()
+        process.communicate()
+    valid("ui", told)
+    assert told["url"] == "http://127.0.0.1:5987"
+
+
 WRONG = {
     "an option": ("report", "--no-such", "--json"),
     "an argument too few": ("compare", "alibi/alibi", "--json"),
