@@ -111,8 +111,8 @@ def export(
     run: Annotated[str, typer.Argument(help="A run's folder, a method (its latest run), or a key's digits.")],
     to: Annotated[str, typer.Option(help="bloom or mpt: the family of transformers it becomes.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    as_json: Json = False,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Write what a run of alibi/alibi trained as a BLOOM or MPT folder, with the same logits.
 

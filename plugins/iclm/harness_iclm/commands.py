@@ -107,8 +107,8 @@ def show(
     documents: Corpus,
     window: Annotated[int, typer.Option(help="Which window.")] = 0,
     width: Annotated[int, typer.Option(help="Characters shown of each document.")] = 100,
-    as_json: Json = False,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Show the documents of one window; refuses a corpus that is not the one that was ordered.
 

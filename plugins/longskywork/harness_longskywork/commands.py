@@ -56,8 +56,8 @@ def interleave_(
     ] = True,
     lines: Annotated[bool, typer.Option("--lines", help="Each line of a text file is a document.")] = False,
     seed: Annotated[int, typer.Option(help="Of the cut points.")] = 0,
-    as_json: Json = False,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Fill windows with interleaved chunks: harness longskywork interleave --documents mine/ --out cip.jsonl
 
@@ -114,8 +114,8 @@ def tables_(
         typer.Option(help="A hub id, folder, pypi: or GGUF file that counts; empty: words, digits, marks."),
     ] = "",
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
-    as_json: Json = False,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Make tables with questions, every answer checked: harness longskywork tables --count 10 --out synl.jsonl
 
@@ -176,8 +176,8 @@ def conversation(row: dict[str, Any], answered: str = "Answer: {answer}") -> dic
 def template_(
     model: Annotated[str, typer.Argument(help="A model or tokenizer: a hub id, folder, pypi: or GGUF file.")],
     out: Annotated[Path, typer.Option(help="The template to write.")] = Path("chat_template.jinja"),
-    as_json: Json = False,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Mark what an assistant writes in a chat template: harness longskywork template my-model/ --out marked.jinja
 
@@ -235,8 +235,8 @@ def tasks_(
 def heatmap_(
     run: Annotated[str, typer.Argument(help="A run's folder, or a method: its latest run.")],
     out: Annotated[Path, typer.Option(help="The picture to write (svg, png, pdf).")] = Path("needles.svg"),
-    as_json: Json = False,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Draw a run's needle grid: harness longskywork heatmap cip_synl"""
     from harness_longskywork.heatmap import draw, grid

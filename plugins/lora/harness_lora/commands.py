@@ -33,8 +33,8 @@ def convert(
     dtype: Annotated[
         str, typer.Option(help="The merged weights' type, such as bfloat16; by default the base's.")
     ] = "",
-    as_json: Json = False,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Write an adapter, or any other form, as adapter, merged model or checkpoint.
 
