@@ -336,6 +336,7 @@ def bundle(
     ] = None,
     outputs: Annotated[bool, typer.Option(help="Add what the runs left, such as weights.")] = False,
     results: Results = Path("results"),
+    json_: Json = False,
 ) -> None:
     """Pack runs with all that their verdicts rest on, hashed, for others to verify.
 
@@ -343,7 +344,7 @@ def bundle(
     """
     from harness.commands.bundle import show_bundle
 
-    show_bundle(runs or [], out, outputs, results.expanduser().resolve())
+    show_bundle(runs or [], out, outputs, results.expanduser().resolve(), json_)
 
 
 def verify(

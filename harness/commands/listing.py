@@ -220,13 +220,19 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 def schemas() -> dict[str, str]:
-    """Return the JSON Schemas of what commands print, and of the files `claims.json` and `result.json`, by name."""
+    """Return the JSON Schemas of what commands print, and of the files `claims`, `manifest` and `result`, by name."""
     from harness.exchange import claims
     from harness.exchange.answers import SAID, schema
+    from harness.exchange.bundles import sealed
     from harness.runs import shapes
 
     made = {name: json.dumps(schema(name), indent=1) + "\n" for name in SAID}
-    return {**made, "claims": claims.published(), "result": shapes.published()}
+    return {
+        **made,
+        "claims": claims.published(),
+        "manifest": sealed.published(),
+        "result": shapes.published(),
+    }
 
 
 def show_schema(name: str, as_json: bool) -> None:

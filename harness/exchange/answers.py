@@ -584,6 +584,38 @@ class Exported(TypedDict):
     files: list[str]
 
 
+class Bundled(TypedDict):
+    """The bundle that was written: how many runs and files it holds, and the digest of its manifest."""
+
+    path: str
+    digest: str
+    runs: int
+    failed: int
+    files: int
+
+
+class Found(TypedDict):
+    """Something that was looked at in a bundle: whether it agrees, null where that stays open."""
+
+    part: str
+    about: Foreign
+    ok: bool | None
+    said: Foreign
+
+
+class Verified(TypedDict):
+    """What a bundle says, recomputed and in part run again by the draw of `seed`; `unseen` is what nobody can see."""
+
+    bundle: Foreign
+    verified: bool
+    run_again: bool
+    seed: int
+    share: float
+    whole: bool
+    findings: list[Found]
+    unseen: str
+
+
 class Lacking(TypedDict):
     """A run some of whose texts nobody has judged."""
 
@@ -670,6 +702,8 @@ SAID = {
     "compare": Said("two sets of runs, by metric", Compared),
     "judge": Said("others' results, by task", JudgedAll),
     "export": Said("the files that were written", Exported),
+    "bundle": Said("the bundle that was written", Bundled),
+    "verify": Said("what was looked at in a bundle", Verified),
     "judgments": Said("the texts that were handed out, or read back", Judgments),
     "papers": Said("the installed papers", Installed, "list"),
     "data": Said("the data that a paper reads", Read, "list"),

@@ -116,6 +116,12 @@ def test_what_a_command_prints_is_valid_by_its_schema(swept, name):
     valid(name, json.loads(done.stdout))
 
 
+def test_a_bundle_and_its_verification_are_told_as_their_schemas_say(swept):
+    harness, _ = swept
+    valid("bundle", json.loads(harness("bundle", "alibi", "--out", "a.zip", "--json").stdout))
+    valid("verify", json.loads(harness("verify", "a.zip", "--seed", "0", "--json", code=None).stdout))
+
+
 def test_papers_without_importing_them_are_of_the_same_schema(harness):
     valid("papers", json.loads(harness("papers", "--json").stdout))
 
