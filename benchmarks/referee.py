@@ -67,13 +67,8 @@ def loop(folder: Path, **settings: int) -> list[dict[str, Any]]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environ = {**os.environ, "PATH": path}
     subprocess.run(["bash", "loop.sh"], cwd=folder, env=environ, check=True)
-    answers, decoder = (folder / "answers.jsonl").read_text(encoding="utf-8"), json.JSONDecoder()
-    found = []
-    while answers.strip():
-        answer, end = decoder.raw_decode(answers.lstrip())
-        found.append(answer)
-        answers = answers.lstrip()[end:]
-    return found
+    lines = (folder / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    return [answer for answer in map(json.loads, lines) if answer["event"] == "ended"]
 
 
 def played(answers: list[dict[str, Any]]) -> Iterator[str]:

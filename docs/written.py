@@ -199,6 +199,10 @@ def _reached(room: str, graph: dict[str, set[str]]) -> set[str]:
 
 
 if __name__ == "__main__":
+    from harness.commands.listing import schemas
+
+    for name, text in schemas().items():
+        (DOCS / "schemas" / f"{name}.schema.json").write_text(text, encoding="utf-8")
     for page in PAGES:
         path = DOCS / page
         path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -6,49 +6,73 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from harness.commands.stopping import stopping, tell
+from harness.commands.door.answers import answer, complain, wanted
+from harness.commands.door.stopping import stopping, tell
 
 Results = Annotated[Path, typer.Option(help="The folder that holds runs, stages and reports.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too: see harness schema.")]
 Paper = Annotated[str, typer.Argument(help="A paper's name, as `harness papers` lists it.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and leave with its exit code: 0 done, 1 a run failed, 2 wrong usage.
 
-    A signal that asks to end (Ctrl-C, SIGTERM, SIGHUP) is 128 and its number.
+    A signal that asks to end (Ctrl-C, SIGTERM, SIGHUP) is 128 and its number. With `--json` among the arguments what
+    goes wrong is said on standard output too, as JSON.
     """
-    from harness.errors import HarnessError, Stopped
+    from harness.errors import HarnessError, Stopped, said
 
     arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = wanted(arguments)
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars would fill a log
     for stream in (sys.stdout, sys.stderr):  # a C locale shows a letter that it cannot write as its number
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     try:
-        with stopping():
+        with stopping(as_json):
             if arguments[:1] == ["run"]:
-                from harness.sweeps.sweep import main as run
+                from harness.commands.run import show_run
 
-                raise SystemExit(run(arguments[1:]))
-            _app(arguments)(arguments, prog_name="harness")
+                raise SystemExit(show_run(arguments[1:], as_json))
+            app = _app(arguments)
+            app(arguments, prog_name="harness") if not as_json else _answered(app, arguments)
     except HarnessError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         print(f"harness: {error}", file=sys.stderr)
+        if as_json:
+            complain(error.kind or type(error).__name__, str(error), error.fix, error.exit_code)
         raise SystemExit(error.exit_code) from None
     except Stopped as stop:
-        tell(stop)
+        tell(stop, as_json)
         raise SystemExit(128 + stop.number) from None
+    except Exception as error:  # a defect, of the harness or of a plugin: its traceback is printed too
+        if as_json:
+            complain(type(error).__name__, said(error), "report it with the traceback on standard error", 1)
+        raise
     return 0
+
+
+def _answered(app: typer.Typer, arguments: list[str]) -> None:
+    """Run a command that prints JSON: what typer finds wrong with its words is one of our errors."""
+    from harness.errors import UsageError
+
+    try:
+        code = app(arguments, prog_name="harness", standalone_mode=False)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        words = context.command_path if context else "harness"
+        raise UsageError(f"{error.format_message().rstrip('.')}: see {words} --help") from None
+    except typer.Abort:
+        raise UsageError("nothing was answered: give all on the command line") from None
+    raise SystemExit(code or 0)
 
 
 def _app(arguments: list[str]) -> typer.Typer:
@@ -81,6 +105,8 @@ def _app(arguments: list[str]) -> typer.Typer:
         new,
         check,
         ui,
+        schema,
+        skill,
     ):
         app.command()(command)
     word = arguments[0] if arguments and not arguments[0].startswith("-") else ""
@@ -120,10 +146,6 @@ def _options(
         ),
     ] = False,
 ) -> None: ...
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
 def run() -> None:
@@ -312,7 +334,7 @@ def export(
             help="The file of claims, else the folder; results/reports/claims.json or /<format> by default.",
         ),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the files that were written as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """Write runs for others to read: claims with verdicts, records of scores, a model's card, the data they read.
 
@@ -334,6 +356,7 @@ def push(
         bool, typer.Option("--yes", help="Open the pull request; without it, only say what it would hold.")
     ] = False,
     results: Results = Path("results"),
+    json_: Json = False,
 ) -> None:
     """Open a pull request on the hub with exported files; without --yes only say what would go there.
 
@@ -341,7 +364,7 @@ def push(
     """
     from harness.commands.push import show_push
 
-    raise SystemExit(show_push(what, to, type_, yes, results.expanduser().resolve()))
+    raise SystemExit(show_push(what, to, type_, yes, results.expanduser().resolve(), json_))
 
 
 def bundle(
@@ -353,6 +376,7 @@ def bundle(
     ] = None,
     outputs: Annotated[bool, typer.Option(help="Add what the runs left, such as weights.")] = False,
     results: Results = Path("results"),
+    json_: Json = False,
 ) -> None:
     """Pack runs with all that their verdicts rest on, hashed, for others to verify.
 
@@ -360,7 +384,7 @@ def bundle(
     """
     from harness.commands.bundle import show_bundle
 
-    show_bundle(runs or [], out, outputs, results.expanduser().resolve())
+    show_bundle(runs or [], out, outputs, results.expanduser().resolve(), json_)
 
 
 def verify(
@@ -391,6 +415,7 @@ def judgments(
     out: Annotated[Path | None, typer.Option(help="Write the texts to judge here, a line each.")] = None,
     read: Annotated[Path | None, typer.Option(help="Read such a file back, with numbers in it.")] = None,
     results: Results = Path("results"),
+    json_: Json = False,
 ) -> None:
     """Hand texts of runs to people or models to judge, methods blinded, and read what they say as a metric.
 
@@ -398,7 +423,7 @@ def judgments(
     """
     from harness.commands.judgments import show_judgments
 
-    raise SystemExit(show_judgments(runs, results.expanduser().resolve(), out, read))
+    raise SystemExit(show_judgments(runs, results.expanduser().resolve(), out, read, json_))
 
 
 def papers(
@@ -444,6 +469,7 @@ def new(
     name: Annotated[str, typer.Argument(help="The new paper's name, as in my-paper.")],
     method: Annotated[str, typer.Option(help="What the paper proposes.")] = "my_method",
     baseline: Annotated[str, typer.Option(help="What it is compared with.")] = "plain",
+    json_: Json = False,
 ) -> None:
     """Write the package of a new paper into a folder here: a working plugin to replace piece by piece.
 
@@ -451,7 +477,7 @@ def new(
     """
     from harness.commands.new import show_new
 
-    show_new(name, method, baseline)
+    show_new(name, method, baseline, json_)
 
 
 def check(
@@ -474,13 +500,43 @@ def ui(
     results: Results = Path("results"),
     tracking: Annotated[str, typer.Option(help="Another tracking URI than the results folder's.")] = "",
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    json_: Json = False,
 ) -> None:
     """Open MLflow's own UI on these results, for this machine only.
 
     Example: harness ui --port 5001
     """
+    from harness.errors import masked
     from harness.runs.results import local_store
 
     uri = tracking or local_store(results.expanduser().resolve())
+    if json_:
+        answer("ui", {"url": f"http://127.0.0.1:{port}", "tracking": masked(uri)})
     words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
     os.execv(sys.executable, [*words, "--host", "127.0.0.1"])
+
+
+def schema(
+    name: Annotated[str, typer.Argument(help="A command, or error; all are listed by default.")] = "",
+    json_: Json = False,
+) -> None:
+    """Print the JSON Schema of what a command says with --json; x-untrusted marks text that came from data.
+
+    Example: harness schema report
+    """
+    from harness.commands.listing import show_schema
+
+    show_schema(name, json_)
+
+
+def skill(
+    path: Annotated[bool, typer.Option("--path", help="Print where its folder is, and no more.")] = False,
+    json_: Json = False,
+) -> None:
+    """Print what an agent needs to know to work with this command: the skill that comes with the package.
+
+    Example: harness skill --path
+    """
+    from harness.commands.listing import show_skill
+
+    show_skill(path, json_)

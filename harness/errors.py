@@ -1,4 +1,4 @@
-"""Errors meant for a person: one sentence that names the thing and the fix.
+"""Errors meant for a person: one sentence that names the thing and the fix, "what is wrong: what to do".
 
 What a sentence quotes may come from data, from a library or from a command line: it reaches a terminal
 or a file without control codes, and without the user and password of an address.
@@ -11,6 +11,7 @@ from harness.numbers import printable
 # A user may have typed a password with a slash in it; `host:5000/` is no user.
 USER = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s/@:]+:(?!\d+/)\S*)@")
 MANY, FEW = 16, 5  # names that are no longer all listed, and how many then are
+FIX = re.compile(r": ((?:known: |the nearest of [\d,]+: )?(?:(?!: ).)*)$")  # all that follows the last colon
 SECRET = re.compile(r"(?<=[?&])((?:ssl)?password|passwd|pwd|token)=[^&\s'\"]*", re.IGNORECASE)
 
 
@@ -22,6 +23,12 @@ class HarnessError(Exception):
 
     def __str__(self) -> str:
         return printable(masked(super().__str__()))
+
+    @property
+    def fix(self) -> str:
+        """What to do: what the sentence says after its last colon, a list of what is known included."""
+        found = FIX.search(str(self))
+        return found.group(1) if found else ""
 
 
 class UsageError(HarnessError):

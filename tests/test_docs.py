@@ -1,8 +1,10 @@
 """What the pages say is so: every command runs at smoke budget, and tables equal the files behind them."""
 
+import json
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,11 @@ FOLLOWED = (
     "tracking.md",
     "gate.md",
 )  # from top to bottom: test_install, test_site
+SKILL = sorted((ROOT / "harness" / "skills").rglob("*.md"))
 PAGES = [
     ROOT / "README.md",
+    ROOT / "AGENTS.md",
+    *SKILL,
     *sorted((ROOT / "plugins").glob("*/README.md")),
     *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name not in FOLLOWED),
 ]
@@ -32,7 +37,7 @@ ELSEWHERE = ("ui",)  # stays in the foreground; it has a test of its own
 def commands(page: Path) -> list[str]:
     """Return the `harness` commands of a page's console blocks, without comments."""
     blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
-    lines = [line[2:].split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [line.strip()[2:].split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith("harness ")]
 
 
@@ -66,6 +71,7 @@ COMMANDS = sorted({c for page in PAGES for c in commands(page) if c.split()[1] n
 def smoke(words: list[str], text: Path) -> list[str]:
     """Return a documented command at smoke budget, on a short text, with two methods and one seed."""
     words = [word.replace("my.txt", str(text)).replace("mine/", f"{text.parent}/") for word in words]
+    words = [word.replace("python train.py", f"{sys.executable} train.py") for word in words]
     if words[0] not in ("run", "decide"):
         return words
     kept = [w for w in words if not w.startswith(("budget=", "device=", "task."))]
@@ -111,12 +117,22 @@ def lived_in(tmp_path_factory, text, warm):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")
     for example in ROOT.glob("plugins/*/tests/examples/*"):  # the files that a card's commands name
         shutil.copy(example, harness.folder)
+    for folder, more in (("base", 1), ("changed", 0)):  # what a page about the gate speaks of
+        (harness.folder / folder).mkdir()
+        (harness.folder / folder / "train.py").write_text(TRAIN.format(more=more), encoding="utf-8")
     return harness
 
 
 def test_the_korean_page_on_own_data_has_the_commands_of_the_english_one():
     english, korean = (commands(ROOT / "docs" / name) for name in ("own-data.md", "ko-own-data.md"))
     assert {command.replace(" --lang ko", "") for command in korean} <= {*english, "harness report alibi"}
+
+
+TRAIN = """
+import json, sys
+seed = int(sys.argv[2])
+print(json.dumps({{"loss": {more} + (seed * 7 + {more} * 3) % 5 / 100}}))
+"""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -130,6 +146,24 @@ def test_a_documented_command_runs(lived_in, text, command):
         assert list((lived_in.folder / "results" / "reports").glob("*.html"))
     else:
         assert done.stdout.strip()
+
+
+def test_every_page_of_the_skill_is_named_on_its_first_one_and_says_what_it_is_for():
+    first, *_ = [path for path in SKILL if path.name == "SKILL.md"]
+    text = first.read_text(encoding="utf-8")
+    front = text.split("---\n")[1]
+    assert re.search(r"^name: paper-harness$", front, flags=re.M)
+    (about,) = re.findall(r"^description: (.+)$", front, flags=re.M)
+    assert len(about) <= 1024
+    for page in SKILL:
+        assert page == first or f"`{page.name}`" in text, page
+
+
+def test_the_agents_page_shows_an_error_as_it_is(lived_in):
+    page = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```json\n(.*?)\n```", page, flags=re.S)
+    done = lived_in("run", "--json", "method=alibi/alibo", code=2)
+    assert json.loads(done.stdout) == json.loads(shown)
 
 
 @pytest.mark.parametrize("page", ["README.md", "results/README.md"])

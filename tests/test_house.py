@@ -30,7 +30,7 @@ FLOORS = (
         ("exchange",),
         ("reports",),
     ),
-    *(("sweeps",), ("contract",), ("commands",), ("cli", "__init__"), ("__main__",)),
+    *(("sweeps",), ("contract",), ("commands",), ("cli", "api", "__init__"), ("__main__",)),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -84,9 +84,11 @@ def test_the_wheel_holds_the_licence_and_no_tests(fresh):
     assert rooms == {name.split("/")[1] for name in names if re.fullmatch(r"harness/\w+/__init__.py", name)}
     assert len(rooms) >= 10
     for path in (ROOT / "harness").rglob("*"):  # and every file of theirs
-        if path.suffix in (".py", ".yaml", ".jinja") and "__pycache__" not in path.parts:
+        if path.suffix in (".py", ".yaml", ".jinja", ".md") and "__pycache__" not in path.parts:
             assert path.relative_to(ROOT).as_posix() in names
     assert not [name for name in names if name.startswith("tests")]
+    assert Path(fresh("harness", "skill", "--path").strip(), "SKILL.md").is_relative_to(fresh.home / "env")
+    assert '"x-untrusted": true' in fresh("harness", "schema", "report")
     assert fresh("harness", "--version").split() == ["harness", wheel.name.split("-")[1]]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
+from harness.commands.door.answers import alone, answer
 from harness.contract.checks import checks
 from harness.papers.plugins import load
 
@@ -23,7 +24,10 @@ def show_check(paper: str, as_json: bool, every: bool = False) -> int:
     quiet_libraries()
     console = Console(highlight=False)
     found = []
-    with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="harness-check-") as folder,
+        alone() if as_json else nullcontext(),
+    ):
         for check in checks(plugin, Path(folder), every):
             found.append(check)
             if not as_json:
@@ -35,7 +39,7 @@ def show_check(paper: str, as_json: bool, every: bool = False) -> int:
                 said = (check.warning or check.void) if check.passed else check.fix
                 console.print(mark, escape(check.name), f"\n       {escape(said)}" if said else "")
     if as_json:
-        print(json.dumps([dataclasses.asdict(check) for check in found], indent=1))
+        answer("check", [dataclasses.asdict(check) for check in found])
     failed = sum(not check.passed for check in found)
     if not as_json:
         void = sum(bool(check.void) for check in found)

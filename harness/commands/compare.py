@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from harness.commands.door.answers import answer
 from harness.errors import HarnessError, UsageError, nearest
 from harness.papers.families import metric_called
 from harness.papers.plugins import listed, load
 from harness.reports.comparison import title, to_html, to_terminal
 from harness.runs.files import write_json, write_text
+from harness.runs.results import Record
 from harness.verdicts.comparison import compare
 from harness.verdicts.looks import Memory
 from harness.verdicts.rows import Damage, select
 
 
-def show_compare(
+def compared(
     a: str,
     b: str,
     results: Path,
@@ -27,11 +29,10 @@ def show_compare(
     metrics: Sequence[str],
     detect: float,
     margin: float,
-    as_json: bool,
-) -> int:
-    """Compare two selections of runs: print it, write JSON and one HTML page.
+) -> tuple[dict[str, Any], list[Record], Path]:
+    """Compare two selections of runs and write it as JSON and one HTML page; return it, the runs and the page.
 
-    Return 1 if anything was refused, or if files of runs are damaged.
+    Raises HarnessError where no pair of methods can be compared.
     """
     damage = Damage()
     fetched = None
@@ -67,13 +68,29 @@ def show_compare(
         write_text(page, to_html(found, records))
     except OSError as error:  # a full disk, results that may only be read: what is there can still be told
         print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
+    return found, records, page
+
+
+def show_compare(
+    a: str,
+    b: str,
+    results: Path,
+    uri: str,
+    metrics: Sequence[str],
+    detect: float,
+    margin: float,
+    as_json: bool,
+) -> int:
+    """Compare two selections of runs and print it; return 1 if a pair was refused, or files of runs are damaged."""
+    found, records, page = compared(a, b, results, uri, metrics, detect, margin)
     if as_json:
-        print(json.dumps(found, indent=1, ensure_ascii=False, default=str))
+        answer("compare", found)
     else:
         console = Console()
         to_terminal(found, records, console)
         if page.exists():
             console.print(f"page: {page.as_uri()}", soft_wrap=True, highlight=False)
+    refused = [pair for pair in found["pairs"] if pair["refused"]]
     if refused:
         print(f"harness: {len(refused)} pairs of methods were refused, with the reason", file=sys.stderr)
-    return 1 if refused else damage.exit_code
+    return 1 if refused or found["damaged"] else 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
+from harness.commands.door.answers import lines
 from harness.reports.terminal import to_terminal
 from harness.sweeps.referee import Answer, decide, question, takes
 
@@ -30,19 +31,22 @@ def show_decide(
 
     asked = question(overrides, claims)
     command = shlex.join(["harness", "decide", *overrides])
-    answer = decide(asked, looks, most, minutes, spending, power, command, tell)
     if as_json:
-        print(json.dumps(_plain(answer), indent=1, ensure_ascii=False, default=str))
-    else:
-        console = Console()
-        if answer.card:
-            to_terminal([answer.card], console)
-        for line in _closing(answer):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        with lines("decide") as heard:
+            answer = decide(asked, looks, most, minutes, spending, power, command, tell, heard)
+            heard({"event": "ended", **plain(answer), "exit_code": 4 if answer.left else 0})
+        return 4 if answer.left else 0
+    answer = decide(asked, looks, most, minutes, spending, power, command, tell)
+    console = Console()
+    if answer.card:
+        to_terminal([answer.card], console)
+    for line in _closing(answer):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 4 if answer.left else 0
 
 
-def _plain(answer: Answer) -> dict[str, object]:
+def plain(answer: Answer) -> dict[str, Any]:
+    """Return an answer as plain data: its plan, looks, what is open and why, and the scorecard."""
     return {
         "plan": {
             "looks": answer.plan.looks,

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.commands.door.answers import answer
 from harness.errors import HarnessError, UsageError, nearest
 from harness.exchange.claims import as_claims, claims_of_card
 from harness.exchange.formats import croissant, eval_results, every_eval_ever
 from harness.papers.plugins import Plugin, listed
 from harness.papers.statement import Paper
 from harness.reports import card as model_card
-from harness.runs.files import as_text, write_text
+from harness.runs.files import write_text
 from harness.runs.provenance import stale
 from harness.runs.results import Record
 from harness.verdicts.looks import Memory
@@ -104,7 +105,7 @@ def show_export(words: Sequence[str], to: str, results: Path, out: Path | None, 
     place = out or results / "reports" / (CLAIMS if to == "claims" else to)
     found = written(words, to, results, place)
     if as_json:
-        print(as_text({"format": to, "files": [str(path) for path in found.files]}), end="")
+        answer("export", {"format": to, "files": [str(path) for path in found.files]})
     elif to == "claims":
         count = sum(len(one["claims"]) for one in json.loads(found.texts[0])["papers"])
         print(f"{count} {'claim' if count == 1 else 'claims'}: {place}")

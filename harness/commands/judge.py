@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.commands.door.answers import answer
 from harness.exchange.judging import judge
 from harness.exchange.readers import read
 from harness.reports.judged import to_html, to_terminal
-from harness.runs.files import as_text, write_text
+from harness.runs.files import write_json, write_text
 
 
 def show_judge(
@@ -26,14 +26,14 @@ def show_judge(
         **judge(read(paths, reader), metric, margin),
     }
     folder = results / "reports"
-    page, text = folder / "judge.html", as_text(found)
+    page = folder / "judge.html"
     try:
-        write_text(folder / "judge.json", text)
+        write_json(folder / "judge.json", found)
         write_text(page, to_html(found))
     except OSError as error:  # a full disk, results that may only be read: what is there can still be told
         print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
     if as_json:
-        print(json.dumps(json.loads(text), indent=1, ensure_ascii=False))
+        answer("judge", found)
         return
     console = Console()
     to_terminal(found, console)

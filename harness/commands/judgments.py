@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.commands.door.answers import answer
 from harness.errors import UsageError, nearest
 from harness.papers.plugins import load
 from harness.papers.statement import Metric
@@ -20,22 +21,35 @@ from harness.runs.results import Record
 from harness.verdicts.rows import select
 
 
-def show_judgments(words: str, results: Path, out: Path | None, read: Path | None) -> int:
+def show_judgments(
+    words: str, results: Path, out: Path | None, read: Path | None, as_json: bool = False
+) -> int:
     """Write what is to be judged to `out`, or read judgments from `read`; return 1 where runs still lack some."""
     if (out is None) == (read is None):
         raise UsageError(
-            "say either --out FILE, to write what is to be judged, or --read FILE, to read it back"
+            "it is either written or read back: say --out FILE, to write what is to be judged, or --read FILE"
         )
     records = select(words, results)
     metrics = _judged(records)
     if out is not None:
-        print(
-            f"{_write(records, metrics, out)} texts to judge in {out}: write numbers for {', '.join(metrics)}"
-        )
+        count = _write(records, metrics, out)
+        if as_json:
+            answer("judgments", {"file": str(out), "texts": count, "metrics": list(metrics)})
+        else:
+            print(f"{count} texts to judge in {out}: write numbers for {', '.join(metrics)}")
         return 0
     assert read is not None
-    scores = _scores(read, metrics)
-    return _keep(records, metrics, scores, read)
+    kept = _keep(records, metrics, _scores(read, metrics), read)
+    if as_json:
+        answer("judgments", {"file": str(read), "runs": len(records), **kept})
+        return 1 if kept["lacking"] else 0
+    print(f"{kept['texts']} texts of {len(records)} runs are judged; harness report has them")
+    if kept["unknown"]:
+        print(f"{kept['unknown']} ids are of no text of these runs and left out")
+    for lack in kept["lacking"][:10]:
+        name = f"{lack['paper']}/{lack['method']} seed {lack['seed']}"
+        print(f"{name} lacks some {lack['metric']}: a run counts when all its texts are judged")
+    return 1 if kept["lacking"] else 0
 
 
 def _judged(records: Sequence[Record]) -> dict[str, Metric]:
@@ -93,7 +107,7 @@ def _scores(file: Path, metrics: Mapping[str, Metric]) -> dict[str, dict[str, li
             low, high = metric.range or (-math.inf, math.inf)
             if isinstance(score, bool) or not isinstance(score, int | float) or not low <= score <= high:
                 between = f" from {low:g} to {high:g}" if metric.range else ""
-                raise UsageError(f"{file}, line {place}: {name} is {score!r}, give a number{between}")
+                raise UsageError(f"{file}, line {place}, {name} is {score!r}: give a number{between}")
             found[name].setdefault(row["id"], []).append(float(score))
     return found
 
@@ -111,10 +125,11 @@ def _keep(
     metrics: Mapping[str, Metric],
     scores: Mapping[str, Mapping[str, list[float]]],
     file: Path,
-) -> int:
+) -> dict[str, Any]:
+    """Keep scores with their runs; return how many texts they judge, how many ids are of none, and what lacks some."""
     given = {key for by_id in scores.values() for key in by_id}
     known: set[str] = set()
-    lacking: list[str] = []
+    lacking: list[dict[str, Any]] = []
     for record in records:
         ids = [sample["id"] for sample in read_produced(record.folder)["samples"]]
         known |= set(ids)
@@ -124,12 +139,8 @@ def _keep(
         for name in metrics if ids else ():
             if name not in judged_items(record.folder):
                 config = record.result.config
-                lacking.append(f"{config['paper']}/{config['name']} seed {config['seed']} lacks some {name}")
+                of = {"paper": config["paper"], "method": config["name"], "seed": config["seed"]}
+                lacking.append({**of, "metric": name})
     if not given & known:
         raise UsageError(f"{file} judges no text of these runs: name the runs it was written for")
-    print(f"{len(given & known)} texts of {len(records)} runs are judged; harness report has them")
-    if given - known:
-        print(f"{len(given - known)} ids are of no text of these runs and left out")
-    for line in lacking[:10]:
-        print(f"{line}: a run counts when all its texts are judged")
-    return 1 if lacking else 0
+    return {"texts": len(given & known), "unknown": len(given - known), "lacking": lacking}

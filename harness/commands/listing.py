@@ -1,4 +1,4 @@
-"""What is there: installed papers, the data they read, the runs on disk. Reads, never runs.
+"""What is there: installed papers, the data they read, runs on disk, schemas, the skill. Reads, never runs.
 
 `harness papers` reads package metadata alone; everything else imports only light plugin modules.
 """
@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.commands.door.answers import answer
 from harness.papers.plugins import listed, load, load_all
 
+SKILL = Path(__file__).parents[1] / "skills" / "paper-harness"
 UNREADABLE = ("damaged", "newer")  # states of a run whose files cannot be read
 
 
@@ -36,7 +38,7 @@ def show_papers(verbose: bool, as_json: bool) -> None:
                 row["claims"] = [claim.text for claim in plugin.paper.claims]
             rows.append(row)
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        answer("papers", rows)
         return
     console = Console()
     if not rows:
@@ -85,7 +87,7 @@ def show_data(name: str, as_json: bool) -> None:
         for f in dataclasses.fields(plugin.paper.data)
     ]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        answer("data", rows)
         return
     table = Table("override", "default", "columns", "what", "here", box=None, pad_edge=False)
     for row in rows:
@@ -127,7 +129,7 @@ def show_status(paper: str, results: Path, as_json: bool) -> int:
     rows += [row for grid in going.values() for row in grid]
     broken = sum(row["state"] in UNREADABLE for row in rows)
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        answer("status", rows)
         return 1 if broken else 0
     console = Console()
     if not rows:
@@ -215,3 +217,47 @@ def _cell(row: dict[str, Any]) -> str:
         eta = f", {row['eta_seconds']:.0f} s left" if row["eta_seconds"] is not None else ""
         return f"[yellow]running{share}{eta}[/]"
     return f"[yellow]interrupted{share}[/]"
+
+
+def schemas() -> dict[str, str]:
+    """Return the JSON Schemas of what commands print, and of the files `claims`, `manifest` and `result`, by name."""
+    from harness.exchange import claims
+    from harness.exchange.answers import SAID, schema
+    from harness.exchange.bundles import sealed
+    from harness.runs import shapes
+
+    made = {name: json.dumps(schema(name), indent=1) + "\n" for name in SAID}
+    return {
+        **made,
+        "claims": claims.published(),
+        "manifest": sealed.published(),
+        "result": shapes.published(),
+    }
+
+
+def show_schema(name: str, as_json: bool) -> None:
+    """Print one schema, or the names of all with what they are of."""
+    from harness.errors import UsageError, nearest
+
+    known = schemas()
+    if name and name not in known:
+        raise UsageError(f"there is no schema {name!r}: {nearest(name, known)}")
+    about = {key: json.loads(text)["description"] for key, text in known.items()}
+    if name:
+        print(known[name], end="")
+    elif as_json:
+        answer("schema", about)
+    else:
+        table = Table("name", "of", box=None, pad_edge=False)
+        for key, text in about.items():
+            table.add_row(key, escape(text))
+        Console().print(table)
+
+
+def show_skill(path: bool, as_json: bool) -> None:
+    """Print the skill's first page, or where its folder is."""
+    if as_json:
+        files = [str(file.relative_to(SKILL)) for file in sorted(SKILL.rglob("*.md"))]
+        answer("skill", {"path": str(SKILL), "files": files})
+    else:
+        print(SKILL if path else (SKILL / "SKILL.md").read_text(encoding="utf-8").rstrip())

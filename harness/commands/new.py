@@ -6,6 +6,7 @@ import keyword
 import re
 from pathlib import Path
 
+from harness.commands.door.answers import answer
 from harness.errors import UsageError
 from harness.papers.plugins import VERBS, listed
 
@@ -39,12 +40,19 @@ def new(name: str, method: str, baseline: str, folder: Path) -> tuple[Path, str]
     return target, paper
 
 
-def show_new(name: str, method: str, baseline: str) -> None:
+def show_new(name: str, method: str, baseline: str, as_json: bool = False) -> None:
     """Write a new paper's package here and say what to do next."""
     target, paper = new(name, method, baseline, Path.cwd())
+    files = [str(path.relative_to(target)) for path in sorted(target.rglob("*")) if path.is_file()]
+    then = [
+        f"pip install -e {name}",
+        f"harness run method={paper}/{method} budget=smoke",
+        f"harness check {paper}",
+    ]
+    if as_json:
+        answer("new", {"paper": paper, "folder": str(target), "files": files, "next": then})
+        return
     print(f"wrote {target}")
-    for path in sorted(path for path in target.rglob("*") if path.is_file()):
-        print(f"  {path.relative_to(target)}")
-    print(
-        f"next: pip install -e {name}; harness run method={paper}/{method} budget=smoke; harness check {paper}"
-    )
+    for path in files:
+        print(f"  {path}")
+    print(f"next: {'; '.join(then)}")

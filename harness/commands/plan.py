@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from harness.commands.door.answers import answer
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def show_plan(
             "price": price,
             "fit": dataclasses.asdict(fit),
         }
-        print(json.dumps(told, indent=1))
+        answer("plan", told)
         return
     table = Table("what", "how much", box=None, pad_edge=False, show_header=False)
     table.add_row("parameters", f"{plan.parameters:,} ({plan.parameters / 1e6:.1f} M)")

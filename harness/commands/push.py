@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harness.commands.door.answers import answer
 from harness.commands.export import written
 from harness.errors import UsageError
 from harness.exchange.hub import packed, pushed
 from harness.numbers import printable
 
 
-def show_push(words: Sequence[str], to: str, kind: str, yes: bool, results: Path) -> int:
+def show_push(
+    words: Sequence[str], to: str, kind: str, yes: bool, results: Path, as_json: bool = False
+) -> int:
     """Push a folder, or the card and the scores of the runs that `words` name; without `yes` say what would go."""
     folder = Path(words[0]).expanduser()
     if len(words) == 1 and folder.is_dir() and not (folder / "result.json").exists():
@@ -32,12 +35,18 @@ def show_push(words: Sequence[str], to: str, kind: str, yes: bool, results: Path
             if damaged:
                 return damaged
             parcel = packed(models[0], to, kind)
-    for line in parcel.lines():
-        print(printable(line))
     count = len(parcel.files)
     what = f"{count} {'file' if count == 1 else 'files'}"
+    title = f"Results of paper-harness, {what}"
+    if as_json:
+        sizes = {place: len(content) for place, content in parcel.files.items()}
+        opened = pushed(parcel, title) if yes else None
+        answer("push", {"to": to, "kind": kind, "files": sizes, "opened": opened})
+        return 0
+    for line in parcel.lines():
+        print(printable(line))
     if not yes:
         print(f"{what} would go to {to} as a pull request: add --yes to open it")
         return 0
-    print(f"{what}: {pushed(parcel, f'Results of paper-harness, {what}')}")
+    print(f"{what}: {pushed(parcel, title)}")
     return 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from harness.commands.door.answers import answer
 from harness.errors import UsageError, nearest
 from harness.reports import over
 from harness.reports.html import to_html
@@ -29,24 +30,21 @@ from harness.verdicts.versus import Versus
 OVER = ("data",)
 
 
-def show_report(
-    papers: Sequence[str],
-    results: Path,
-    uri: str,
-    as_json: bool,
-    verbose: bool = False,
-    claim: int | None = None,
-    lang: str = "en",
-) -> int:
-    """Judge the runs of `papers` (all by default) and write report files beside what is printed.
+@dataclass(frozen=True)
+class Judged:
+    """The scorecards of runs, the runs, the report's page, and 1 where files of runs are damaged."""
 
-    `verbose` prints the reasons of every claim, `claim` those of one alone, by its number. `lang` is the language of
-    terminal and page. Return 1 where files of runs are damaged: each is told, and all else is judged.
-    """
-    say = language(lang)
+    cards: list[dict[str, Any]]
+    records: list[Record]
+    page: Path
+    exit_code: int
+
+
+def judged(
+    papers: Sequence[str], results: Path, uri: str = "", claim: int | None = None, lang: str = "en"
+) -> Judged:
+    """Judge the runs of `papers` (all by default) and write the report's files; damaged ones are told and left out."""
     damage = Damage()
-    if claim is not None and len(papers) != 1:
-        raise UsageError(f"--claim {claim} needs its paper: harness report PAPER --claim {claim}")
     cards: list[dict[str, Any]] = []
     every: list[Record] = []
     names: list[str] = []
@@ -74,18 +72,39 @@ def show_report(
     except OSError as error:  # a full disk, results that may only be read: what is there can still be told
         print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
     looks.write()
+    return Judged(cards, every, page, damage.exit_code)
+
+
+def show_report(
+    papers: Sequence[str],
+    results: Path,
+    uri: str,
+    as_json: bool,
+    verbose: bool = False,
+    claim: int | None = None,
+    lang: str = "en",
+) -> int:
+    """Judge the runs of `papers` (all by default) and write report files beside what is printed.
+
+    `verbose` prints the reasons of every claim, `claim` those of one alone, by its number. `lang` is the language of
+    terminal and page. Return 1 where files of runs are damaged: each is told, and all else is judged.
+    """
+    say = language(lang)
+    if claim is not None and len(papers) != 1:
+        raise UsageError(f"--claim {claim} needs its paper: harness report PAPER --claim {claim}")
+    found = judged(papers, results, uri, claim, lang)
     if as_json:
-        print(json.dumps(cards, indent=1, ensure_ascii=False, default=str))
-        return damage.exit_code
-    console = Console()
-    to_terminal(cards, console, verbose, claim, say)
+        answer("report", found.cards)
+        return found.exit_code
+    page, console = found.page, Console()
+    to_terminal(found.cards, console, verbose, claim, say)
     if claim is not None:
-        return damage.exit_code
+        return found.exit_code
     if page.exists():
         console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     if not uri:
         console.print(f"MLflow: harness ui --results {results}", soft_wrap=True, highlight=False)
-    return damage.exit_code
+    return found.exit_code
 
 
 def show_over(
@@ -123,7 +142,7 @@ def show_over(
         print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
     looks.write()
     if as_json:
-        print(as_text(parts), end="")
+        answer("over", parts)
         return damage.exit_code
     console = Console()
     over.to_terminal(parts, console)

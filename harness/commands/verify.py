@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from harness.commands.door.answers import answer
 from harness.contract.replay import verified
 from harness.errors import UsageError
 from harness.exchange.bundles.checking import Finding
@@ -72,7 +72,7 @@ def show_verify(
             "findings": [finding.plain() for finding in found],
             "unseen": UNSEEN,
         }
-        print(json.dumps(told, indent=1, ensure_ascii=False))
+        answer("verify", told)
         return 1 if parts else 0
     word = (
         f"{len(parts)} things part" if parts else "verified" if again else "recomputed; nothing was run again"

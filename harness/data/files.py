@@ -40,7 +40,7 @@ LARGE = 16 * 2**20  # a file from this size on has its digest kept, by size and 
 def data_files(path: Path) -> list[Path]:
     """Return the files that `path` stands for: itself, or those of a folder that can be read."""
     if not there(path):
-        raise UsageError(f"{path} does not exist, {_neighbours(path)}")
+        raise UsageError(f"{path} does not exist: {_neighbours(path)}")
     if path.is_file():
         return [path]
     found = [
@@ -81,10 +81,10 @@ def there(path: Path) -> bool:
 def _neighbours(path: Path) -> str:
     parent = path.absolute().parent
     if not (there(parent) and parent.is_dir()):
-        return f"nor does its folder {parent} (a data set of the hub is written hub:<id>)"
+        return f"nor does its folder {parent}; a data set of the hub is written hub:<id>"
     names = [p.name for p in parent.iterdir()]
     hint = nearest(path.name, names)
-    return hint if len(hint) < 200 else f"but {len(names)} other names do in {parent}: check the spelling"
+    return hint if len(hint) < 200 else f"check the spelling, {len(names)} other names do in {parent}"
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,7 @@ class Ask:
         if self.max_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1:
             raise UsageError(
                 f"max_tokens={self.max_tokens} must be 1 or more, temperature={self.temperature} 0 or more and "
-                f"top_p={self.top_p} above 0, at most 1"
+                f"top_p={self.top_p} above 0, at most 1: change that one"
             )
 
 

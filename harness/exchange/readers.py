@@ -154,7 +154,8 @@ def every(paths: Sequence[Path]) -> Told:
                 known = tasks.setdefault(outcome.task, {"score": metric})["score"]
                 if known.better != metric.better:
                     raise UsageError(
-                        f"{source} says of {outcome.task} that {metric.better} is better, others do not"
+                        f"{source} says of {outcome.task} that {metric.better} is better, others do not: "
+                        "make them agree"
                     )
                 found.append(outcome)
         except UsageError as error:

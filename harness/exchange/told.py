@@ -106,6 +106,6 @@ def name(value: Any, where: str) -> str:
     text = " ".join(printable(value).split()) if isinstance(value, str) else ""
     if not 0 < len(text) <= NAME:
         raise UsageError(
-            f"{where} has no name of 1 to {NAME} characters: {said(ValueError(repr(value)[:60]))}"
+            f"{where} has no name of 1 to {NAME} characters ({said(ValueError(repr(value)[:60]))}): give it one"
         )
     return text

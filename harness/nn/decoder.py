@@ -143,7 +143,9 @@ class Decoder(PreTrainedModel, GenerationMixin):
     def __init__(self, config: DecoderConfig, position: Position | None = None) -> None:
         super().__init__(config)
         if config.width % config.heads:
-            raise HarnessError(f"width={config.width} must be a multiple of heads={config.heads}.")
+            raise HarnessError(
+                f"width={config.width} must be a multiple of heads={config.heads}: change one of them."
+            )
         self.loss_type = "ForCausalLM"
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.position = position_of(config) if position is None else position

@@ -115,7 +115,9 @@ def retrieval(
     """
     span = key + value
     if min(distances) < span:
-        raise UsageError(f"A distance of {min(distances)} tokens is within the {span} of a key and value.")
+        raise UsageError(
+            f"A distance of {min(distances)} tokens is within the {span} of a key and value: ask for a longer one."
+        )
     if items < 2 or len(tokens) // 2 < max(distances):
         raise UsageError(
             f"The retrieval probe needs two items and a text of {2 * max(distances)} tokens, not {items} "

@@ -66,7 +66,9 @@ def generate(
     if not all(prompts):
         raise UsageError("A prompt without tokens cannot be continued: give each at least one token.")
     if temperature < 0 or not 0 < top_p <= 1:
-        raise UsageError(f"temperature={temperature} must be 0 or more and top_p={top_p} above 0, at most 1.")
+        raise UsageError(
+            f"temperature={temperature} and top_p={top_p} give no distribution: take 0 or more, and above 0 up to 1."
+        )
     keys = list(seeds) or prompt_seeds(prompts, seed)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding in each batch
     made: dict[int, list[int]] = {}

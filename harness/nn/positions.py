@@ -50,7 +50,7 @@ class Sinusoidal(Position):
     def __init__(self, config: DecoderConfig, base: float = 10_000.0) -> None:
         super().__init__(config)
         if config.width % 2:
-            raise HarnessError(f"sinusoidal positions need an even width, not {config.width}.")
+            raise HarnessError(f"sinusoidal positions need an even width, not {config.width}: add one.")
         self.pairs, self.base = config.width // 2, base
 
     def embed(self, positions: Tensor) -> Tensor:
@@ -90,9 +90,11 @@ class Rotary(Position):
         super().__init__(config)
         head_width = config.width // config.heads
         if head_width % 2:
-            raise HarnessError(f"rotary positions need an even head width, not {head_width}.")
+            raise HarnessError(
+                f"rotary positions need an even head width, not {head_width}: change width or heads."
+            )
         if scaling not in ("none", "linear", "ntk"):
-            raise HarnessError(f"rotary scaling is none, linear or ntk, not {scaling!r}.")
+            raise HarnessError(f"there is no rotary scaling {scaling!r}: give none, linear or ntk.")
         if scaling == "ntk":
             base = base * factor ** (head_width / max(head_width - 2, 1))
         self.pairs, self.base = head_width // 2, base
@@ -149,7 +151,7 @@ def position_of(config: DecoderConfig) -> Position:
     """Build the position encoding that `config.position` names, with `config.position_options`."""
     if config.position not in KINDS:
         raise HarnessError(
-            f"No position encoding is called {config.position!r} ({nearest(config.position, KINDS)}); "
+            f"No position encoding is called {config.position!r} ({nearest(config.position, KINDS)}): "
             "if a plugin defines it, import that plugin first."
         )
     return KINDS[config.position](config, **config.position_options)

@@ -77,7 +77,8 @@ def named(metrics: Mapping[str, Metric], returned: Mapping[str, Any], task: Any)
             if member(name, index) not in known:
                 has = ", ".join(map(str, _values(task, family)))
                 raise HarnessError(
-                    f"evaluate returned {name!r} at {index}, and {over} has {has or 'no values'}"
+                    f"evaluate returned {name!r} at {index}, and {over} has {has or 'no values'}: "
+                    "return one at each of them"
                 )
             yield member(name, index), one
 

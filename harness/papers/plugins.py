@@ -41,6 +41,8 @@ VERBS = (
     "new",
     "check",
     "ui",
+    "schema",
+    "skill",
 )
 HOOKS = tuple(name for name, made in vars(hookspecs).items() if hasattr(made, "harness_spec"))
 BUDGETS = ("smoke", "small", "full")

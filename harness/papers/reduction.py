@@ -173,12 +173,14 @@ def reduce(metric: Metric, columns: Mapping[str, Any]) -> float:
     arrays = {name: by_item(column) for name, column in columns.items()}
     lengths = {name: len(column) for name, column in arrays.items()}
     if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:
-        raise HarnessError(f"items need columns of one length and at least one item, got {lengths or 'none'}")
+        raise HarnessError(
+            f"items need columns of one length and at least one item, got {lengths or 'none'}: return such columns"
+        )
     if callable(metric.reduce):
         return float(metric.reduce(arrays))
     if metric.reduce not in REDUCTIONS:
-        raise HarnessError(f"unknown reduction {metric.reduce!r}, {nearest(metric.reduce, REDUCTIONS)}")
+        raise HarnessError(f"unknown reduction {metric.reduce!r}: {nearest(metric.reduce, REDUCTIONS)}")
     if "mean" not in metric.reduce and len(arrays) < 2:
-        raise HarnessError(f"{metric.reduce} needs two item columns, got {', '.join(arrays)}")
+        raise HarnessError(f"{metric.reduce} is of two item columns: give two, not {', '.join(arrays)}")
     n = next(iter(lengths.values()))
     return float(statistic(metric.reduce, arrays, np.ones((n, 1)), n)[0])

@@ -59,13 +59,13 @@ def write_json(path: Path, value: Any, lasting: bool = False) -> None:
 
 def as_text(value: Any) -> str:
     """Return `value` as the JSON that `write_json` writes."""
-    return json.dumps(_finite(value), indent=1, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+    return json.dumps(finite(value), indent=1, ensure_ascii=False, default=str, allow_nan=False) + "\n"
 
 
 def append_line(path: Path, value: Any) -> None:
     """Append `value` to a file of JSON lines; a number that is not finite becomes null."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(_finite(value), default=str, allow_nan=False) + "\n")
+        file.write(json.dumps(finite(value), default=str, allow_nan=False) + "\n")
 
 
 def read_lines(path: Path, keys: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -101,11 +101,12 @@ def tell(message: str) -> None:
     print(f"harness: {message}", file=sys.stderr)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return plain data with null in place of numbers that are not finite."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return value

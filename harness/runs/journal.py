@@ -44,6 +44,8 @@ def note(journal: Path, asked: str, spec: Spec, result: Result, outcome: str) ->
         "asked": asked,
         "title": spec.title,
         "paper": spec.paper,
+        "method": spec.name,
+        "seed": spec.seed,
         "run_key": spec.run_key,
         "folder": str(spec.folder),
         "outcome": outcome,

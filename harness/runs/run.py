@@ -471,7 +471,9 @@ def measure(plugin: Any, run: Run, split: str) -> tuple[dict[str, float], dict[s
     returned = plugin.hook("evaluate")(run=run, split=split)
     for name, value in named(plugin.paper.metrics, returned, run.task):
         if name not in declared:
-            raise HarnessError(f"evaluate returned {name!r}, which {run.paper} does not declare as a metric")
+            raise HarnessError(
+                f"evaluate returned {name!r}, which {run.paper} does not declare: add a Metric of that name"
+            )
         if declared[name].versus:
             raise HarnessError(f"evaluate returned {name!r}, which compares two runs: return it from versus")
         if isinstance(value, Items):

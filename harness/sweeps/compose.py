@@ -127,16 +127,21 @@ def translated(error: Exception, arguments: Sequence[str]) -> Exception:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _not_there(error.missing_cfg_file, error.options or ())
     if isinstance(error, OverrideParseException):
-        return UsageError(f"{error.override} cannot be read: {_one_line(error).partition(' See ')[0]}")
+        return UsageError(
+            f"{error.override} cannot be read ({_one_line(error).partition(' See ')[0]}): "
+            "write name=value, quoted where it holds Hydra's signs"
+        )
     reason = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(reason, ConfigAttributeError | ConfigKeyError):
         return _unknown_key(reason)
     if isinstance(reason, OmegaConfBaseException) and reason.full_key:
-        return UsageError(f"{reason.full_key}={reason.value}: {config.first_line(reason)}")  # type: ignore[attr-defined]
+        fix = "give a value of that kind"
+        return UsageError(f"{reason.full_key}={reason.value}: {config.first_line(reason)}: {fix}")  # type: ignore[attr-defined]
     if type(error).__module__.startswith(("hydra", "omegaconf")):
-        return UsageError(_one_line(reason or error))
+        return UsageError(f"{_one_line(reason or error)}: see harness run --help")
     return UsageError(
-        f"{' '.join(arguments)} cannot be composed or launched: {type(error).__name__}: {config.first_line(error)}"
+        f"{' '.join(arguments)} cannot be composed or launched ({type(error).__name__}: {config.first_line(error)}): "
+        "see harness run --help"
     )
 
 

@@ -97,7 +97,7 @@ def checked(cls: type, values: Any, what: str) -> Any:
     try:
         found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), given))
     except OmegaConfBaseException as error:
-        raise UsageError(f"{what}: {first_line(error)}") from error
+        raise UsageError(f"{what}: {first_line(error)}: give a value of that kind") from error
     _in_range(found, what)
     return found
 
@@ -215,7 +215,7 @@ def to_settings(cfg: DictConfig) -> Settings:
         )
     for key, allowed in CHOICES.items():
         if getattr(settings, key) not in allowed:
-            raise UsageError(f"{key}={getattr(settings, key)} is not one of {', '.join(allowed)}")
+            raise UsageError(f"{key}={getattr(settings, key)} is not known: give one of {', '.join(allowed)}")
     return settings
 
 

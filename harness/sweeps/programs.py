@@ -24,6 +24,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.runs.files import digest, write_json
 from harness.runs.leases import leased
+from harness.sweeps.watch import Heard
 
 SEED, CHANGE = "{seed}", "{change}"
 SOURCES = (".py", ".sh", ".toml", ".yaml", ".yml", ".cfg", ".ini", ".ipynb")  # what makes a folder's program
@@ -47,7 +48,9 @@ def program(template: str, change: str) -> Program:
     try:
         words, changes = shlex.split(template), shlex.split(change)
     except ValueError as error:
-        raise UsageError(f"--run {template!r} or {change!r} cannot be read as words: {error}") from None
+        raise UsageError(
+            f"--run {template!r} or {change!r} cannot be read as words ({error}): quote it as a shell does"
+        ) from None
     if SEED not in template:
         raise UsageError(f"--run {template!r} has no {SEED}: put it where the program takes its seed")
     if CHANGE in template:
@@ -94,10 +97,12 @@ def measure(
     at_once: int,
     device: str = "cpu",
     minutes: float = 60.0,
+    heard: Heard | None = None,
 ) -> list[dict[str, Any]]:
     """Return what each program came to with its seed, in order: from its file, or by running it now.
 
     An outcome has `value`, `items`, `seconds` and `error` (`type`, `message`). What failed is run again.
+    `heard` is given an object for each program that ran.
     """
     going: set[subprocess.Popen[str]] = set()
     over: list[bool] = []
@@ -113,6 +118,12 @@ def measure(
                 raise CancelledError
             outcome = _run(made, seed, metric, lease.environ, minutes, going)
         write_json(path, outcome)
+        if heard:
+            error = outcome["error"]
+            title = shlex.join(word.replace(SEED, str(seed)) for word in made.words)
+            told = {"folder": str(made.folder), **{key: outcome[key] for key in ("seed", "value", "seconds")}}
+            told["error"] = error and {key: error[key] for key in ("type", "message")}
+            heard({"event": "run", "outcome": "failed" if error else "finished", "title": title, **told})
         return outcome
 
     with ThreadPoolExecutor(max(at_once, 1)) as pool:

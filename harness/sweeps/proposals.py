@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import datetime
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ from harness.sweeps.choices import offer
 from harness.sweeps.config import where
 from harness.sweeps.ledger import append, locked
 from harness.sweeps.programs import Program, measure, program
-from harness.sweeps.sweep import all_kept, plan_sweep
-from harness.sweeps.sweep import main as run_sweep
+from harness.sweeps.sweep import all_kept, plan_sweep, swept
 from harness.sweeps.typed import as_typed
+from harness.sweeps.watch import Heard
 from harness.verdicts.looks import ALPHA, LOOKS, checked, levels, read_lines
 from harness.verdicts.looks.campaign import MODES, after, level
 from harness.verdicts.stats import Cell, Interval, estimate
@@ -114,13 +115,15 @@ class Bench:
     declared: Metric
     minutes: float
     plugins: Sequence[Plugin] = ()
+    heard: Heard | None = None
 
     def run(self, sides: Sequence[Side], seeds: Sequence[int]) -> list[dict[int, dict[str, Any]]]:
         """Return each side's outcome by seed, running what is not there."""
         if sides[0].program is not None:
             pairs = [(side.program, seed) for seed in seeds for side in sides if side.program is not None]
             device, _ = where("auto", "auto")
-            found = measure(pairs, self.metric, self.outcomes, jobs_at_once(), device, self.minutes)
+            at_once = jobs_at_once()
+            found = measure(pairs, self.metric, self.outcomes, at_once, device, self.minutes, self.heard)
             return [dict(zip(seeds, found[i :: len(sides)], strict=True)) for i in range(len(sides))]
         return [self._method(side, seeds) for side in sides]
 
@@ -130,7 +133,10 @@ class Bench:
         _, planned = plan_sweep(as_typed(words), self.plugins)
         jobs = [(spec, settings) for _, spec, settings in planned]
         if not all_kept(jobs, self.plugins):
-            run_sweep(words)
+            try:
+                swept(words, self.heard)
+            except HarnessError as error:  # each run that is missing is told below
+                print(f"harness: {error}", file=sys.stderr)
         found: dict[int, dict[str, Any]] = {}
         for seed, job in zip(seeds, jobs, strict=True):
             kept = all_kept([job], self.plugins)
@@ -174,10 +180,12 @@ def gate(
     campaign: str = "",
     minutes: float = 60.0,
     tell: Callable[[str], None] = lambda line: None,
+    heard: Heard | None = None,
 ) -> dict[str, Any]:
     """Judge one proposal and return the answer: its `outcome`, `reason`, numbers and failures.
 
-    Without a campaign's name it is a campaign of this proposal alone. Raises UsageError for terms that differ
+    Without a campaign's name it is a campaign of this proposal alone. `tell` is given a sentence after each look,
+    `heard` an object for each sweep, each run's end and each look. Raises UsageError for terms that differ
     from the campaign's, a base that is not its base, and a full ledger.
     """
     terms, sides, bench = _prepared(base, candidate, terms, results, minutes)
@@ -185,7 +193,7 @@ def gate(
         alone = digest([terms.plain(), *(side.identity for side in sides)])[:16]
         campaign, terms = f"alone-{alone}", Terms(**{**vars(terms), "mode": "family", "proposals": 1})
     folder = results / "gate" / campaign
-    bench = Bench(results, folder / "runs", bench.metric, bench.declared, minutes, bench.plugins)
+    bench = replace(bench, outcomes=folder / "runs", heard=heard)
     ledger = folder / "ledger.jsonl"
     with locked(ledger, f"the campaign {campaign}"):
         state = _opened(ledger, terms, sides[0], campaign)
@@ -256,7 +264,8 @@ def _prepared(
     declared = paper.metrics[metric_name]
     if terms.better not in ("", declared.better):
         raise UsageError(
-            f"--better {terms.better}: {metric_name} is better when {declared.better}, as the paper says"
+            f"--better {terms.better} is not what the paper says: "
+            f"leave it out, {metric_name} is better when {declared.better}"
         )
     whole = Terms(**{**vars(terms), "metric": metric_name, "better": declared.better})
     return whole, (sides[0], sides[1]), Bench(results, results, metric_name, declared, minutes, plugins)
@@ -372,6 +381,9 @@ def _judged(
             "p": float(p),
         }
         tell(f"{seeds} seeds: {_gain(found)}, p {number(float(p))} against a level of {number(allowed)}")
+        if bench.heard:
+            told = {key: answer[key] for key in ("seeds", "mean", "low", "high", "p", "level")}
+            bench.heard({"event": "look", "look": look, **told})
         if kept:
             reason = (
                 f"better by {_gain(found)}: p {number(float(p))} is within its level of {number(allowed)}"

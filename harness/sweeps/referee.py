@@ -33,9 +33,9 @@ from harness.runs.spec import Spec
 from harness.sweeps.choices import jobs as jobs_at_once
 from harness.sweeps.choices import offer
 from harness.sweeps.ledger import append, locked
-from harness.sweeps.sweep import main as run_sweep
-from harness.sweeps.sweep import plan_sweep
+from harness.sweeps.sweep import plan_sweep, swept
 from harness.sweeps.typed import as_typed
+from harness.sweeps.watch import Heard
 from harness.verdicts.claims import DECIDED
 from harness.verdicts.looks import (
     Memory,
@@ -101,7 +101,9 @@ def question(overrides: Sequence[str], chosen: Sequence[str] = ()) -> Question:
     offer(plugins)
     sweep, jobs = plan_sweep(as_typed(["-m", *words, "seed=0"]), plugins)
     if not jobs:
-        raise UsageError("this sweep chooses its jobs as it goes, so no looks can be declared for it")
+        raise UsageError(
+            "this sweep chooses its jobs as it goes: leave the sweeper out, since looks are declared beforehand"
+        )
     specs = [spec for _, spec, _ in jobs]
     settings = {setting_of(spec.config()) for spec in specs}
     if len(settings) > 1:
@@ -285,12 +287,19 @@ def _missing(asked: Question, runs: Runs, claims: Sequence[Claim], seeds: Sequen
     ]
 
 
-def _bring(asked: Question, missing: Sequence[Pair]) -> None:
-    """Run what is missing as one sweep; its seeds are those that some method lacks."""
+def _bring(asked: Question, missing: Sequence[Pair], heard: Heard | None) -> None:
+    """Run what is missing as one sweep; its seeds are those that some method lacks.
+
+    Raises UsageError where it cannot be started as it was asked for.
+    """
     methods = ",".join(f"{asked.paper_name}/{name}" for name in dict.fromkeys(name for name, _ in missing))
     seeds = ",".join(map(str, sorted({seed for _, seed in missing})))
-    if run_sweep(["-m", *asked.overrides, f"method={methods}", f"seed={seeds}"]) == 2:
-        raise UsageError("the sweep could not be started: see above")
+    try:
+        swept(["-m", *asked.overrides, f"method={methods}", f"seed={seeds}"], heard)
+    except UsageError:
+        raise
+    except HarnessError as error:  # what has run by now is there to be judged
+        print(f"harness: {error}", file=sys.stderr)
 
 
 # Deciding
@@ -318,11 +327,12 @@ def decide(
     power: float = 0.1,
     command: str = "",
     tell: Callable[[str], None] = lambda line: None,
+    heard: Heard | None = None,
 ) -> Answer:
     """Bring seeds, look by look, until every claim is decided or it makes no sense to go on.
 
     A claim whose chance of being decided by what is left is below `power` gets no more seeds. `tell` is given a
-    sentence before and after each look.
+    sentence before and after each look, `heard` an object for each sweep, each run's end and each look.
     """
     path = plan_file(asked.results, asked.setting)
     until = None if minutes is None else time.monotonic() + 60 * minutes
@@ -332,10 +342,10 @@ def decide(
         answer = Answer({}, plan)
         for look in range(len(plan.looks)):
             open_ = _open(asked, _there(asked), answer, power, look)
-            judged = _brought(asked, open_, answer, look, until, tell)
+            judged = _brought(asked, open_, answer, look, until, tell, heard)
             if not judged:
                 break
-            _note(asked, judged, answer, look, path, tell)
+            _note(asked, judged, answer, look, path, tell, heard)
             if answer.stopped:
                 break
         answer.card = _card(asked)
@@ -350,6 +360,7 @@ def _brought(
     look: int,
     until: float | None,
     tell: Callable[[str], None],
+    heard: Heard | None,
 ) -> list[Claim]:
     """Bring a look's runs, their cost told before; return the claims that have them all.
 
@@ -382,7 +393,7 @@ def _brought(
                 )
                 return [c for c in claims if not _missing(asked, runs, [c], seeds)]
         answer.started |= set(missing)
-        _bring(asked, missing)
+        _bring(asked, missing, heard)
 
 
 def _note(
@@ -392,6 +403,7 @@ def _note(
     look: int,
     path: Path,
     tell: Callable[[str], None],
+    heard: Heard | None,
 ) -> None:
     """Keep in the ledger that a look was taken, unless it is there; say what it decided."""
     runs = _there(asked)
@@ -412,6 +424,9 @@ def _note(
     answer.looks += noted
     seeds = answer.plan.looks[look]
     tell(f"look {look + 1} at {seeds} seeds: {len(decided_now)} of {len(judged)} open claims decided")
+    if heard:
+        texts = {"judged": [one.text for one in judged], "decided": [one.text for one in decided_now]}
+        heard({"event": "look", "look": look, "seeds": seeds, **texts})
 
 
 def _card(asked: Question) -> dict[str, Any]:

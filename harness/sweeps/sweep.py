@@ -41,61 +41,94 @@ from harness.sweeps.planned import forget, leave, pick_up
 from harness.sweeps.trusted import refuse_asked, refuse_flags
 from harness.sweeps.tuning import tuned
 from harness.sweeps.typed import as_typed
-from harness.sweeps.watch import watched
+from harness.sweeps.watch import Heard, watched
 
 ASKED = ("method_declared", "method_changes", "tuned")  # of a run's config: not what was made, but why
 ASKS = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc"}
 
 
+@dataclass(frozen=True)
+class Swept:
+    """How a sweep ended: its journal's lines in `runs`, how many are as they should be, and why not all are."""
+
+    id: str
+    results: Path
+    runs: tuple[dict[str, Any], ...]
+    finished: int
+    skipped: int  # finished before
+    failed: int
+    missing: int  # not started, or broken off
+    stale: int  # of the skipped: made by other code than today's
+    behind: tuple[str, ...]  # why the tracking store lacks something
+    exit_code: int  # 0 when every run is finished and mirrored, else 1
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Run `harness run <arguments>`, in Hydra's own grammar; return the exit code."""
+    """Run `harness run <arguments>`, in Hydra's own grammar; say what is wrong, and return the exit code."""
     import hydra
 
-    plugins = load_all()
-    offer(plugins)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    lost = False
     try:
-        arguments = in_order(as_typed(arguments))
         if any(argument.split("=")[0] in ASKS for argument in arguments):
+            offer(load_all())
+            arguments = in_order(as_typed(arguments))
             refuse_asked(arguments)
-            return _hydra(hydra, list(arguments), Launched.here())
-        sweep, jobs = plan_sweep(arguments, plugins)
-        kept = all_kept([(spec, settings) for _, spec, settings in jobs], plugins)
-        with watched(sweep, up_to_date=bool(kept) and _up_to_date(sweep.uri, kept)) as behind:
-            if kept:
-                for asked, spec, result in kept:
-                    note(sweep.journal, asked, spec, result, "skipped")
-            else:
-                try:
-                    for words, spec, settings in jobs:
-                        leave(sweep, [*map(masked, words)], spec, settings)
-                    told = [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)]
-                    launched = Launched.here()
-                    inside.begin_workers_with(work_for, launched.driver, launched.began)
-                    _hydra(hydra, told, launched)
-                except BrokenExecutor:
-                    lost = True
-                except Stopped as stop:
-                    stop.stands = _stands(sweep)
-                    raise
-                finally:
-                    forget(sweep)
-        return close(sweep, behind, lost)
+            return _hydra(hydra, arguments, Launched.here())
+        return swept(arguments).exit_code
     except HarnessError as error:
         if full_error:
             raise
         print(f"harness: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        if _unread():  # as in `--help | head`: the reader has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has to go somewhere
-            return 1
-        print(
-            f"harness: a process that this command started ended at once: see that you may run {sys.executable}",
-            file=sys.stderr,
-        )
+        if not _unread():
+            raise
+        # as in `--help | head`: the reader has had enough, and what is left has to go somewhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def swept(arguments: Sequence[str], heard: Heard | None = None) -> Swept:
+    """Run the sweep that a command line asks for; `heard` is given an object when it begins and for each run's end.
+
+    Raises HarnessError where no run could begin.
+    """
+    import hydra
+
+    plugins = load_all()
+    offer(plugins)
+    arguments = in_order(as_typed(arguments))
+    sweep, jobs = plan_sweep(arguments, plugins)
+    if heard:
+        heard({"event": "sweep", "sweep": sweep.id, "command": sweep.command, "runs": len(sweep.specs)})
+    lost = False
+    kept = all_kept([(spec, settings) for _, spec, settings in jobs], plugins)
+    with watched(sweep, bool(kept) and _up_to_date(sweep.uri, kept), heard) as behind:
+        if kept:
+            for asked, spec, result in kept:
+                note(sweep.journal, asked, spec, result, "skipped")
+        else:
+            try:
+                for words, spec, settings in jobs:
+                    leave(sweep, [*map(masked, words)], spec, settings)
+                told = [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)]
+                launched = Launched.here()
+                inside.begin_workers_with(work_for, launched.driver, launched.began)
+                _hydra(hydra, told, launched)
+            except BrokenExecutor:
+                lost = True
+            except BrokenPipeError:
+                if _unread():
+                    raise
+                raise HarnessError(
+                    f"a process that this command started ended at once: see that you may run {sys.executable}"
+                ) from None
+            except Stopped as stop:
+                stop.stands = _stands(sweep)
+                raise
+            finally:
+                forget(sweep)
+    return close(sweep, behind, lost)
 
 
 def _unread() -> bool:
@@ -330,8 +363,8 @@ def _stands(sweep: Sweep) -> str:
     return f"{len(done)} of {len(sweep.specs) or 'its'} runs are finished"
 
 
-def close(sweep: Sweep, behind: Sequence[str] = (), lost: bool = False) -> int:
-    """Say how a sweep ended; return its exit code: 0 when every run is finished and mirrored, else 1.
+def close(sweep: Sweep, behind: Sequence[str] = (), lost: bool = False) -> Swept:
+    """Say how a sweep ended, and return it.
 
     `lost` says that a process of the launcher was ended from outside, and the sweep with it.
     """
@@ -371,7 +404,9 @@ def close(sweep: Sweep, behind: Sequence[str] = (), lost: bool = False) -> int:
     for reason in behind:
         print(f"harness: the runs are safe in their folders but not all mirrored: {reason}", file=sys.stderr)
         print("repeat the command when the store is back to mirror them", file=sys.stderr)
-    return 1 if lost or count["failed"] or missing or behind or not lines else 0
+    wrong = lost or count["failed"] or missing or behind or not lines
+    counts = {**count, "missing": missing, "behind": tuple(behind), "exit_code": 1 if wrong else 0}
+    return Swept(sweep.id, sweep.results, tuple(lines), **counts)  # type: ignore[arg-type]
 
 
 def _stale(lines: list[dict[str, Any]]) -> int:

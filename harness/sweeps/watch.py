@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,19 +21,24 @@ from harness.runs.spec import AGAIN
 if TYPE_CHECKING:
     from harness.runs.mirror import Mirror
 
+Heard = Callable[
+    [Mapping[str, Any]], None
+]  # is given what a program may want to know while a command goes on
+
 
 @contextlib.contextmanager
-def watched(sweep: Sweep, up_to_date: bool = False) -> Iterator[list[str]]:
+def watched(sweep: Sweep, up_to_date: bool = False, heard: Heard | None = None) -> Iterator[list[str]]:
     """Show and mirror a sweep's runs, from threads of the driver, for as long as they go on.
 
-    `up_to_date` says that the store holds all there is to mirror, so that it need not be opened.
+    `up_to_date` says that the store holds all there is to mirror, so that it need not be opened. `heard` is given
+    an object for each run that ended.
     What is yielded holds, after leaving, why the mirror is behind the folders, if it is.
     """
     import filelock
 
     over = threading.Event()
     mirroring = Mirroring(sweep) if sweep.uri and not up_to_date else None
-    watchers = [threading.Thread(target=_show, args=(sweep, over), daemon=True)]
+    watchers = [threading.Thread(target=_show, args=(sweep, over, heard), daemon=True)]
     if mirroring:
         watchers.append(threading.Thread(target=_mirror, args=(mirroring, over), daemon=True))
     behind: list[str] = []
@@ -63,7 +68,7 @@ def running(sweep: Sweep) -> list[dict[str, Any]]:
     return found
 
 
-def _show(sweep: Sweep, over: threading.Event) -> None:
+def _show(sweep: Sweep, over: threading.Event, heard: Heard | None) -> None:
     """Draw a bar per running run and a line per ended one; without a terminal, only the lines."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -86,6 +91,8 @@ def _show(sweep: Sweep, over: threading.Event) -> None:
             lines = read_journal(sweep.journal)
             for line in lines[shown:]:
                 console.print(_told(line), highlight=False)
+                if heard:
+                    heard({"event": "run", **line})
             shown = len(lines)
             progress.update(whole, completed=shown, total=total or max(shown, 1))
             states = {state["title"]: state for state in running(sweep)}

@@ -15,6 +15,7 @@ from harness.runs.mirror import Mirror, fetch, stamp
 from harness.runs.produced import JUDGED, write_produced
 from harness.runs.results import find_runs, local_store
 from harness.verdicts.scorecard import judge
+from tests.commands.test_answers import valid
 from tests.records import PAPER, write_run
 
 HELPS = Metric("higher", "how far an answer helps", range=(1, 5), judged=True)
@@ -71,6 +72,21 @@ def test_texts_are_handed_out_without_their_methods_in_an_order_that_tells_none(
     assert changes > len(rows) / 3
 
 
+def test_handing_out_and_reading_back_are_told_as_their_schema_says(results, capsys):
+    rows = handed_out(results)
+    capsys.readouterr()
+    texts, judged = results / "texts.jsonl", results / "judged.jsonl"
+    assert show_judgments("toy", results, texts, None, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    valid("judgments", told)
+    assert told == {"file": str(texts), "texts": 6 * ITEMS, "metrics": ["helps"]}
+    judged.write_text("".join(json.dumps(opinion(row)) + "\n" for row in rows[:-1]))
+    assert show_judgments("toy", results, None, judged, as_json=True) == 1
+    told = json.loads(capsys.readouterr().out)
+    valid("judgments", told)
+    assert (told["texts"], told["unknown"], len(told["lacking"])) == (6 * ITEMS - 1, 0, 1)
+
+
 def test_before_it_is_judged_a_claim_says_what_it_waits_for(results):
     (claim,) = card(results)["claims"]
     assert claim["verdict"] == "not tested"
@@ -111,8 +127,8 @@ def test_a_run_counts_once_all_its_texts_are_judged(results, capsys):
     [
         ("no json", "line 1: give a JSON object"),
         ('{"id": 3}', "line 1: give a JSON object"),
-        ('{"id": "x", "helps": "very"}', "helps is 'very', give a number from 1 to 5"),
-        ('{"id": "x", "helps": 7}', "helps is 7, give a number from 1 to 5"),
+        ('{"id": "x", "helps": "very"}', "helps is 'very': give a number from 1 to 5"),
+        ('{"id": "x", "helps": 7}', "helps is 7: give a number from 1 to 5"),
         ('{"id": "x", "helped": 3}', "did you mean 'helps'?"),
         ('{"id": "x", "helps": 3}', "judges no text of these runs"),
     ],

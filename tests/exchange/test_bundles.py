@@ -85,7 +85,7 @@ def test_a_bundle_holds_all_that_a_verdict_rests_on(made):
 
 
 def test_the_published_schema_is_that_of_the_code_and_a_manifest_is_valid_by_it(made):
-    assert (SCHEMAS / "bundle.schema.json").read_text("utf-8") == published()
+    assert (SCHEMAS / "manifest.schema.json").read_text("utf-8") == published()
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     schema, told = json.loads(published()), json.loads((made / MANIFEST).read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)

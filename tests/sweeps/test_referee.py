@@ -33,6 +33,13 @@ def asked(*methods: str) -> tuple[str, ...]:
     return ("decide", "method=" + ",".join(f"coin/{name}" for name in ("plain", *methods)), *QUICK)
 
 
+def last(printed: str) -> dict:
+    """Return how a command came out: the last of the lines that it printed."""
+    ended = json.loads(printed.splitlines()[-1])
+    assert ended["event"] == "ended"
+    return ended
+
+
 def seeds(harness, method: str) -> list[int]:
     paths = (harness.folder / "results" / "runs" / "coin" / method).glob("*/result.json")
     return sorted(json.loads(path.read_text())["config"]["seed"] for path in paths)
@@ -46,7 +53,7 @@ def written(harness) -> dict[str, str]:
 def test_seeds_go_only_where_a_verdict_is_open_and_a_repeated_command_does_nothing(coin):
     words = (*asked("better", "equal"), "--most-seeds", "8", "--power", "0", "--json")
     done = coin(*words, code=4)
-    answer = json.loads(done.stdout)
+    answer = last(done.stdout)
     better, equal = answer["scorecard"]["claims"]
     assert (better["verdict"], equal["verdict"]) == ("holds", "open")
     assert seeds(coin, "plain") == seeds(coin, "equal") == list(range(8))
@@ -58,7 +65,7 @@ def test_seeds_go_only_where_a_verdict_is_open_and_a_repeated_command_does_nothi
     assert left["takes"]["seeds"] is None or left["takes"]["hours"] >= 0
     assert "runs, " in done.stderr  # what a look costs is said before it
     before = written(coin)
-    again = json.loads(coin(*words, code=4).stdout)
+    again = last(coin(*words, code=4).stdout)
     assert written(coin) == before
     assert again["runs"] == 0
     assert (again["looks"], again["open"]) == (answer["looks"], answer["open"])
@@ -74,14 +81,14 @@ def test_seeds_go_only_where_a_verdict_is_open_and_a_repeated_command_does_nothi
 
 @pytest.mark.slow
 def test_a_claim_on_a_metric_that_its_method_lacks_is_open_for_the_methods_own_reason(coin):
-    answer = json.loads(coin(*asked("mute"), "--json", code=4).stdout)
+    answer = last(coin(*asked("mute"), "--json", code=4).stdout)
     assert answer["open"][0]["why"] == "mute has no score: it has no voice"
 
 
 @pytest.mark.slow
 def test_a_claim_that_what_is_left_cannot_decide_gets_no_more_seeds(coin):
     words = (*asked("equal"), "--power", "0.9", "--json")
-    answer = json.loads(coin(*words, code=4).stdout)
+    answer = last(coin(*words, code=4).stdout)
     assert "what is left cannot decide" in answer["stopped"]
     assert "with a chance of" in answer["open"][0]["why"]
     assert seeds(coin, "equal") == [0, 1, 2]
@@ -90,7 +97,7 @@ def test_a_claim_that_what_is_left_cannot_decide_gets_no_more_seeds(coin):
 @pytest.mark.slow
 def test_no_look_is_begun_that_time_does_not_allow(coin):
     done = coin(*asked("better"), "--minutes", "0", "--json", code=4)
-    answer = json.loads(done.stdout)
+    answer = last(done.stdout)
     assert "left" in answer["stopped"]
     assert answer["looks"] == []
     assert seeds(coin, "better") == [0]  # the one that told the cost
@@ -109,13 +116,13 @@ def test_seeds_that_are_there_count_as_the_first_look(coin):
     coin("run", "-m", "method=coin/plain,coin/better", "seed=0,1,2,3", *QUICK)
     done = coin(*asked("better"), "--json", code=None)
     assert "4 seeds are there already: they count as the first look" in done.stderr
-    assert json.loads(done.stdout)["plan"]["looks"] == [4, 5, 8, 12, 20]
-    assert json.loads(coin(*asked("better"), "--json", code=None).stdout)["runs"] == 0
+    assert last(done.stdout)["plan"]["looks"] == [4, 5, 8, 12, 20]
+    assert last(coin(*asked("better"), "--json", code=None).stdout)["runs"] == 0
 
 
 @pytest.mark.slow
 def test_a_method_that_fails_leaves_its_claim_open_and_the_others_go_on(coin):
-    answer = json.loads(coin(*asked("better", "broken"), "--json", code=4).stdout)
+    answer = last(coin(*asked("better", "broken"), "--json", code=4).stdout)
     assert [claim["verdict"] for claim in answer["scorecard"]["claims"]] == ["holds", "not tested"]
     assert answer["open"][0]["claim"] == "broken is better"
     assert "broken are missing, have failed" in answer["open"][0]["why"]
@@ -126,7 +133,7 @@ def test_a_plan_that_is_changed_after_a_look_says_so_and_is_judged_as_none(coin)
     coin(*asked("equal"), "--most-seeds", "3", "--json", code=4)
     done = coin(*asked("equal"), "--most-seeds", "5", "--power", "0", "--json", code=4)
     assert "was looked at before: looks 3 became 3, 5" in done.stderr
-    claim = json.loads(done.stdout)["scorecard"]["claims"][0]
+    claim = last(done.stdout)["scorecard"]["claims"][0]
     assert claim["looks"].startswith("looked 2 times, at 3 and 5 seeds: judged by the rule for looks")
     assert "the plan was changed on" in claim["looks"]
 
@@ -359,7 +366,7 @@ def test_exit_codes_tell_the_outcome_and_json_says_why(harness, place):
     place("fixed", last="""print('{"acc": 0.75}')""")
     words = ("--run", RUN, "--better", "higher", "--json")
     for candidate, code in (("better", 0), ("worse", 3), ("fixed", 4)):
-        answer = json.loads(harness("gate", "base", candidate, *words, code=code).stdout)
+        answer = last(harness("gate", "base", candidate, *words, code=code).stdout)
         assert answer["reason"]
         assert answer["level"] == 0.05
 
@@ -368,12 +375,12 @@ def test_exit_codes_tell_the_outcome_and_json_says_why(harness, place):
 def test_overrides_of_a_method_are_candidates_too(coin):
     base = " ".join(("method=coin/plain", *QUICK))
     words = ("--campaign", "c", "--json")
-    kept = json.loads(coin("gate", base, "method=coin/better", *words).stdout)
+    kept = last(coin("gate", base, "method=coin/better", *words).stdout)
     assert kept["outcome"] == "kept"
     better = " ".join(("method=coin/better", *QUICK))
-    found = json.loads(coin("gate", better, "method.shift=-1 method.draw=5", *words, code=3).stdout)
+    found = last(coin("gate", better, "method.shift=-1 method.draw=5", *words, code=3).stdout)
     assert (found["proposals"], found["metric"]) == (2, "score")
     same = coin("gate", better, "method.shift=4.0", *words, code=3)
-    assert json.loads(same.stdout)["identical"]
+    assert last(same.stdout)["identical"]
     bad = coin("gate", better, "method.shft=4.0", *words, code=2)
     assert "shift" in bad.stderr

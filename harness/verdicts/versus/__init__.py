@@ -34,7 +34,7 @@ Wins = Callable[[Record, Record], Mapping[str, Items]]
 
 def alone(one: Record, other: Record) -> Mapping[str, Items]:
     """Give no wins: whoever judges without a plugin has nobody to ask."""
-    raise HarnessError("nobody was asked which run wins")
+    raise HarnessError("nobody was asked which run wins: let the plugin implement versus")
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def export(
     to: Annotated[str, typer.Option(help="bloom or mpt: the family of transformers it becomes.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Write what a run of alibi/alibi trained as a BLOOM or MPT folder, with the same logits.
 
@@ -127,7 +128,10 @@ def export(
         finished(folder, "alibi")
         folder = _output(folder)
     told = export(folder, to, out)
-    print(f"{out}: {told}")
+    if as_json:
+        print(json.dumps({"folder": str(out), "family": to, "told": told}))
+    else:
+        print(f"{out}: {told}")
 
 
 def _model(name: str, results: Path) -> tuple[Path, str]:

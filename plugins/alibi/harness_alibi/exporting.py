@@ -92,12 +92,13 @@ def refuse(config: Any, family: str, folder: Path) -> None:
     if config.position != "alibi" or options:
         what = " with ".join([config.position, *options])
         raise UsageError(
-            f"{folder} has positions of the kind {what}; BLOOM and MPT have ALiBi's fixed slopes only"
+            f"{folder} has positions of the kind {what}: "
+            "export a run with ALiBi's fixed slopes, which BLOOM and MPT have"
         )
     if config.activation not in UNITS[family]:
         known = ", ".join(UNITS[family])
         raise UsageError(
-            f"{family} has no exact counterpart of the activation {config.activation}, only of {known}"
+            f"{family} has no exact counterpart of the activation {config.activation}: train with {known}"
         )
 
 

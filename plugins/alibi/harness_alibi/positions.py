@@ -36,7 +36,7 @@ class AlibiPosition(Position):
     ) -> None:
         super().__init__(config)
         if half_heads and config.heads < 2:
-            raise HarnessError("half_heads needs at least two heads.")
+            raise HarnessError("half_heads of one head is none: give two or more.")
         self.biased = config.heads // 2 if half_heads else config.heads
         self.heads, self.length, self.interpolated = config.heads, config.length, interpolated
         self.log_slopes = nn.Parameter(slopes(self.biased).log()) if learned_slopes else None

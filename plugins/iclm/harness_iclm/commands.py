@@ -108,6 +108,7 @@ def show(
     window: Annotated[int, typer.Option(help="Which window.")] = 0,
     width: Annotated[int, typer.Option(help="Characters shown of each document.")] = 100,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Show the documents of one window; refuses a corpus that is not the one that was ordered.
 
@@ -132,10 +133,17 @@ def show(
         raise UsageError(f"there is no window {window}: they are numbered 0 to {report['windows'] - 1}")
     wanted = {row["document"] for row in rows}
     texts = {n: document for n, document in enumerate(read(source)) if n in wanted}
-    for row in rows:
-        document = texts[row["document"]]
-        text = " ".join(document.text.split())
-        print(f"{document.id}  [{row['first']}:{row['end']}]  {text[:width]}")
+    shown = [
+        {"id": texts[row["document"]].id, "first": row["first"], "end": row["end"]}
+        | {"text": " ".join(texts[row["document"]].text.split())[:width]}
+        for row in rows
+    ]
+    if as_json:
+        told = {"window": window, "documents": shown, "untrusted": ["documents[].id", "documents[].text"]}
+        print(json.dumps(told, ensure_ascii=False))
+        return
+    for one in shown:
+        print(f"{one['id']}  [{one['first']}:{one['end']}]  {one['text']}")
 
 
 def _tokenizer(name: str, cache: Path) -> Any:

@@ -60,7 +60,8 @@ def _classes(file: Path) -> Iterator[Document]:
         for number, fields in enumerate(csv.reader(lines)):
             if len(fields) != 3:
                 raise UsageError(
-                    f"{file} record {number + 1} has {len(fields)} fields, not class, title, text"
+                    f"{file} record {number + 1} has {len(fields)} fields: "
+                    "it holds class, title, text, so correct it there"
                 )
             # A lone backslash stands for a line break in these files.
             yield Document(f"{file.name}#{number}", " . ".join(fields[1:]).replace("\\", " "))

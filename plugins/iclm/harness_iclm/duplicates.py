@@ -46,7 +46,7 @@ def demand(threshold: float) -> None:
     if not 0 <= threshold <= 1:
         raise UsageError(
             f"threshold={threshold} is no likeness of near duplicates: use one above 0, or 1 to leave none out "
-            f"(0: {COSINE} of an encoder's cosines, {SHARED} of shared shingles)"
+            f"(0 means {COSINE} of an encoder's cosines, {SHARED} of shared shingles)"
         )
 
 

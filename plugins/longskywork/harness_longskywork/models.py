@@ -60,7 +60,9 @@ def rope(config: Any) -> tuple[float, int]:
     """Return a config's RoPE base, and how many entries of a head it turns."""
     if config.model_type == DecoderConfig.model_type:
         if config.position != "rotary":
-            raise UsageError(f"model= has {config.position} positions and no RoPE whose base could be raised")
+            raise UsageError(
+                f"model= has {config.position} positions and no RoPE whose base could be raised: give a model with RoPE"
+            )
         return float(config.position_options.get("base", 10_000.0)), config.width // config.heads
     found = getattr(config, "rope_parameters", None)
     if not isinstance(found, dict) or "rope_theta" not in found:

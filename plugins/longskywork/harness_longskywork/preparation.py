@@ -57,7 +57,9 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
 def check(task: Task) -> None:
     """Raise UsageError for sizes that the symbols or the windows cannot hold."""
     if task.document % 24 or not 24 <= task.document <= 24 * NAMES:
-        raise UsageError(f"task.document={task.document} must be a multiple of 24, at most {24 * NAMES}")
+        raise UsageError(
+            f"task.document={task.document} is out of range: give a multiple of 24, at most {24 * NAMES}"
+        )
     if task.window < task.document:
         raise UsageError(
             f"task.window={task.window} is shorter than a document of {task.document} tokens: raise it, or lower "

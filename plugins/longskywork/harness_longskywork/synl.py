@@ -29,7 +29,7 @@ def language(name: str) -> Language:
 
     known = {"en": ENGLISH, "ko": KOREAN}
     if name not in known:
-        raise UsageError(f"tables are written in {' or '.join(known)}, not in {name!r}")
+        raise UsageError(f"tables are not written in {name!r}: give {' or '.join(known)}")
     return known[name]
 
 

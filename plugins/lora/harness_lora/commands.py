@@ -34,6 +34,7 @@ def convert(
         str, typer.Option(help="The merged weights' type, such as bfloat16; by default the base's.")
     ] = "",
     results: Results = Path("results"),
+    as_json: Json = False,
 ) -> None:
     """Write an adapter, or any other form, as adapter, merged model or checkpoint.
 
@@ -45,7 +46,11 @@ def convert(
     folder = place(source, results)
     target = out or Path(f"{folder.parent.name if folder.name == 'output' else folder.name}-{to}")
     convert(folder, to, target, base, any_base, dtype, results)
-    print(f"{target}: {to}, {inspect(target)['bytes']:,} bytes")
+    found = inspect(target)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        print(f"{target}: {to}, {found['bytes']:,} bytes")
 
 
 def inspect(

@@ -250,11 +250,11 @@ def _token_layers(model: Any, config: LoraConfig) -> dict[str, tuple[nn.Module, 
     for target, tokens in asked.items():
         named = {n: m for n, m in modules.items() if n.endswith(target)}
         if not named:
-            raise UsageError(f"tokens: no embedding is called {target!r}: {inner} is the input embedding")
+            raise UsageError(f"tokens: no embedding is called {target!r}: name {inner}, the input embedding")
         for name, module in named.items():
             if max(tokens) >= len(module.weight) or min(tokens) < 0:  # type: ignore[arg-type]
                 raise UsageError(
-                    f"tokens: {name} has {len(module.weight)} rows, and {max(tokens)} is asked for"
+                    f"tokens: {name} has {len(module.weight)} rows: leave out what is beyond, such as {max(tokens)}"
                 )  # type: ignore[arg-type]
             found[name] = (module, list(tokens))
     if inner in found:

@@ -128,7 +128,7 @@ def examples(
         for row in rows:
             if str(row["label"]) not in labels:
                 raise UsageError(
-                    f"the label {row['label']!r} is not among those of train: {', '.join(labels)}"
+                    f"the label {row['label']!r} is not among those of train: use one of {', '.join(labels)}"
                 )
             ids = tokenizer(str(row["text"]), truncation=True, max_length=task.length)["input_ids"]
             yield {"ids": ids, "label": labels.index(str(row["label"]))}

@@ -99,7 +99,7 @@ def synthesize(
     )
     missing = missing_tools(list(asks_for(filter)), bool(judge), bool(base), bool(reward))
     if missing:
-        raise UsageError(f"the filter {filter} ({PRESETS[filter].text}) needs {missing}")
+        raise UsageError(f"the filter {filter} ({PRESETS[filter].text}) needs {missing}: give that too")
     place = device_of(device)
     opened = elsewhere(engine, source, out / "stages" / "engine.jsonl")
     generator = load_generator(source.path, precision, place, arguments, opened)

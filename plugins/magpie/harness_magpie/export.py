@@ -34,7 +34,7 @@ def export(recipe: Recipe, made: Made, folder: Path) -> list[Path]:
 
     if not made.rows:
         raise UsageError(
-            f"no row is left of {recipe.count}: {_counts(made.dropped)} (languages: {_counts(made.languages)}); sample "
+            f"no row is left of {recipe.count} ({_counts(made.dropped)}; languages {_counts(made.languages)}): sample "
             "more, or take another --filter"
         )
     shared = provenance(recipe, made)

@@ -72,7 +72,10 @@ def kept_layers(words: str, layers: int) -> list[int]:
         found += range(int(first), int(last or first) + 1)
     found = found or list(range(layers))
     if sorted(set(found)) != found or found[-1] >= layers:
-        raise UsageError(f"task.keep_layers={words} must rise and lie within the model's {layers} layers")
+        raise UsageError(
+            f"task.keep_layers={words} is out of range: "
+            f"give numbers that rise and lie within the model's {layers} layers"
+        )
     return found
 
 
@@ -99,7 +102,7 @@ def set_trained(model: Any, task: Any, fixed_embedding: bool) -> Any:
     layers = _layers(model)
     if task.frozen_layers >= len(layers):
         raise UsageError(
-            f"task.frozen_layers={task.frozen_layers} leaves none of {len(layers)} layers to tune"
+            f"task.frozen_layers={task.frozen_layers} leaves none of {len(layers)} layers to tune: freeze fewer"
         )
     for layer in layers[: task.frozen_layers]:
         layer.requires_grad_(False)

@@ -50,11 +50,13 @@ def paired(a: str, b: str, columns: str, judge: Judge) -> Paired:
         names = [name.strip() for name in columns.split(",")]
         if b or len(names) != 2 or not all(names):
             raise UsageError(
-                "--columns=ours,theirs takes one table and the columns of two systems' summaries"
+                "--columns is of one table: give it as --columns=ours,theirs, the columns of two systems' summaries"
             )
         a, b = (f"{a}{'+' if '?' in a else '?'}summary:{name}" for name in names)
     elif not b:
-        raise UsageError("give two tables, or one and --columns=ours,theirs")
+        raise UsageError(
+            "there are not two systems to compare: give two tables, or one and --columns=ours,theirs"
+        )
     else:
         names = [Path(name.partition("?")[0]).stem for name in (a, b)]
         names = [a, b] if names[0] == names[1] else names

@@ -70,6 +70,7 @@ def from_files(paths: Sequence[Path | None]) -> Given:
     given = [path for path in paths if path is not None]
     if len(given) < len(FIELDS):
         raise UsageError(
+            "there is nothing to score: "
             "give --documents, --references and --summaries (text files, an item a line), or one table"
         )
     columns = {

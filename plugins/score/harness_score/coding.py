@@ -71,6 +71,6 @@ def refuse_untested(rows: Sequence[Mapping[str, Any]], name: str) -> None:
             )
     if reason := refusal():
         raise UsageError(
-            f"task.verifier=code runs a model's programs, and they cannot be confined here: {reason}; give a sandbox "
+            f"task.verifier=code runs a model's programs, and they cannot be confined here ({reason}): give a sandbox "
             "of your own as task.verifier=command"
         )

@@ -163,7 +163,7 @@ class Task:
             if not getattr(self, name) > 0:
                 raise UsageError(f"task.{name}={getattr(self, name)}: give a number above 0")
         if self.verifier is Verifier.command and not self.verifier_command.strip():
-            raise UsageError("task.verifier=command needs task.verifier_command, the program to ask")
+            raise UsageError("task.verifier=command needs task.verifier_command: name the program to ask")
         if self.prompt is not Prompt.addition and 2 * self.answer_tokens >= self.length:
             raise UsageError(
                 f"two answers of task.answer_tokens={self.answer_tokens} leave task.length={self.length} no room for a "

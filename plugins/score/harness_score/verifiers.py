@@ -191,7 +191,7 @@ def command_words(words: str) -> list[str]:
             f"task.verifier_command={words!r} cannot be read ({error}): check its quotes"
         ) from None
     if not found:
-        raise UsageError("task.verifier=command needs task.verifier_command, the program to ask")
+        raise UsageError("task.verifier=command needs task.verifier_command: name the program to ask")
     return found
 
 

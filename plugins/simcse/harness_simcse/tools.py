@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from harness.errors import UsageError
-from harness.tools.options import Device, Model, Pooling, Prompt, Results, Trusted
+from harness.tools.options import Device, Json, Model, Pooling, Prompt, Results, Trusted
 
 
 def tools(app: typer.Typer) -> None:
@@ -20,6 +21,7 @@ def tools(app: typer.Typer) -> None:
         to: Annotated[Path, typer.Option(help="The folder to write.")],
         weights: Annotated[str, typer.Option(help="best (chosen on the validation pairs) or last.")] = "best",
         trust_remote_code: Trusted = False,
+        as_json: Json = False,
         results: Results = Path("results"),
     ) -> None:
         """Write a run's encoder for sentence-transformers: harness simcse export 1f2e3d --to my-encoder"""
@@ -28,7 +30,8 @@ def tools(app: typer.Typer) -> None:
 
         if weights not in ("best", "last"):
             raise UsageError(f"--weights={weights} is not known: use best or last")
-        print(export(run_folder("simcse", run, results).resolve(), to, weights, trust_remote_code))
+        told = export(run_folder("simcse", run, results).resolve(), to, weights, trust_remote_code)
+        print(json.dumps({"folder": str(to), "told": str(told)}) if as_json else told)
 
     @app.command("sts")
     def sts_(
@@ -104,6 +107,7 @@ def tools(app: typer.Typer) -> None:
             ),
         ],
         to: Annotated[Path, typer.Option(help="The csv to write.")],
+        as_json: Json = False,
         results: Results = Path("results"),
     ) -> None:
         """Make data.triplets of NLI data: harness simcse triplets snli/ --to triplets.csv"""
@@ -113,10 +117,13 @@ def tools(app: typer.Typer) -> None:
         pairs = list(rows(path) if path else pairs_of(_resolved(source, (), results).rows(), source))
         found = triplets(pairs)
         if not found:
-            raise UsageError(f"{source} has no premise with both an entailed and a contradicted hypothesis")
+            raise UsageError(
+                f"{source} has no premise with both an entailed and a contradicted hypothesis: give a set that has some"
+            )
         to.parent.mkdir(parents=True, exist_ok=True)
         write(found, to)
-        print(f"{to}: {len(found)} triplets of {len(pairs)} pairs")
+        said = {"file": str(to), "triplets": len(found), "pairs": len(pairs)}
+        print(json.dumps(said) if as_json else f"{to}: {len(found)} triplets of {len(pairs)} pairs")
 
     @app.command("sentences")
     def sentences_(
@@ -127,6 +134,7 @@ def tools(app: typer.Typer) -> None:
             ),
         ],
         to: Annotated[Path, typer.Option(help="The text file to write.")],
+        as_json: Json = False,
         results: Results = Path("results"),
     ) -> None:
         """Gather data.sentences of several files: harness simcse sentences sts-train.csv subj.txt --to s.txt"""
@@ -145,7 +153,8 @@ def tools(app: typer.Typer) -> None:
             raise UsageError(f"{', '.join(files)} hold no sentence: give a file with one a line")
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text("".join(f"{text}\n" for text in found), encoding="utf-8")
-        print(f"{to}: {len(found)} sentences")
+        said = {"file": str(to), "sentences": len(found)}
+        print(json.dumps(said) if as_json else f"{to}: {len(found)} sentences")
 
 
 def _there(name: str) -> Path | None:

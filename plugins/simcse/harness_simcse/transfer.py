@@ -73,7 +73,7 @@ def chosen(found: Mapping[str, Any], names: str) -> list[str]:
         if name not in TASKS:
             raise UsageError(f"there is no task {name!r}: {nearest(name, TASKS)}")
         if name not in found:
-            raise UsageError(f"{name} is not in that folder, only {', '.join(found)}")
+            raise UsageError(f"{name} is not in that folder: choose {', '.join(found)}")
     return wanted
 
 

@@ -111,5 +111,5 @@ def test_what_is_not_there_is_named(downstream, tmp_path):
     assert chosen(read(downstream), "MR, TREC") == ["MR", "TREC"]
     with pytest.raises(UsageError, match=r"no task 'TRAC'.*'TREC'"):
         chosen(read(downstream), "TRAC")
-    with pytest.raises(UsageError, match="MRPC is not in that folder, only MR"):
+    with pytest.raises(UsageError, match="MRPC is not in that folder: choose MR"):
         chosen({"MR": {}}, "MRPC")

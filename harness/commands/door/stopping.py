@@ -16,7 +16,7 @@ GRACE = 3.5  # seconds that a command has to end in order
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[None]:
+def stopping(as_json: bool = False) -> Iterator[None]:
     """Turn the first signal that asks to end into `Stopped`; what then still goes on after a while is ended hard.
 
     A signal that is ignored (`nohup`, a shell's background jobs) stays so. Further ones change nothing.
@@ -33,7 +33,7 @@ def stopping() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)
         _end_children()
         stopped = Stopped(number)
-        threading.Thread(target=_late, args=(stopped,), daemon=True).start()
+        threading.Thread(target=_late, args=(stopped, as_json), daemon=True).start()
         raise stopped
 
     for number, handler in before.items():
@@ -53,23 +53,24 @@ def stopping() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def tell(stop: Any) -> None:
+def tell(stop: Any, as_json: bool = False) -> None:
     """Say, once, what ended the command, what stands, and how to go on."""
     if not stop.args:
         return
     stop.args = ()
     name = signal.Signals(stop.number).name
-    print(
-        f"\nharness: ended by {name}: {stop.stands}; repeat the command to go on where it stopped",
-        file=sys.stderr,
-        flush=True,
-    )
+    fix = "repeat the command to go on where it stopped"
+    print(f"\nharness: ended by {name}: {stop.stands}; {fix}", file=sys.stderr, flush=True)
+    if as_json:
+        from harness.commands.door.answers import complain
+
+        complain(name, f"ended by {name}: {stop.stands}", fix, 128 + stop.number)
 
 
-def _late(stop: Any) -> None:
+def _late(stop: Any, as_json: bool) -> None:
     """End this process some seconds after a signal asked for it, whatever it still waits for."""
     time.sleep(GRACE)
-    tell(stop)
+    tell(stop, as_json)
     _end_children()
     os._exit(128 + stop.number)
 

@@ -1,0 +1,1 @@
+"""How the command line begins and ends: what programs read of it, and the signals that end it."""
