@@ -175,7 +175,9 @@ def _samples(lines: Path, record: Mapping[str, Any]) -> Mapping[str, Items]:
     try:
         return samples(record, records(lines))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{lines.name} holds no samples of its record: {said(error)[:100]}") from None
+        raise UsageError(
+            f"{lines.name} holds no samples of its record ({said(error)[:100]}): export it again"
+        ) from None
 
 
 def _of_score(outcome: Outcome, result: Any, items: Mapping[str, Items]) -> Mapping[str, Mapping[str, float]]:

@@ -52,7 +52,7 @@ def pooled(
     estimates, own = np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
     k = len(estimates)
     if k < SETS:
-        raise HarnessError(f"{k} data sets are not pooled: {SETS} are needed")
+        raise HarnessError(f"{k} data sets are not pooled: give {SETS} or more")
     if not (np.isfinite(estimates).all() and np.isfinite(own).all()):
         raise HarnessError("a data set's estimate or error is not finite: leave that set out")
     mean, within = float(estimates.mean()), float((own**2).mean())
