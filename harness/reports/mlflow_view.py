@@ -49,6 +49,8 @@ def view(paper: Paper, runs: Sequence[Any]) -> dict[str, Any]:
         "orderByKey": _column(first) if by_value else "attributes.start_time",
         "orderByAsc": bool(by_value) and shown[first].better == "lower",
         "selectedColumns": [_column(key) for key in shown],
+        "columnOrder": [_column(key) for key in shown],  # those that are not named follow
+        "columnWidths": {_column(key): 40 + 8 * len(key) for key in shown},  # its own cut names short
         "groupBy": {"aggregateFunction": "average", "groupByKeys": _groups(runs)},
         "runsHiddenMode": "FIRST_20_RUNS",
         "hideEmptyCharts": True,
