@@ -19,6 +19,7 @@ from harness.runs.mirror import RUNS, stored
 TAG = "mlflow.sharedViewState."
 NAME = "claims"  # what MLflow's list of saved views calls it
 PAGE = 100  # runs that MLflow's page loads at once
+WIDTH = 220  # of a column, in pixels: a mean to MLflow's sixteen digits, or a longer name
 OF_METHOD = "method."
 SETTINGS = ("budget", "model", "precision", "device", "task.", "data.")
 ENDED = ("test/", "validation/", "measured/", "seconds/", "consumed/")  # what is no curve
@@ -50,7 +51,7 @@ def view(paper: Paper, runs: Sequence[Any]) -> dict[str, Any]:
         "orderByAsc": bool(by_value) and shown[first].better == "lower",
         "selectedColumns": [_column(key) for key in shown],
         "columnOrder": [_column(key) for key in shown],  # those that are not named follow
-        "columnWidths": {_column(key): 40 + 8 * len(key) for key in shown},  # its own cut names short
+        "columnWidths": {_column(key): max(WIDTH, 40 + 8 * len(key)) for key in shown},
         "groupBy": {"aggregateFunction": "average", "groupByKeys": _groups(runs)},
         "runsHiddenMode": "FIRST_20_RUNS",
         "hideEmptyCharts": True,
