@@ -20,6 +20,7 @@ TAG = "mlflow.sharedViewState."
 NAME = "claims"  # what MLflow's list of saved views calls it
 PAGE = 100  # runs that MLflow's page loads at once
 WIDTH = 220  # of a column, in pixels: a mean to MLflow's sixteen digits, or a longer name
+NAMES, WIDEST = "attributes.`Run Name`", 600  # the column of groups and runs
 OF_METHOD = "method."
 SETTINGS = ("budget", "model", "precision", "device", "task.", "data.")
 ENDED = ("test/", "validation/", "measured/", "seconds/", "consumed/")  # what is no curve
@@ -45,14 +46,16 @@ def view(paper: Paper, runs: Sequence[Any]) -> dict[str, Any]:
     )
     first = next(iter(shown), "")
     by_value = first and len(runs) <= PAGE
+    groups = _groups(runs)
+    widths = {_column(key): max(WIDTH, 40 + 8 * len(key)) for key in shown}
     return {
         "searchFilter": RUNS,
         "orderByKey": _column(first) if by_value else "attributes.start_time",
         "orderByAsc": bool(by_value) and shown[first].better == "lower",
         "selectedColumns": [_column(key) for key in shown],
-        "columnOrder": [_column(key) for key in shown],  # those that are not named follow
-        "columnWidths": {_column(key): max(WIDTH, 40 + 8 * len(key)) for key in shown},
-        "groupBy": {"aggregateFunction": "average", "groupByKeys": _groups(runs)},
+        "columnOrder": [NAMES, *widths],  # those that are not named follow
+        "columnWidths": {NAMES: min(WIDEST, 120 + 7 * _longest(runs, groups)), **widths},
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": groups},
         "runsHiddenMode": "FIRST_20_RUNS",
         "hideEmptyCharts": True,
         "isAccordionReordered": True,  # or it would put its own sections before these
@@ -100,6 +103,18 @@ def _groups(runs: Sequence[Any]) -> list[dict[str, str]]:
         {"mode": "tag", "groupByData": "method"},
         *({"mode": "param", "groupByData": name} for name in sorted(differ)),
     ]
+
+
+def _longest(runs: Sequence[Any], groups: Sequence[Mapping[str, str]]) -> int:
+    """Return how many letters the longest name of a group has: `method: alibi, budget: small`."""
+    names = (
+        ", ".join(
+            f"{key['groupByData']}: {(run.data.tags | run.data.params).get(key['groupByData'])}"
+            for key in groups
+        )
+        for run in runs
+    )
+    return max(map(len, names), default=0)
 
 
 def _column(metric: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.papers.plugins import load
 from harness.reports.html import to_html
-from harness.reports.phrases import SIGNS, Card, bound, claimed, ours, stance, tally
+from harness.reports.phrases import SIGNS, Card, bound, claimed, ours, setting, stance, tally
 from harness.reports.text import escaped, to_markdown
 from harness.runs.files import write_json, write_text
 from harness.runs.journal import read_journal
@@ -49,7 +49,11 @@ def summary(journal: Path, paper: str) -> list[Path]:
 
 def description(files: list[Path]) -> str:
     """Return what MLflow shows on the parent's page: a line a claim, then the summary as far as it goes."""
-    head = "\n".join(_head(card) for card in _cards(files))
+    cards = _cards(files)
+    places = [f"**{place}/** {escaped(setting(card))}. " for place, card in enumerate(cards, 1)]
+    head = "\n".join(
+        f"{place if len(cards) > 1 else ''}{_head(card)}" for place, card in zip(places, cards, strict=True)
+    )
     rest = next((path.read_text(encoding="utf-8") for path in files if path.suffix == ".md"), "")
     text = f"{head}\n{rest}" if head else rest
     if len(text) <= DESCRIPTION:

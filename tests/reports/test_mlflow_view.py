@@ -75,6 +75,15 @@ def test_the_claims_metrics_are_the_columns_in_the_claims_order():
     ]
 
 
+def test_names_stand_before_the_metrics_in_a_column_that_holds_the_longest():
+    short, long = (view(PAPER, [run(data__corpus=name), run(data__corpus="b")]) for name in ("a", "a" * 40))
+    for shown in (short, long):
+        assert shown["columnOrder"] == ["attributes.`Run Name`", *shown["selectedColumns"]]
+        assert set(shown["columnOrder"]) == set(shown["columnWidths"])
+    grown = long["columnWidths"]["attributes.`Run Name`"] - short["columnWidths"]["attributes.`Run Name`"]
+    assert grown == 7 * 39
+
+
 def test_a_metric_that_no_run_has_is_no_column():
     only = run(metrics={"test/perplexity_1L": 3.0})
     shown = view(claiming("perplexity_8L", "perplexity_1L"), [only])

@@ -68,13 +68,16 @@ def test_the_means_by_method_are_those_of_the_claims_metrics(journal):
     assert means([]) == {}
 
 
-def test_means_of_several_settings_are_told_apart(tmp_path):
+def test_several_settings_are_told_apart_in_means_and_description(tmp_path):
     (card,) = judge("toy", PAPER, write_sweep(tmp_path, seeds=3))
     path = tmp_path / "scorecard.json"
     path.write_text(json.dumps([card]))
-    alone = means([path])
+    alone, one = means([path]), description([path])
     path.write_text(json.dumps([card, card]))
     assert means([path]) == {f"{place}/{name}": value for place in (1, 2) for name, value in alone.items()}
+    first, second = description([path]).split("**2/** ")
+    assert first.startswith("**1/** budget small · cpu")
+    assert first.partition(". ")[2].strip() == second.partition(". ")[2].strip() == one.strip()
 
 
 def test_a_long_description_ends_at_a_line_and_says_where_the_rest_is(tmp_path):
