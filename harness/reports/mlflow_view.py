@@ -107,14 +107,9 @@ def _groups(runs: Sequence[Any]) -> list[dict[str, str]]:
 
 def _longest(runs: Sequence[Any], groups: Sequence[Mapping[str, str]]) -> int:
     """Return how many letters the longest name of a group has: `method: alibi, budget: small`."""
-    names = (
-        ", ".join(
-            f"{key['groupByData']}: {(run.data.tags | run.data.params).get(key['groupByData'])}"
-            for key in groups
-        )
-        for run in runs
-    )
-    return max(map(len, names), default=0)
+    said = [{**run.data.params, **run.data.tags} for run in runs]
+    names = [key["groupByData"] for key in groups]
+    return max((len(", ".join(f"{name}: {one.get(name)}" for name in names)) for one in said), default=0)
 
 
 def _column(metric: str) -> str:

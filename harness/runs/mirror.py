@@ -146,13 +146,18 @@ class Mirror:
 
     def runs(self) -> dict[str, list[Any]]:
         """Return the newest thousand runs of every paper in the store, the newest first, by the paper's name."""
+        from mlflow.exceptions import MlflowException
+
         newest = ["attributes.start_time DESC"]
-        return {
-            paper.name: list(
-                self.client.search_runs([paper.experiment_id], RUNS, order_by=newest, max_results=MOST)
-            )
-            for paper in self.client.search_experiments()
-        }
+        try:
+            return {
+                paper.name: list(
+                    self.client.search_runs([paper.experiment_id], RUNS, order_by=newest, max_results=MOST)
+                )
+                for paper in self.client.search_experiments()
+            }
+        except MlflowException as error:
+            raise _no_more(self.uri, error) from error
 
     def tags(self, experiment: str) -> dict[str, str]:
         """Return what is noted of an experiment."""
@@ -444,9 +449,13 @@ def fetch(
     try:
         return _fetched(Mirror(uri), cache, set(papers), damage)
     except MlflowException as error:
-        raise HarnessError(
-            f"the tracking store {uri} answered no more ({said(error)[:200]}): repeat the command when it does"
-        ) from error
+        raise _no_more(uri, error) from error
+
+
+def _no_more(uri: str, error: Exception) -> HarnessError:
+    return HarnessError(
+        f"the tracking store {uri} answered no more ({said(error)[:200]}): repeat the command when it does"
+    )
 
 
 def _fetched(mirror: Mirror, cache: Path, wanted: set[str], damage: Callable[[str], None]) -> list[Record]:
