@@ -15,9 +15,9 @@ import pytest
 
 from harness.commands import ui
 from harness.commands.ui import landings_of, served, show_ui
+from harness.commands.ui.view import NAME, TAG
 from harness.errors import UsageError
 from harness.papers.plugins import load
-from harness.reports.mlflow_view import NAME, TAG
 from harness.runs.results import local_store
 from tests.records import write_run
 

@@ -10,7 +10,7 @@ from dataclasses import replace as changed
 
 import pytest
 
-from harness.reports.mlflow_view import NAME, PAGE, saved, view
+from harness.commands.ui.view import NAME, PAGE, saved, view
 from tests.records import PAPER
 
 

@@ -1,6 +1,6 @@
 """`harness ui`: MLflow's own pages on this machine, opened where a paper's claims are compared.
 
-The view that opens is kept in the store as MLflow keeps a saved view (`harness.reports.mlflow_view`). A store that
+The view that opens is kept in the store as MLflow keeps a saved view (`harness.commands.ui.view`). A store that
 lets nobody write to it keeps none: the runs are then shown as MLflow shows them.
 """
 
@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 from urllib.error import URLError
 
 from harness.commands.stopping import end_children
+from harness.commands.ui.view import NAME, TAG, saved, view
 from harness.errors import HarnessError, Stopped, UsageError, nearest
 from harness.papers.plugins import load
-from harness.reports.mlflow_view import NAME, TAG, saved, view
 from harness.reports.phrases import NOTHING
 
 HOST = "127.0.0.1"  # this machine alone
