@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.door.answers import answer, complain, wanted
+from harness.commands.door.answers import complain, wanted
 from harness.commands.door.stopping import stopping, tell
 
 Results = Annotated[Path, typer.Option(help="The folder that holds runs, stages and reports.")]
@@ -497,23 +497,24 @@ def check(
 
 
 def ui(
+    paper: Annotated[str, typer.Argument(help="One paper; all with runs by default.")] = "",
     results: Results = Path("results"),
     tracking: Annotated[str, typer.Option(help="Another tracking URI than the results folder's.")] = "",
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 5000,
+    open_: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open a browser, or only say where.")
+    ] = True,
     json_: Json = False,
 ) -> None:
-    """Open MLflow's own UI on these results, for this machine only.
+    """Open MLflow's own UI where these results are compared, for this machine only.
 
-    Example: harness ui --port 5001
+    Example: harness ui alibi --port 5001
     """
-    from harness.errors import masked
+    from harness.commands.ui import show_ui
     from harness.runs.results import local_store
 
     uri = tracking or local_store(results.expanduser().resolve())
-    if json_:
-        answer("ui", {"url": f"http://127.0.0.1:{port}", "tracking": masked(uri)})
-    words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
-    os.execv(sys.executable, [*words, "--host", "127.0.0.1"])
+    show_ui(paper, uri, port, open_, json_)
 
 
 def schema(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.commands.ui import served
 from harness.errors import HarnessError
 from tests.data.test_sources import index, wheel  # noqa: F401  (a fixture)
 
@@ -351,12 +352,10 @@ def test_the_page_trusts_no_text_and_may_ask_for_nothing():
 # Nothing listens beyond this machine
 
 
-def test_the_ui_listens_on_this_machine_alone(tmp_path, monkeypatch):
-    started = []
-    monkeypatch.setattr(os, "execv", lambda program, words: started.extend(words))
-    with pytest.raises(SystemExit):
-        main(["ui", "--results", str(tmp_path), "--port", "5055"])
-    assert started[started.index("--host") + 1] == "127.0.0.1"
+def test_the_ui_listens_on_this_machine_alone():
+    words = served("sqlite:///mlflow.db", 5055)
+    assert words[words.index("--host") + 1] == "127.0.0.1"
+    assert words[words.index("--port") + 1] == "5055"
 
 
 WATCH = """

@@ -695,11 +695,20 @@ class Checked(TypedDict):
     void: Foreign
 
 
+class Shown(TypedDict):
+    """Where MLflow shows a paper: its runs by method, and their curves."""
+
+    paper: str
+    runs: str
+    curves: str
+
+
 class Served(TypedDict):
     """Where MLflow's own UI opens, and on which store; it then stays in the foreground."""
 
     url: str
     tracking: str
+    papers: list[Shown]
 
 
 class Skill(TypedDict):

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from harness.runs.results import (
 
 ARTIFACTS = "mlartifacts"  # the folder beside a local store
 BATCH = 1000  # MLflow's limit on metrics in one log_batch
+MOST = 1000  # runs of an experiment that are looked at together
+RUNS = "tags.run_key != ''"  # runs, not the sweeps above them
 
 
 class Mirror:
@@ -105,10 +108,23 @@ class Mirror:
         tags = {"mlflow.runName": f"sweep {sweep}", "sweep": sweep, "command": command}
         return self.client.create_run(experiment, tags=tags).info.run_id
 
-    def close_sweep(self, run_id: str, failed: bool, files: Iterable[Path] = (), about: str = "") -> None:
-        """End a sweep's parent run in the state its runs ended in, with its summary files and description."""
+    def close_sweep(
+        self,
+        run_id: str,
+        failed: bool,
+        files: Iterable[Path] = (),
+        about: str = "",
+        means: Mapping[str, float] | None = None,
+    ) -> None:
+        """End a sweep's parent run in the state its runs ended in, with its summary files, description and means."""
+        from mlflow.entities import Metric
+
         for path in files:
             self.client.log_artifact(run_id, str(path))
+        now = int(time.time() * 1000)
+        points = [Metric(stored(name), value, now, 0) for name, value in (means or {}).items()]
+        for start in range(0, len(points), BATCH):
+            self.client.log_batch(run_id, metrics=points[start : start + BATCH])
         if about:
             self.client.set_tag(run_id, "mlflow.note.content", about)
         self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
@@ -127,6 +143,35 @@ class Mirror:
                     dead = lock.exists() and not held(lock.with_suffix(""))
                 if dead:
                     self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def runs(self) -> dict[str, list[Any]]:
+        """Return the newest thousand runs of every paper in the store, the newest first, by the paper's name."""
+        from mlflow.exceptions import MlflowException
+
+        newest = ["attributes.start_time DESC"]
+        try:
+            return {
+                paper.name: list(
+                    self.client.search_runs([paper.experiment_id], RUNS, order_by=newest, max_results=MOST)
+                )
+                for paper in self.client.search_experiments()
+            }
+        except MlflowException as error:
+            raise _no_more(self.uri, error) from error
+
+    def tags(self, experiment: str) -> dict[str, str]:
+        """Return what is noted of an experiment."""
+        return dict(self.client.get_experiment(experiment).tags)
+
+    def set_tag(self, experiment: str, name: str, value: str) -> bool:
+        """Note something of an experiment; say whether the store took it: a server may let nobody change it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.set_experiment_tag(experiment, name, value)
+        except MlflowException:
+            return False
+        return True
 
     def copy(self, folder: Path, parent: Callable[[], str] = str) -> None:
         """Bring a run folder's points, and once it has ended its parameters and files, into the store.
@@ -193,9 +238,9 @@ class Mirror:
             name: max((p.step for p in self.client.get_metric_history(run_id, name)), default=-1)
             for name in names & set(known)
         }
-        time = _begun(folder)  # the store takes a point of the same time, step and value only once
+        begun = _begun(folder)  # the store takes a point of the same time, step and value only once
         points = [
-            Metric(name, float(value), time, int(row["step"]))
+            Metric(name, float(value), begun, int(row["step"]))
             for row in rows
             for name, value in row.items()
             if name != "step" and value is not None and row["step"] > reached.get(name, -1)
@@ -207,7 +252,7 @@ class Mirror:
         """Log what an ended run came to: parameters, metrics, tags, dataset inputs, files, state."""
         from mlflow.entities import Metric, Param, RunTag
 
-        time = int((folder / RESULT).stat().st_mtime * 1000)
+        ended = int((folder / RESULT).stat().st_mtime * 1000)
         numbers = {
             **{f"test/{name}": value for name, value in result.metrics.items()},
             **{f"validation/{name}": value for name, value in result.validation.items()},
@@ -216,8 +261,7 @@ class Mirror:
             **{f"consumed/{name}": value for name, value in result.consumed.items()},
             **{f"measured/{name}": value for name, value in result.environment.get("gpu", {}).items()},
         }
-        stored = {name.replace("@", ":"): v for name, v in numbers.items() if v is not None}  # no @ in MLflow
-        metrics = [Metric(name, float(v), time, 0) for name, v in stored.items()]
+        metrics = [Metric(stored(name), float(v), ended, 0) for name, v in numbers.items() if v is not None]
         if result.status != "finished" or "seconds/total" in self.client.get_run(run_id).data.metrics:
             metrics = []  # a failure has none worth keeping, and a point is logged once
         settings = {name: value for name, value in result.config.items() if name != "sweep"}
@@ -253,6 +297,11 @@ class Mirror:
         ]
         if inputs:
             self.client.log_inputs(run_id, datasets=inputs)
+
+
+def stored(name: str) -> str:
+    """Return a metric's name as a store takes it: letters, digits and `_-./: `."""
+    return re.sub(r"[^\w/. :-]", "_", name.replace("@", ":"))
 
 
 def _local(uri: str) -> Path | None:
@@ -400,9 +449,13 @@ def fetch(
     try:
         return _fetched(Mirror(uri), cache, set(papers), damage)
     except MlflowException as error:
-        raise HarnessError(
-            f"the tracking store {uri} answered no more ({said(error)[:200]}): repeat the command when it does"
-        ) from error
+        raise _no_more(uri, error) from error
+
+
+def _no_more(uri: str, error: Exception) -> HarnessError:
+    return HarnessError(
+        f"the tracking store {uri} answered no more ({said(error)[:200]}): repeat the command when it does"
+    )
 
 
 def _fetched(mirror: Mirror, cache: Path, wanted: set[str], damage: Callable[[str], None]) -> list[Record]:
@@ -412,9 +465,7 @@ def _fetched(mirror: Mirror, cache: Path, wanted: set[str], damage: Callable[[st
             continue
         token: str | None = None
         while True:
-            page = mirror.client.search_runs(
-                [experiment.experiment_id], "tags.run_key != ''", page_token=token
-            )
+            page = mirror.client.search_runs([experiment.experiment_id], RUNS, page_token=token)
             for run in page:
                 folder = kept_at(cache, run.data.tags)
                 if folder is None:

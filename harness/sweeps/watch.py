@@ -185,15 +185,15 @@ def _mirror(mirroring: Mirroring, over: threading.Event) -> None:
     mirroring.close()
 
 
-def _summary(sweep: Sweep, paper: str) -> tuple[list[Path], str]:
-    """Return the files and the description for a sweep's parent run; a report that fails costs only itself."""
+def _summary(sweep: Sweep, paper: str) -> tuple[list[Path], str, dict[str, float]]:
+    """Return files, description and means for a sweep's parent run; a report that fails costs only itself."""
     if not sweep.journal.exists():
-        return [], ""
-    from harness.reports.summary import description, summary
+        return [], "", {}
+    from harness.reports.summary import description, means, summary
 
     try:
         files = summary(sweep.journal, paper)
     except Exception as error:
         print(f"harness: the sweep's report of {paper} was not written: {error}", file=sys.stderr)
         files = []
-    return [sweep.journal, *files], description(files)
+    return [sweep.journal, *files], description(files), means(files)

@@ -7,10 +7,12 @@ import json
 import pytest
 
 from harness.papers.plugins import load
-from harness.reports.summary import DESCRIPTION, description, summary
+from harness.reports.phrases import SIGNS, bound, claimed
+from harness.reports.summary import DESCRIPTION, description, means, summary
 from harness.runs.journal import Sweep
 from harness.sweeps.watch import watched
-from tests.records import write_run
+from harness.verdicts.scorecard import judge
+from tests.records import PAPER, write_run, write_sweep
 
 
 @pytest.fixture
@@ -40,7 +42,42 @@ def test_a_sweeps_report_is_of_its_own_runs(journal):
     assert [path.name for path in files] == ["scorecard.json", "summary.md", "report.html"]
     (card,) = json.loads(files[0].read_text())
     assert [(m["method"], m["seeds"]) for m in card["methods"]] == [("alibi", [0, 1]), ("rotary", [0])]
-    assert description(files).startswith("## alibi: ")
+    assert "\n## alibi: " in description(files)
+
+
+def test_a_description_begins_with_a_line_a_claim_that_runs_speak_of(journal):
+    files = summary(journal, "alibi")
+    (card,) = json.loads(files[0].read_text())
+    lines = description(files).splitlines()
+    assert lines[0].startswith("14 claims of the paper: ")
+    spoken = [(n, claim) for n, claim in enumerate(card["claims"], 1) if claim["verdict"] != "not tested"]
+    until = lines.index(next(line for line in lines if line.startswith("## ")))
+    told = [line for line in lines[1:until] if line]
+    assert len(told) == len(spoken) > 2
+    for line, (number, claim) in zip(told, spoken, strict=True):
+        assert line.startswith(f"- {SIGNS[claim['verdict']]} {number}. ")
+        assert line.endswith(f", asked {bound(claim).replace('<', '&lt;')}")
+
+
+def test_the_means_by_method_are_those_of_the_claims_metrics(journal):
+    files = summary(journal, "alibi")
+    found = means(files)
+    assert found["alibi/perplexity_8L"] == found["rotary/perplexity_8L"] == 3.0
+    (card,) = json.loads(files[0].read_text())
+    assert {name.partition("/")[2] for name in found} == set(claimed(card))
+    assert means([]) == {}
+
+
+def test_several_settings_are_told_apart_in_means_and_description(tmp_path):
+    (card,) = judge("toy", PAPER, write_sweep(tmp_path, seeds=3))
+    path = tmp_path / "scorecard.json"
+    path.write_text(json.dumps([card]))
+    alone, one = means([path]), description([path])
+    path.write_text(json.dumps([card, card]))
+    assert means([path]) == {f"{place}/{name}": value for place in (1, 2) for name, value in alone.items()}
+    first, second = description([path]).split("**2/** ")
+    assert first.startswith("**1/** budget small · cpu")
+    assert first.partition(". ")[2].strip() == second.partition(". ")[2].strip() == one.strip()
 
 
 def test_a_long_description_ends_at_a_line_and_says_where_the_rest_is(tmp_path):
@@ -69,5 +106,6 @@ def test_mlflow_keeps_it_with_the_parent_run(journal, tmp_path):
     (parent,) = [run for run in runs if "run_key" not in run.data.tags]
     names = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"scorecard.json", "summary.md", "report.html", journal.name} <= names
-    assert parent.data.tags["mlflow.note.content"].startswith("## alibi: ")
+    assert parent.data.tags["mlflow.note.content"].startswith("14 claims of the paper: ")
+    assert parent.data.metrics["rotary/perplexity_8L"] == 3.0
     assert len([run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]) == 3

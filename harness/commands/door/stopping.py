@@ -31,7 +31,7 @@ def stopping(as_json: bool = False) -> Iterator[None]:
 
         for other in ENDS:
             signal.signal(other, signal.SIG_IGN)
-        _end_children()
+        end_children()
         stopped = Stopped(number)
         threading.Thread(target=_late, args=(stopped, as_json), daemon=True).start()
         raise stopped
@@ -71,11 +71,11 @@ def _late(stop: Any, as_json: bool) -> None:
     """End this process some seconds after a signal asked for it, whatever it still waits for."""
     time.sleep(GRACE)
     tell(stop, as_json)
-    _end_children()
+    end_children()
     os._exit(128 + stop.number)
 
 
-def _end_children() -> None:
+def end_children() -> None:
     """End what this process has started, and what that has; runs are made to be killed."""
     import psutil
 

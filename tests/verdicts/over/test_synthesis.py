@@ -73,7 +73,7 @@ def test_ones_own_set_has_no_less_room_than_the_next(values, error):
 
 @pytest.mark.parametrize("sets", [0, 1, 2])
 def test_fewer_than_three_are_not_pooled(sets):
-    with pytest.raises(HarnessError, match=f"{sets} data sets are not pooled: 3 are needed"):
+    with pytest.raises(HarnessError, match=f"{sets} data sets are not pooled: give 3 or more"):
         pooled([1.0] * sets, [1.0] * sets)
 
 
