@@ -196,7 +196,7 @@ def test_ui_says_where_it_opens_before_it_does(tmp_path):
     try:
         told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
     finally:
-        process.kill()
+        process.terminate()
         process.communicate()
     valid("ui", told)
     assert told["url"] == "http://127.0.0.1:5987"
