@@ -340,7 +340,10 @@ def _at_chance(bench: Bench, method: str) -> str:
 
 def _elsewhere(bench: Bench, method: str, first: Result | None) -> Iterator[Check]:
     """Yield what a run on the pretend device shows; where there is none, what a step on the meta device does."""
-    same, step = f"{method}: on another device it gives the same", f"{method}: a training step waits for no copy"
+    same, step = (
+        f"{method}: on another device it gives the same",
+        f"{method}: a training step waits for no copy",
+    )
     found = on_another_device(bench, method, first) if first else None
     if found is not None:
         yield Check(same, not found.differs, found.differs, untried=found.untried)

@@ -96,12 +96,18 @@ def waited(copies: list[list[Any]]) -> tuple[str, str]:
             return ""
         at, line, what, whose, count = max(some, key=lambda one: one[4])
         by = f", in {whose}" if whose not in ("own", "sampling") else ""
-        more = f", and {len(some) - 1} more such lines" if len(some) > 2 else ", and one more" if some[1:] else ""
+        more = (
+            f", and {len(some) - 1} more such lines"
+            if len(some) > 2
+            else ", and one more"
+            if some[1:]
+            else ""
+        )
         return f"{at}{what} {count} times in training steps{by} (`{line}`){more}: {then}"
 
     return (
         said(own, "keep numbers on the device until the look (log_every), and make constants there"),
-        said(others, "a GPU waits for each, which is right where a step samples or judges"),
+        said(others, "a GPU waits for each; right where a step samples or judges, or a library looks"),
     )
 
 

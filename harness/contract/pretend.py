@@ -1,10 +1,10 @@
 """A device that is not there: tensors say they lie on `pretend:0`, and their numbers are a CPU's.
 
 What a GPU refuses is refused here too, and told with the plugin's own line: a CPU tensor that meets one of the
-device's, `.numpy()` without `.cpu()`, a generator of the other device. What a GPU would wait for (a value that is read,
-a tensor that is copied over) is counted while a training step goes on. It stands on torch's means for backends written in Python:
-a wrapper subclass whose operations are done on the CPU tensor inside it. Random numbers are the CPU's, so
-that a run here can be asked for a CPU's numbers. `install` changes torch for good: call it in a process of its own.
+device's, `.numpy()` without `.cpu()`, a generator of the other device. What a GPU would wait for (a value that is
+read, a tensor that is copied over) is counted while a training step goes on. It stands on torch's means for backends
+written in Python: a wrapper subclass whose operations are done on the CPU tensor inside it. Random numbers are the
+CPU's, so that a run here can be asked for a CPU's. `install` changes torch for good: call it in a process of its own.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Copied:
     at: str  # the plugin's line, "file:line "; "" where none led to it
     line: str
     what: str
-    whose: str  # "own": the plugin's or the harness's; "sampling": the same, without gradients; else a library
+    whose: (
+        str  # "own": the plugin's or the harness's; "sampling": the same, without gradients; else a library
+    )
 
 
 @dataclass
@@ -83,7 +85,9 @@ class Device:
         if nearest is None or nearest.f_code.co_filename == self.apart:
             return
         file = nearest.f_code.co_filename
-        back = any(f.f_code.co_name == "_engine_run_backward" for f in frames)  # where no gradients are recorded
+        back = any(
+            f.f_code.co_name == "_engine_run_backward" for f in frames
+        )  # where no gradients are recorded
         whose = "own" if back or torch.is_grad_enabled() else "sampling"
         if file.startswith(LIBRARIES) and not file.startswith((self.package, HOUSE)):
             whose = file.removeprefix(LIBRARIES).partition(os.sep)[0].removesuffix(".py")
@@ -100,14 +104,20 @@ class Device:
         import linecache
 
         own = [f for f in frames if f.f_code.co_filename.startswith(self.package)]
-        foreign = [f for f in frames if not f.f_code.co_filename.startswith((LIBRARIES, STANDARD, HOUSE, "<"))]
+        foreign = [
+            f for f in frames if not f.f_code.co_filename.startswith((LIBRARIES, STANDARD, HOUSE, "<"))
+        ]
         house = [f for f in frames if f.f_code.co_filename.startswith(HOUSE)]
         frame = next(iter(own or foreign or house), None)
         if frame is None:
             return "", ""
         file, folder = frame.f_code.co_filename, self.package if own else HOUSE
         inside = own or not foreign
-        shown = os.path.relpath(file, os.path.dirname(folder.rstrip(os.sep))) if inside else os.path.basename(file)
+        shown = (
+            os.path.relpath(file, os.path.dirname(folder.rstrip(os.sep)))
+            if inside
+            else os.path.basename(file)
+        )
         return f"{shown}:{frame.f_lineno} ", linecache.getline(file, frame.f_lineno).strip()
 
 
@@ -274,7 +284,9 @@ def _look(
             DEVICE.copied("copies between host and device")
         return
     if name in INDEXED:
-        if not isinstance(args[0], Pretend) or any(t.dim() for t in _values(args[2:3]) if not isinstance(t, Pretend)):
+        if not isinstance(args[0], Pretend) or any(
+            t.dim() for t in _values(args[2:3]) if not isinstance(t, Pretend)
+        ):
             raise _strays(name, ours, others)
         chosen = [t for t in args[1] if isinstance(t, torch.Tensor)]
         if any(not isinstance(t, Pretend) for t in chosen):
@@ -329,7 +341,9 @@ def _made(func: Any, data: Any, *args: Any, device: Any = None, **kwargs: Any) -
     return made.detach().to(device).requires_grad_(made.requires_grad)
 
 
-def _like(func: Any, own: torch.Tensor, data: Any, *, device: Any = None, dtype: Any = None, **more: Any) -> Any:
+def _like(
+    func: Any, own: torch.Tensor, data: Any, *, device: Any = None, dtype: Any = None, **more: Any
+) -> Any:
     """Make a tensor of `data` where `own` lies."""
     return _made(torch.tensor, data, device=device or own.device, dtype=dtype or own.dtype, **more)
 
@@ -379,7 +393,9 @@ class Whole(torch.autograd.Function):
             if gradient is not None and out.requires_grad
         ]
         asked = [t for t in ctx.inside if t.requires_grad]
-        found = iter(torch.autograd.grad([o for o, _ in outs], asked, [g for _, g in outs], allow_unused=True))
+        found = iter(
+            torch.autograd.grad([o for o, _ in outs], asked, [g for _, g in outs], allow_unused=True)
+        )
         back = [next(found) if t.requires_grad else None for t in ctx.inside]
         return None, *(None if gradient is None else Pretend(gradient) for gradient in back)
 
@@ -426,7 +442,7 @@ ASKED: dict[Any, Callable[..., Any]] = {
 class Module:
     """What `torch.pretend` answers."""
 
-    class device(contextlib.nullcontext[None]):  # noqa: N801
+    class device(contextlib.nullcontext[None]):
         """The one device is always the current one."""
 
     is_available = is_initialized = is_bf16_supported = staticmethod(lambda *_: True)
@@ -474,7 +490,9 @@ def install(package: str) -> Device:
     _KEPT.append(everything)
     os.environ["ACCELERATE_TORCH_DEVICE"] = f"{NAME}:0"
     torch.__future__.set_swap_module_params_on_conversion(True)  # a tied weight moves once, and stays tied
-    torch.autograd.set_multithreading_enabled(False)  # backwards in this thread: no queue need know the device
+    torch.autograd.set_multithreading_enabled(
+        False
+    )  # backwards in this thread: no queue need know the device
     vars(torch._C)["_InferenceMode"] = lambda on: torch.no_grad() if on else contextlib.nullcontext()
     vars(torch)["Generator"] = Generator
     vars(torch)["load"] = functools.partial(_loaded, torch.load)

@@ -69,7 +69,9 @@ class Learned(Position):
 
     def embed(self, positions: Tensor) -> Tensor:
         length = self.table.num_embeddings
-        kind = positions.device.type  # a GPU would be waited for in each step; batches are as long as the table
+        kind = (
+            positions.device.type
+        )  # a GPU would be waited for in each step; batches are as long as the table
         looks = kind == "cpu" or (kind != "meta" and not self.training)
         if looks and int(positions.max()) >= length:
             raise HarnessError(

@@ -81,9 +81,7 @@ class Reinforce(Looks):
         return loss
 
     @torch.no_grad()
-    def judged(
-        self, model: Any, batch: dict[str, Tensor]
-    ) -> tuple[int, Episodes, Tensor, Tensor, Credit]:
+    def judged(self, model: Any, batch: dict[str, Tensor]) -> tuple[int, Episodes, Tensor, Tensor, Credit]:
         """Return the step, a batch's episodes, both turns' rewards and who is credited: what a GPU is waited for."""
         step = int(batch["step"][0])
         self.due(model, step)
