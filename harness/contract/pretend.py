@@ -53,9 +53,7 @@ class Copied:
     at: str  # the plugin's line, "file:line "; "" where none led to it
     line: str
     what: str
-    whose: (
-        str  # "own": the plugin's or the harness's; "sampling": the same, without gradients; else a library
-    )
+    whose: str  # "own": the plugin's or the house's; "sampling": the same, without gradients; or a library
 
 
 @dataclass
@@ -85,9 +83,7 @@ class Device:
         if nearest is None or nearest.f_code.co_filename == self.apart:
             return
         file = nearest.f_code.co_filename
-        back = any(
-            f.f_code.co_name == "_engine_run_backward" for f in frames
-        )  # where no gradients are recorded
+        back = any(f.f_code.co_name == "_engine_run_backward" for f in frames)  # which records no gradients
         whose = "own" if back or torch.is_grad_enabled() else "sampling"
         if file.startswith(LIBRARIES) and not file.startswith((self.package, HOUSE)):
             whose = file.removeprefix(LIBRARIES).partition(os.sep)[0].removesuffix(".py")
@@ -103,22 +99,17 @@ class Device:
         """Return the innermost line of the plugin among `frames`, as "file:line ", and its code; else another's."""
         import linecache
 
+        others = (LIBRARIES, STANDARD, HOUSE, "<")
         own = [f for f in frames if f.f_code.co_filename.startswith(self.package)]
-        foreign = [
-            f for f in frames if not f.f_code.co_filename.startswith((LIBRARIES, STANDARD, HOUSE, "<"))
-        ]
+        foreign = [f for f in frames if not f.f_code.co_filename.startswith(others)]
         house = [f for f in frames if f.f_code.co_filename.startswith(HOUSE)]
-        frame = next(iter(own or foreign or house), None)
-        if frame is None:
-            return "", ""
-        file, folder = frame.f_code.co_filename, self.package if own else HOUSE
-        inside = own or not foreign
-        shown = (
-            os.path.relpath(file, os.path.dirname(folder.rstrip(os.sep)))
-            if inside
-            else os.path.basename(file)
-        )
-        return f"{shown}:{frame.f_lineno} ", linecache.getline(file, frame.f_lineno).strip()
+        for chosen, folder in ((own, self.package), (foreign, ""), (house, HOUSE)):
+            for frame in chosen:
+                file = frame.f_code.co_filename
+                whole = os.path.relpath(file, os.path.dirname(folder.rstrip(os.sep)))
+                shown = whole if folder else os.path.basename(file)
+                return f"{shown}:{frame.f_lineno} ", linecache.getline(file, frame.f_lineno).strip()
+        return "", ""
 
 
 def _frames() -> list[FrameType]:
