@@ -49,7 +49,7 @@ def on_another_device(bench: Bench, method: str, first: Result) -> Found:
             execute(spec, Altered(bench.plugin, train=_counting(bench.plugin, device)))
         finally:
             copies = [[*dataclasses.astuple(one), count] for one, count in device.copies.items()]
-            write_json(file, copies)
+            write_json(file, {"copies": copies, "refusal": device.refusal})
 
     seen = bench.confined(act)
     result = read_result(spec.folder)
@@ -57,11 +57,10 @@ def on_another_device(bench: Bench, method: str, first: Result) -> Found:
         return Found(untried=seen.error or f"its process ended with exit code {seen.exit_code}")
     if result.status != "finished":
         error: dict[str, Any] = result.error or {}
-        if error["type"] == "off_device":
-            return Found(differs=error["message"])
-        return Found(untried=f"{error['type']}: {error['message']}")
+        refusal = read_json(file)["refusal"]
+        return Found(differs=refusal) if refusal else Found(untried=f"{error['type']}: {error['message']}")
     said = differing(bench.spec(method, "first").folder, spec.folder, first, result)
-    return Found(True, "", said, *waited(read_json(file)))
+    return Found(True, "", said, *waited(read_json(file)["copies"]))
 
 
 def _counting(plugin: Any, device: Any) -> Any:

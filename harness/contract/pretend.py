@@ -43,8 +43,6 @@ HOUSE = os.path.dirname(harness.__file__) + os.sep
 class OffDevice(HarnessError):
     """What a plugin did that its device cannot do, with its file and line."""
 
-    kind = "off_device"
-
 
 @dataclass(frozen=True, order=True)
 class Copied:
@@ -63,6 +61,7 @@ class Device:
     package: str  # the folder of the plugin's code
     copies: dict[Copied, int] = field(default_factory=dict)
     counting: bool = False
+    refusal: str = ""  # the last thing that it could not do: whoever catches it may raise another
     apart: str = ""  # the file whose own copies are the batch going in and the look
 
     @contextlib.contextmanager
@@ -93,7 +92,8 @@ class Device:
     def refused(self, what: str) -> OffDevice:
         """Return the error that tells what the device cannot do, with the line that asked for it."""
         at, line = self.place(_frames())
-        return OffDevice(f"{at}{what}{f' (`{line}`)' if line else ''}")
+        self.refusal = f"{at}{what}{f' (`{line}`)' if line else ''}"
+        return OffDevice(self.refusal)
 
     def place(self, frames: list[FrameType]) -> tuple[str, str]:
         """Return the innermost line of the plugin among `frames`, as "file:line ", and its code; else another's."""
@@ -397,7 +397,7 @@ def _whole(func: Any, *args: Any, **kwargs: Any) -> Any:
     places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
     tensors = [leaves[place] for place in places]
     ours = [t for t in tensors if isinstance(t, Pretend)]
-    if not ours or kwargs.get("inplace"):
+    if not ours:
         return func(*args, **kwargs)
     others = [t for t in tensors if not isinstance(t, Pretend)]
     if any(t.dim() for t in others):
@@ -415,6 +415,11 @@ def _whole(func: Any, *args: Any, **kwargs: Any) -> Any:
     return tree_map_only(torch.Tensor, Pretend, call(*map(_raw, tensors)))
 
 
+def _dropped(func: Any, x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """Drop as a CPU does; in place, torch's own way draws the same."""
+    return func(x, p, training, True) if inplace else _whole(func, x, p, training)
+
+
 ASKED: dict[Any, Callable[..., Any]] = {
     torch.tensor: _made,
     torch.as_tensor: _made,
@@ -424,7 +429,7 @@ ASKED: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__setitem__: _chosen,
     torch.Tensor.data.__set__: _put,  # type: ignore[attr-defined]
     torch.nn.functional.scaled_dot_product_attention: _whole,
-    torch.nn.functional.dropout: _whole,
+    torch.nn.functional.dropout: _dropped,
     torch.lstm: _whole,
     torch.gru: _whole,
 }

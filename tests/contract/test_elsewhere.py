@@ -294,3 +294,30 @@ def test_the_widest_of_several_lines_is_the_one_that_is_told():
     fix, told = elsewhere.waited(copies)
     assert fix.startswith("a.py:9 reads 5 times in training steps (`y`), and one more: ")
     assert told == ""
+
+
+def test_a_fault_that_another_error_hides_is_told_all_the_same(tmp_path):
+    def answer(model: Any, run: Any) -> Any:
+        try:
+            return model(rows_of(run, device=run.device)).numpy()[:, 0]
+        except Exception:
+            raise ValueError("no answer") from None
+
+    said = found(tmp_path, evaluate=answering(answer))
+    assert "asks a device's tensor for numpy" in said.differs
+    assert said.untried == ""
+
+
+def test_what_was_not_tried_is_printed_so_in_words_and_as_json(monkeypatch, capsys):
+    from harness.commands import check
+    from harness.contract.checks import Check
+
+    made = [Check("a", True), Check("b", True, untried="NotImplementedError: no such kernel")]
+    monkeypatch.setattr(check, "checks", lambda *_: iter(made))
+    assert check.show_check("lora", as_json=False) == 0
+    said = capsys.readouterr().out
+    assert "not tried b" in said
+    assert "no such kernel" in said
+    assert "1 of 1 checks passed; 1 not tried" in said
+    assert check.show_check("lora", as_json=True) == 0
+    assert [one["untried"] for one in json.loads(capsys.readouterr().out)] == ["", made[1].untried]

@@ -34,6 +34,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "rms": lambda x, y: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6),
     "dropout": lambda x, y: functional.dropout(x, 0.5),
     "dropout in place": lambda x, y: functional.dropout(x.clone(), 0.5, inplace=True),
+    "a dropout module in place": lambda x, y: nn.Dropout(0.5, inplace=True)(x.clone()),
     "attention": lambda x, y: functional.scaled_dot_product_attention(x[None], y[None], y[None]),
     "masked attention": lambda x, y: functional.scaled_dot_product_attention(
         x[None, None], y[None, None], y[None, None], attn_mask=(x @ y.T)[None, None].detach()
