@@ -351,17 +351,15 @@ def _chosen(func: Any, own: torch.Tensor, index: Any, *value: Any) -> Any:
 
 def _put(func: Any, own: torch.Tensor, value: torch.Tensor) -> None:
     """Give a tensor other numbers, of whichever device: ties and the optimiser's grip on it stay."""
-    if not isinstance(own, Pretend) and not isinstance(value, Pretend):
-        func(own, value)
-        return
-    if isinstance(own, torch.nn.Parameter):
-        fresh: torch.Tensor = torch.nn.Parameter(value.detach(), own.requires_grad)
-    else:
-        fresh = value.detach().view_as(value).requires_grad_(own.requires_grad)
-    if isinstance(own, Pretend) and isinstance(value, Pretend) and own.shape == value.shape:
+    if isinstance(own, Pretend) and isinstance(value, Pretend):
+        func(own, value)  # what it says of itself: shape, type
         own.raw = value.raw
-        return
-    torch.utils.swap_tensors(own, fresh)
+    elif not isinstance(own, Pretend) and not isinstance(value, Pretend):
+        func(own, value)
+    elif isinstance(own, torch.nn.Parameter):
+        torch.utils.swap_tensors(own, torch.nn.Parameter(value.detach(), own.requires_grad))
+    else:
+        torch.utils.swap_tensors(own, value.detach().requires_grad_(own.requires_grad))
 
 
 class Whole(torch.autograd.Function):
@@ -384,9 +382,8 @@ class Whole(torch.autograd.Function):
             if gradient is not None and out.requires_grad
         ]
         asked = [t for t in ctx.inside if t.requires_grad]
-        found = iter(
-            torch.autograd.grad([o for o, _ in outs], asked, [g for _, g in outs], allow_unused=True)
-        )
+        ours, given = zip(*outs, strict=True)
+        found = iter(torch.autograd.grad(ours, asked, given, retain_graph=True, allow_unused=True))
         back = [next(found) if t.requires_grad else None for t in ctx.inside]
         return None, *(None if gradient is None else Pretend(gradient) for gradient in back)
 

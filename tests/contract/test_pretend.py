@@ -262,6 +262,7 @@ def test_a_copied_parameter_is_a_parameter_with_its_gradient(pretending):
 def test_data_given_to_a_parameter_is_what_it_holds(before, after, pretending):
     def act() -> bool:
         weight = nn.Parameter(torch.zeros(3, device=before))
+        weight.data = torch.zeros(3, device=after, dtype=torch.bfloat16 if before == after else None)
         weight.data = torch.arange(4.0, device=after)
         (weight * 2).sum().backward()
         kept = isinstance(weight, nn.Parameter) and weight.requires_grad and weight.device.type == after
