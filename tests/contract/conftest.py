@@ -24,6 +24,8 @@ def pretending() -> Callable[[Callable[[], Any]], Any]:
     """Return a function that calls another where the pretend device is, and hands back what it returns, or raises."""
 
     def run(act: Callable[[], Any]) -> Any:
+        import accelerate  # noqa: F401  (once, not in each fork)
+
         ours, theirs = multiprocessing.Pipe(duplex=False)
         process = multiprocessing.get_context("fork").Process(target=_said, args=(act, theirs))
         process.start()

@@ -70,6 +70,8 @@ def keeps(model: Any, run: Any) -> Any:
 
 def found(folder: Path, train: Any = None, evaluate: Any = None, **stated: Any) -> Found:
     """What a run elsewhere shows of a quiz with these hooks."""
+    import harness.runs.warm  # noqa: F401  (once, not in each fork)
+
     bench = Bench(Quiz(train=train or training(), evaluate=evaluate or answering(keeps), **stated), folder)
     first, seen = bench.run("clever", "first")
     assert first is not None, seen
