@@ -59,7 +59,8 @@ def on_another_device(bench: Bench, method: str, first: Result) -> Found:
         error: dict[str, Any] = result.error or {}
         refusal = read_json(file)["refusal"]
         return Found(differs=refusal) if refusal else Found(untried=f"{error['type']}: {error['message']}")
-    said = differing(bench.spec(method, "first").folder, spec.folder, first, result)
+    here = dataclasses.replace(spec, device="cpu", results=bench.folder / "results" / "first")
+    said = differing(here.folder, spec.folder, first, result)
     return Found(True, "", said, *waited(read_json(file)["copies"]))
 
 
