@@ -36,13 +36,17 @@ def show_check(paper: str, as_json: bool, every: bool = False) -> int:
                     mark = "[yellow]look[/]  "
                 if check.void:
                     mark = "[dim]void[/]  "
-                said = (check.warning or check.void) if check.passed else check.fix
+                if check.untried:
+                    mark = "[dim]not tried[/]"
+                said = (check.warning or check.void or check.untried) if check.passed else check.fix
                 console.print(mark, escape(check.name), f"\n       {escape(said)}" if said else "")
     if as_json:
         answer("check", [dataclasses.asdict(check) for check in found])
     failed = sum(not check.passed for check in found)
     if not as_json:
-        void = sum(bool(check.void) for check in found)
+        void, untried = (sum(bool(getattr(check, what)) for check in found) for what in ("void", "untried"))
         does_not = f"; {void} do not apply" if void > 1 else "; one does not apply" if void else ""
-        console.print(f"{len(found) - failed - void} of {len(found) - void} checks passed{does_not}")
+        was_not = f"; {untried} not tried" if untried else ""
+        made = len(found) - void - untried
+        console.print(f"{made - failed} of {made} checks passed{does_not}{was_not}")
     return 1 if failed else 0

@@ -20,6 +20,7 @@ from harness.contract import cheats
 from harness.contract.bench import Altered, Bench
 from harness.contract.confine import Seen
 from harness.contract.duels import fairly
+from harness.contract.elsewhere import on_another_device
 from harness.contract.pieces import same_in_pieces
 from harness.contract.statements import about, composes, near, statements
 from harness.papers.families import members
@@ -33,7 +34,7 @@ SMOKE_SECONDS = 10.0  # of processor time, on a slow machine
 class Check:
     """One part of the contract: what was looked at, whether it holds, and what to change if not.
 
-    A `warning` is what may be right as it is; `void` says why a check does not apply.
+    A `warning` is what may be right as it is; `void` says why a check does not apply, `untried` why nothing is known.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Check:
     fix: str = ""
     warning: str = ""
     void: str = ""
+    untried: str = ""
 
 
 def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
@@ -96,12 +98,8 @@ def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
     if not plugin.implements("train"):
         nothing = "there is no train: no rows are met, no baseline is given fewer, no step is taken"
         yield Check("training is fair and keeps to its data", True, void=nothing)
-    if plugin.implements("training_step"):
-        for method in plugin.paper.methods:
-            yield _check(
-                f"{method}: a training step keeps to one device",
-                functools.partial(_one_device, bench, method),
-            )
+    for method in plugin.paper.methods:
+        yield from _elsewhere(bench, method, results.get(method))
     files = sorted({file for seen in bench.seen for file in seen.files})
     yield Check(
         "nothing is left outside its folders",
@@ -338,6 +336,22 @@ def _at_chance(bench: Bench, method: str) -> str:
                 "keep test answers out of train and evaluate, or fix scramble"
             )
     return ""
+
+
+def _elsewhere(bench: Bench, method: str, first: Result | None) -> Iterator[Check]:
+    """Yield what a run on the pretend device shows; where there is none, what a step on the meta device does."""
+    same, step = (
+        f"{method}: on another device it gives the same",
+        f"{method}: a training step waits for no copy",
+    )
+    found = on_another_device(bench, method, first) if first else None
+    if found is not None:
+        yield Check(same, not found.differs, found.differs, untried=found.untried)
+    if found is not None and found.finished and bench.plugin.implements("train"):
+        yield Check(step, not found.copies, found.copies, warning=found.told)
+    if (found is None or found.untried) and bench.plugin.implements("training_step"):
+        look = functools.partial(_one_device, bench, method)
+        yield _check(f"{method}: a training step keeps to one device", look)
 
 
 def _one_device(bench: Bench, method: str) -> str:

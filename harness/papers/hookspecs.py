@@ -99,8 +99,8 @@ def plan(run: Run) -> Plan:  # type: ignore[empty-body]
 def training_step(run: Run, device: str) -> None:
     """Do one whole training step of `run.method` on `device` ("meta" in the contract kit).
 
-    Optional: random inputs of the task's (`run.task`) shapes, forward, loss, backward, optimiser. Lets the kit
-    prove that no tensor stays behind on another device.
+    Optional: random inputs of the task's (`run.task`) shapes, forward, loss, backward, optimiser. By it the
+    kit sees that no tensor stays behind, where its pretend device cannot run the method.
     """
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.contract.bench import Bench
-from harness.contract.checks import _blind, checks
+from harness.contract.checks import _blind, _one_device, checks
 from harness.contract.confine import confined
 from harness.contract.statements import statements
 from harness.papers.plugins import listed, load
@@ -25,15 +25,18 @@ TWICE = "alibi: the same run twice gives the same numbers"
 OTHER_SEED = "alibi: another seed gives other numbers"
 KILLED = "alibi: killed, it goes on to the same numbers"
 SCRAMBLED = "alibi: scrambled data score at chance"
-ONE_DEVICE = "alibi: a training step keeps to one device"
 EXPERIMENTS = "its experiments name methods and settings that exist"
 FAR = ("192.0.2.1", 80)  # an address for documentation: nobody is there
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("paper", [listing.name for listing in listed()])
-def test_the_papers_here_keep_the_contract(paper, contract):
-    contract(paper)
+def test_the_papers_here_keep_the_contract_and_are_tried_on_another_device(paper, tmp_path):
+    found = list(checks(load(paper), tmp_path))
+    assert [f"{check.name}: {check.fix}" for check in found if not check.passed] == []
+    assert [f"{check.name}: {check.untried}" for check in found if check.untried] == []
+    tried = {check.name for check in found if "on another device" in check.name}
+    assert tried == {f"{name}: on another device it gives the same" for name in load(paper).paper.methods}
 
 
 class Meddled:
@@ -131,14 +134,14 @@ def test_a_process_that_dies_is_noticed(fix):
     assert "exit code 3" in fix(FINITE, train=lambda run: os._exit(3))
 
 
-def test_a_tensor_left_on_another_device_is_noticed_even_in_a_product(fix):
+def test_a_tensor_left_on_another_device_is_noticed_even_in_a_product(text, tmp_path):
     def training_step(run, device):
         import torch
 
         torch.ones(4, 4) @ torch.ones(4, 4, device=device)
 
-    found = fix(ONE_DEVICE, **AT_ONCE, training_step=training_step)
-    assert "tensors on cpu and meta" in found
+    bench = Bench(Meddled(text, **AT_ONCE, training_step=training_step), tmp_path)
+    assert "tensors on cpu and meta" in _one_device(bench, "alibi")
 
 
 def test_training_that_a_kill_sends_elsewhere_is_noticed(fix):

@@ -18,6 +18,7 @@ MISTAKES = {
     "unknown setting": (["run", *SMOKE, "sed=3"], ["did you mean 'seed'"]),
     "wrong type": (["run", *SMOKE, "task.length=long"], ["task.length=long", "Integer"]),
     "wrong choice": (["run", *SMOKE, "device=tpu"], ["device=tpu", "cuda"]),
+    "the kit's own device": (["run", *SMOKE, "device=pretend"], ["device=pretend", "cuda"]),
     "sweep without -m": (["run", "+experiment=alibi"], ["add -m"]),
     "sweep without -m, and a blank in it": (
         ["run", "+experiment=alibi", "keep=a b"],

@@ -7,6 +7,7 @@ The bias is added after the scaling and is not scaled itself (footnote 10). The 
 m_h * j instead, equal after a causal softmax; we keep the distance, which small floats can hold.
 """
 
+import functools
 import operator
 
 import torch
@@ -25,6 +26,13 @@ def slopes(heads: int) -> Tensor:
     heads = _count(heads, "heads", 1)
     below = 2 ** (heads.bit_length() - 1)
     return torch.cat([_geometric(below), _geometric(2 * below)[::2][: heads - below]]).float()
+
+
+@functools.cache
+def slopes_on(heads: int, device: torch.device) -> Tensor:
+    """Return `slopes` on a device, brought there once: a copy in each step is a wait in each step."""
+    with torch.inference_mode(False):  # first needed where a model is evaluated, it can be trained with too
+        return slopes(heads).to(device)
 
 
 def _geometric(heads: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.nn.positions import KINDS, Position
-from harness_alibi.bias import slopes
+from harness_alibi.bias import slopes, slopes_on
 
 if TYPE_CHECKING:
     from harness.nn.decoder import DecoderConfig
@@ -42,8 +42,9 @@ class AlibiPosition(Position):
         self.log_slopes = nn.Parameter(slopes(self.biased).log()) if learned_slopes else None
 
     def bias(self, distance: Tensor) -> Tensor:
-        slope = slopes(self.biased) if self.log_slopes is None else self.log_slopes.float().exp()
-        slope = nn.functional.pad(slope.to(distance.device), (0, self.heads - self.biased))
+        own = self.log_slopes
+        slope = slopes_on(self.biased, distance.device) if own is None else own.float().exp()
+        slope = nn.functional.pad(slope, (0, self.heads - self.biased))
         if self.interpolated:
             seen = distance[-1, 0] + 1  # the last query stands this far into its row
             slope = slope * (self.length / seen).clamp(max=1.0)

@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness_rdass.preparation import LABELS, UNTRAINED, read
 
 ENCODER = "encoder"  # in run.output_dir
+SIDES = ("sentence1", "sentence2")
 
 
 def train(run: Any) -> None:
@@ -42,7 +43,7 @@ def train(run: Any) -> None:
 def start(run: Any, tables: dict[str, list[dict[str, Any]]]) -> Path:
     """Return the folder of the encoder that training starts from."""
     if run.method.scratch:
-        texts = [row[side] for rows in tables.values() for row in rows for side in ("sentence1", "sentence2")]
+        texts = [row[side] for rows in tables.values() for row in rows for side in SIDES]
         folder: Path = run.output_dir / "start"
         build(folder, texts, run.method.width, run.method.layers)
         return folder
@@ -57,7 +58,6 @@ def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]]) -
     """Train `model` on one table, a fit of its own with the loss that suits it and its own warm-up."""
     import torch
     from sentence_transformers.losses import CosineSimilarityLoss, SoftmaxLoss
-    from sentence_transformers.util import batch_to_device
 
     if name == "nli":
         loss = SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))
@@ -70,15 +70,33 @@ def fit_table(run: Any, model: Any, name: str, rows: Sequence[dict[str, Any]]) -
     size = min(run.method.train_batch, len(rows))
     steps = max(1, round(epochs * len(rows) / size))
 
-    def step(trained: Any, batch: dict[str, Any]) -> Any:
-        places = batch["rows"]
-        chosen = [rows[i] for i in places.tolist()]
-        sides = [model.preprocess([row[side] for row in chosen]) for side in ("sentence1", "sentence2")]
-        return trained([batch_to_device(s, places.device) for s in sides], targets.to(places.device)[places])
+    def made(places: list[int]) -> dict[str, Any]:
+        """Return the tokens of both sides of some rows, read before the step: a GPU need not be waited for."""
+        batch = {"rows": torch.tensor(places), "targets": targets[places]}
+        for side in SIDES:
+            found = model.preprocess([rows[i][side] for i in places])
+            tensors = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+            batch |= {f"{side}/{name}": tensor for name, tensor in tensors.items()}
+            words[side] = {name: value for name, value in found.items() if name not in tensors}
+        return batch
 
+    def step(trained: Any, batch: dict[str, Any]) -> Any:
+        sides = [
+            {
+                name.removeprefix(f"{side}/"): value
+                for name, value in batch.items()
+                if name.startswith(f"{side}/")
+            }
+            for side in SIDES
+        ]
+        return trained(
+            [words[side] | found for side, found in zip(SIDES, sides, strict=True)], batch["targets"]
+        )
+
+    words: dict[str, dict[str, Any]] = {}  # what the library says of a side that is no tensor
     run.fit(
         loss,
-        Shuffled(range(len(rows)), size, run.seed, lambda places: {"rows": torch.tensor(places)}, whole=True),
+        Shuffled(range(len(rows)), size, run.seed, made, whole=True),
         step,
         name=name,
         steps=steps,

@@ -134,7 +134,8 @@ def train_base(
         )
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
 
-    def answer_twice(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    @torch.no_grad()
+    def answered_twice(batch: dict[str, Tensor]) -> Tensor:
         prompts = batch["input_ids"][:, :prompt]
         seeds = int(batch["seed"][0]) * 1009 + np.arange(2 * len(prompts)).reshape(2, -1)
         drawn = [
@@ -144,7 +145,10 @@ def train_base(
         copied = np.random.default_rng(int(batch["seed"][0])).random((len(prompts), 1)) < task.chat_copies
         again = torch.where(torch.from_numpy(copied).to(prompts.device), drawn[0], drawn[1])[:, prompt:]
         asked = prompts.new_tensor(digits.turns.correction).expand(len(prompts), -1)
-        return answer_loss(model, torch.cat([drawn[0], asked, again], dim=1), prompt)
+        return torch.cat([drawn[0], asked, again], dim=1)
+
+    def answer_twice(model: Any, batch: dict[str, Tensor]) -> Tensor:
+        return answer_loss(model, answered_twice(batch), prompt)
 
     def copies(model: Any) -> bool:
         return repeated(model, held, prompt, digits.turns) >= task.chat_same
@@ -179,6 +183,7 @@ def answer_loss(model: Any, tokens: Tensor, start: int) -> Tensor:
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, start:].flatten())
 
 
+@torch.no_grad()
 def correct(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
     """Return the share of sums that are added right, greedily."""
     sums = sums.to(next(model.parameters()).device)
@@ -186,6 +191,7 @@ def correct(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
     return float((made == sums).all(dim=1).float().mean())
 
 
+@torch.no_grad()
 def repeated(model: Any, sums: Tensor, prompt: int, turns: Turns) -> float:
     """Return the share of sums whose second answer is the first one again, greedily."""
     prompts = sums[:, :prompt].to(next(model.parameters()).device)

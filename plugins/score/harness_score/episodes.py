@@ -215,6 +215,7 @@ class Writer:
         self.cache, self.logits = out.past_key_values, out.logits[:, -1]
 
 
+@torch.no_grad()
 def reading(seen: Tensor, takes: Any, last: int) -> dict[str, Tensor]:
     """Return attention mask and positions of the last columns; nothing where every column is seen."""
     if seen.device.type == "meta" or bool(seen.all()):

@@ -48,15 +48,19 @@ class Imitate(Looks):
 
     def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss of the second answers of a batch of traces."""
-        inner = getattr(model, "module", model)
-        step = int(batch["step"][0])
-        self.due(inner, step)
-        if step // self.each != self.round:
-            self.round = step // self.each
-            self.traces = self.made(inner, batch["draw"].device)
+        self.renew(getattr(model, "module", model), batch)
         picked = (batch["draw"] * len(self.traces[0])).long()
         tokens, seen, second = (part[picked] for part in self.traces)
         return trace_loss(model, tokens, seen, second, self.start)
+
+    @torch.no_grad()
+    def renew(self, model: Any, batch: dict[str, Tensor]) -> None:
+        """Look if it is time, and make the traces of a new round."""
+        step = int(batch["step"][0])
+        self.due(model, step)
+        if step // self.each != self.round:
+            self.round = step // self.each
+            self.traces = self.made(model, batch["draw"].device)
 
     def made(self, model: Any, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Return this round's traces: tokens, what is seen, the second answers' mask; from disk if they are there."""

@@ -87,20 +87,23 @@ class Reinforce(Looks):
 
     def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
         """Sample, judge and return the loss of a batch of prompts."""
-        inner = getattr(model, "module", model)
+        step, episodes, first, second, weights = self.judged(getattr(model, "module", model), batch)
+        start = batch["prompts"].shape[1]
+        loss, nats = episode_loss(model, self.policy, episodes, weights, self.method, start)
+        self.tell(step, first, second, weights, nats, episodes)
+        return loss
+
+    @torch.no_grad()
+    def judged(self, model: Any, batch: dict[str, Tensor]) -> tuple[int, Episodes, Tensor, Tensor, Credit]:
+        """Return the step, a batch's episodes, both turns' rewards and who is credited: what a GPU is waited for."""
         step = int(batch["step"][0])
-        self.due(inner, step)
+        self.due(model, step)
         episodes = sample(
-            inner, batch["prompts"], self.turns, samples=self.task.samples, temperature=self.task.temperature,
+            model, batch["prompts"], self.turns, samples=self.task.samples, temperature=self.task.temperature,
             seeds=batch["seed"], only_first=self.method.turns == 1, blank=self.method.blank, tokenizer=self.tokenizer,
         )  # fmt: skip
         first, second = self.rewards(batch["rows"].tolist(), episodes)
-        weights = self.credit(first, second, step)
-        loss, nats = episode_loss(
-            model, self.policy, episodes, weights, self.method, batch["prompts"].shape[1]
-        )
-        self.tell(step, first, second, weights, nats, episodes)
-        return loss
+        return step, episodes, first, second, self.credit(first, second, step)
 
     def rewards(self, rows: list[int], episodes: Episodes) -> tuple[Tensor, Tensor]:
         """Return the verifier's rewards of both turns, (problems, samples) each."""
@@ -120,24 +123,26 @@ class Reinforce(Looks):
             beta2=method.beta2, gamma=method.gamma, conditioned=method.baseline is Baseline.conditioned,
         )  # fmt: skip
 
+    @torch.no_grad()
     def tell(
         self,
         step: int,
         first: Tensor,
         second: Tensor,
         weights: Credit,
-        nats: tuple[float, float],
+        nats: tuple[Tensor, Tensor],
         episodes: Episodes,
     ) -> None:
         """Note what the next look logs, and let the guard see it."""
         idle = ((weights.first == 0) & (weights.second == 0)).all(dim=1).float().mean().item()
         cut = episodes.cut[:, : self.method.turns].float().mean().item()
+        kl_t1, kl_t2 = (each.item() for each in nats)
         self.told = {
-            "reward_t1": first.mean().item(), "reward_t2": second.mean().item(), "kl_t1": nats[0],
-            "kl_t2": nats[1], "groups_without_advantage": idle, "answers_cut_off": cut,
+            "reward_t1": first.mean().item(), "reward_t2": second.mean().item(), "kl_t1": kl_t1,
+            "kl_t2": kl_t2, "groups_without_advantage": idle, "answers_cut_off": cut,
             "stage": 1.0 if step < self.stage_one else 2.0,
         }  # fmt: skip
-        self.guard.stepped(step, max(nats), idle < 1, cut)
+        self.guard.stepped(step, max(kl_t1, kl_t2), idle < 1, cut)
 
     def validated(self, step: int, first: float) -> None:
         if self.method.guarded:  # a control must end with a figure; the looks log how far it fell
@@ -146,7 +151,7 @@ class Reinforce(Looks):
 
 def episode_loss(
     model: Any, policy: Policy, episodes: Episodes, weights: Credit, method: Score, start: int
-) -> tuple[Tensor, tuple[float, float]]:
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return the mean loss of the episodes, and the mean KL of both turns in nats an answer.
 
     Column `start` is the first of y1. Where turn 2 was shown another answer, it is scored in a pass of its own.
@@ -174,7 +179,7 @@ def episode_loss(
             each = kl(logits, reference, answered, mask, estimator)
             losses.append(policy_loss(advantage.flatten(), log_probs, mask))
             losses.append(beta * kl_loss(each, log_probs, estimator, per_token, mask))
-            nats.append(each.detach().sum(-1).mean().item() if tokens.device.type != "meta" else 0.0)
+            nats.append(each.detach().sum(-1).mean())
     return torch.stack(losses).sum(0).mean(), (nats[0], nats[-1])
 
 

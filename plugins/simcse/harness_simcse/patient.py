@@ -103,6 +103,7 @@ def width(encoder: Encoder) -> int:
     return int(config.hidden_size) * len(encoder.pooling.split("+"))
 
 
+@torch.no_grad()
 def save(encoder: Encoder, path: Path) -> None:
     """Write what differs from the given model: trained weights and the layer on top."""
     from safetensors.torch import save_file
