@@ -186,7 +186,8 @@ def test_the_pages_show_the_methods_the_first_claims_metric_and_the_curves(resul
         server.send_signal(signal.SIGINT)
         _, said = server.communicate(timeout=60)
     finally:
-        server.kill()
+        server.terminate()  # which ends what it has started: a kill would not
+        server.wait(60)
     assert server.returncode == 128 + signal.SIGINT
     assert "harness: ended by SIGINT: MLflow's pages are closed" in said
     with socket.socket() as free:
