@@ -138,15 +138,15 @@ class Pretend(torch.Tensor):
             strides=raw.stride(),
             storage_offset=raw.storage_offset(),
             dtype=raw.dtype,
-            device=f"{NAME}:0",
+            device=torch.device(NAME, 0),
         )
         made.raw = raw
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         return _done(func, args, kwargs or {})
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
@@ -197,12 +197,12 @@ class Generator(torch.Generator):
         return super().__new__(cls, "cpu" if _here(device) else device)  # type: ignore[call-arg]
 
     def __init__(self, device: Any = "cpu") -> None:
-        (OURS.add if _here(device) else OURS.discard)(self._cdata)
+        (OURS.add if _here(device) else OURS.discard)(self._cdata)  # type: ignore[attr-defined]
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         """Return the device that the generator draws for."""
-        return torch.device(NAME, 0) if self._cdata in OURS else super().device
+        return torch.device(NAME, 0) if self._cdata in OURS else super().device  # type: ignore[attr-defined]
 
 
 OURS: set[int] = set()  # the device's generators, by where torch keeps them: it hands on objects of its own

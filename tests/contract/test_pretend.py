@@ -305,7 +305,7 @@ def test_a_fit_on_it_is_the_cpus_also_when_it_goes_on_from_a_checkpoint(pretendi
             )  # fmt: skip
         return losses
 
-    cpu = fitted("cpu", "cpu")
+    cpu = pretending(lambda: fitted("cpu", "cpu"))
     assert len(cpu) == 6
     assert pretending(lambda: fitted(HERE, "whole")) == pytest.approx(cpu, rel=1e-6)
     assert pretending(lambda: fitted(HERE, "parts", 3) + fitted(HERE, "parts")) == pytest.approx(
