@@ -293,7 +293,7 @@ def test_where_it_runs_it_replaces_the_meta_device(tmp_path):
 
 def test_the_widest_of_several_lines_is_the_one_that_is_told():
     copies = [["a.py:1 ", "x", "reads", "own", 2], ["a.py:9 ", "y", "reads", "own", 5]]
-    fix, told = elsewhere.waited(copies)
+    fix, told = elsewhere.waited(copies, steps=5)
     assert fix.startswith("a.py:9 reads 5 times in training steps (`y`), and one more: ")
     assert told == ""
 
@@ -323,3 +323,9 @@ def test_what_was_not_tried_is_printed_so_in_words_and_as_json(monkeypatch, caps
     assert "1 of 1 checks passed; 1 not tried" in said
     assert check.show_check("lora", as_json=True) == 0
     assert [one["untried"] for one in json.loads(capsys.readouterr().out)] == ["", made[1].untried]
+
+
+def test_what_is_brought_over_once_and_kept_is_in_no_steps_way():
+    once = [["a.py:1 ", "x", "copies", "own", 1]]
+    assert elsewhere.waited(once, steps=4) == ("", "")
+    assert "copies 1 times" in elsewhere.waited(once, steps=1)[0]
