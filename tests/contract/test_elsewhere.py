@@ -14,7 +14,8 @@ from harness import Items
 from harness.contract import elsewhere
 from harness.contract.bench import Bench
 from harness.contract.elsewhere import Found, on_another_device
-from tests.contract.test_cheats import Batches, Quiz
+from tests.contract.test_cheats import Batches, Data, Quiz
+from tests.contract.test_contract import replace_default
 
 Step = Callable[[Any, dict[str, torch.Tensor]], torch.Tensor]
 
@@ -68,11 +69,19 @@ def keeps(model: Any, run: Any) -> Any:
     return (model(rows_of(run).to(run.device)) + noise)[:, 0].cpu().numpy()
 
 
+def small(folder: Path, **hooks: Any) -> Quiz:
+    """Return a quiz with these hooks on a text of a line."""
+    text = folder / "quiz.txt"
+    text.write_text("one question\n")
+    return Quiz({"data": replace_default(Data, "quiz", str(text))}, **hooks)
+
+
 def found(folder: Path, train: Any = None, evaluate: Any = None, **stated: Any) -> Found:
     """What a run elsewhere shows of a quiz with these hooks."""
     import harness.runs.warm  # noqa: F401  (once, not in each fork)
 
-    bench = Bench(Quiz(train=train or training(), evaluate=evaluate or answering(keeps), **stated), folder)
+    hooks = {"train": train or training(), "evaluate": evaluate or answering(keeps), **stated}
+    bench = Bench(small(folder, **hooks), folder)
     first, seen = bench.run("clever", "first")
     assert first is not None, seen
     assert first.status == "finished", first.error
@@ -270,7 +279,7 @@ def test_the_kit_says_what_was_not_tried_and_asks_the_meta_device_instead(tmp_pa
     from harness.contract import checks
 
     monkeypatch.setattr(checks, "on_another_device", lambda *_: Found(untried="no such kernel"))
-    quiz = Quiz(training_step=lambda run, device: torch.ones(3, device=device).sum().item())
+    quiz = small(tmp_path, training_step=lambda run, device: torch.ones(3, device=device).sum().item())
     bench = Bench(quiz, tmp_path)
     first, _ = bench.run("clever", "first")
     same, step = checks._elsewhere(bench, "clever", first)
@@ -282,7 +291,9 @@ def test_the_kit_says_what_was_not_tried_and_asks_the_meta_device_instead(tmp_pa
 def test_where_it_runs_it_replaces_the_meta_device(tmp_path):
     from harness.contract.checks import _elsewhere
 
-    quiz = Quiz(train=training(), evaluate=answering(keeps), training_step=lambda run, device: 1 / 0)
+    quiz = small(
+        tmp_path, train=training(), evaluate=answering(keeps), training_step=lambda run, device: 1 / 0
+    )
     bench = Bench(quiz, tmp_path)
     first, _ = bench.run("clever", "first")
     assert [(check.name, check.passed, check.fix) for check in _elsewhere(bench, "clever", first)] == [
