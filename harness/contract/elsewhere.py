@@ -49,19 +49,20 @@ def on_another_device(bench: Bench, method: str, first: Result) -> Found:
             execute(spec, Altered(bench.plugin, train=_counting(bench.plugin, device)))
         finally:
             copies = [[*dataclasses.astuple(one), count] for one, count in device.copies.items()]
-            write_json(file, {"copies": copies, "refusal": device.refusal})
+            write_json(file, {"copies": copies, "steps": device.steps, "refusal": device.refusal})
 
     seen = bench.confined(act)
     result = read_result(spec.folder)
     if result is None or seen.error:
         return Found(untried=seen.error or f"its process ended with exit code {seen.exit_code}")
+    told = read_json(file)
     if result.status != "finished":
         error: dict[str, Any] = result.error or {}
-        refusal = read_json(file)["refusal"]
+        refusal = told["refusal"]
         return Found(differs=refusal) if refusal else Found(untried=f"{error['type']}: {error['message']}")
     here = dataclasses.replace(spec, device="cpu", results=bench.folder / "results" / "first")
     said = differing(here.folder, spec.folder, first, result)
-    return Found(True, "", said, *waited(read_json(file)["copies"]))
+    return Found(True, "", said, *waited(**told))
 
 
 def _counting(plugin: Any, device: Any) -> Any:
@@ -86,10 +87,14 @@ def _counting(plugin: Any, device: Any) -> Any:
     return train
 
 
-def waited(copies: list[list[Any]]) -> tuple[str, str]:
-    """Return what to change about the copies of training steps, and what may be right as it is."""
-    own = [one for one in copies if one[3] == "own"]
-    others = [one for one in copies if one[3] != "own"]
+def waited(copies: list[list[Any]], steps: int, **_: Any) -> tuple[str, str]:
+    """Return what to change about the copies of training steps, and what may be right as it is.
+
+    What was copied once in several steps, as a table that is kept, is in no step's way.
+    """
+    again = [one for one in copies if one[4] > 1 or steps == 1]
+    own = [one for one in again if one[3] == "own"]
+    others = [one for one in again if one[3] != "own"]
 
     def said(some: list[list[Any]], then: str) -> str:
         if not some:

@@ -60,6 +60,7 @@ class Device:
 
     package: str  # the folder of the plugin's code
     copies: dict[Copied, int] = field(default_factory=dict)
+    steps: int = 0
     counting: bool = False
     refusal: str = ""  # the last thing that it could not do: whoever catches it may raise another
     apart: str = ""  # the file whose own copies are the batch going in and the look
@@ -67,6 +68,7 @@ class Device:
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
         """Count what is copied while a training step goes on."""
+        self.steps += 1
         before, self.counting = self.counting, True
         try:
             yield
@@ -146,7 +148,9 @@ class Pretend(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _done(func, args, kwargs or {})
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
@@ -193,16 +197,18 @@ class Pretend(torch.Tensor):
 class Generator(torch.Generator):
     """A generator that says of which device it is; its numbers are a CPU's."""
 
+    _cdata: int
+
     def __new__(cls, device: Any = "cpu") -> Any:
         return super().__new__(cls, "cpu" if _here(device) else device)  # type: ignore[call-arg]
 
     def __init__(self, device: Any = "cpu") -> None:
-        (OURS.add if _here(device) else OURS.discard)(self._cdata)  # type: ignore[attr-defined]
+        (OURS.add if _here(device) else OURS.discard)(self._cdata)
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         """Return the device that the generator draws for."""
-        return torch.device(NAME, 0) if self._cdata in OURS else super().device  # type: ignore[attr-defined]
+        return torch.device(NAME, 0) if self._cdata in OURS else super().device
 
 
 OURS: set[int] = set()  # the device's generators, by where torch keeps them: it hands on objects of its own

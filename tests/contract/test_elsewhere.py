@@ -14,7 +14,8 @@ from harness import Items
 from harness.contract import elsewhere
 from harness.contract.bench import Bench
 from harness.contract.elsewhere import Found, on_another_device
-from tests.contract.test_cheats import Batches, Quiz
+from tests.contract.test_cheats import Batches, Data, Quiz
+from tests.contract.test_contract import replace_default
 
 Step = Callable[[Any, dict[str, torch.Tensor]], torch.Tensor]
 
@@ -68,11 +69,19 @@ def keeps(model: Any, run: Any) -> Any:
     return (model(rows_of(run).to(run.device)) + noise)[:, 0].cpu().numpy()
 
 
+def small(folder: Path, **hooks: Any) -> Quiz:
+    """Return a quiz with these hooks on a text of a line."""
+    text = folder / "quiz.txt"
+    text.write_text("one question\n")
+    return Quiz({"data": replace_default(Data, "quiz", str(text))}, **hooks)
+
+
 def found(folder: Path, train: Any = None, evaluate: Any = None, **stated: Any) -> Found:
     """What a run elsewhere shows of a quiz with these hooks."""
     import harness.runs.warm  # noqa: F401  (once, not in each fork)
 
-    bench = Bench(Quiz(train=train or training(), evaluate=evaluate or answering(keeps), **stated), folder)
+    hooks = {"train": train or training(), "evaluate": evaluate or answering(keeps), **stated}
+    bench = Bench(small(folder, **hooks), folder)
     first, seen = bench.run("clever", "first")
     assert first is not None, seen
     assert first.status == "finished", first.error
@@ -270,7 +279,7 @@ def test_the_kit_says_what_was_not_tried_and_asks_the_meta_device_instead(tmp_pa
     from harness.contract import checks
 
     monkeypatch.setattr(checks, "on_another_device", lambda *_: Found(untried="no such kernel"))
-    quiz = Quiz(training_step=lambda run, device: torch.ones(3, device=device).sum().item())
+    quiz = small(tmp_path, training_step=lambda run, device: torch.ones(3, device=device).sum().item())
     bench = Bench(quiz, tmp_path)
     first, _ = bench.run("clever", "first")
     same, step = checks._elsewhere(bench, "clever", first)
@@ -282,7 +291,9 @@ def test_the_kit_says_what_was_not_tried_and_asks_the_meta_device_instead(tmp_pa
 def test_where_it_runs_it_replaces_the_meta_device(tmp_path):
     from harness.contract.checks import _elsewhere
 
-    quiz = Quiz(train=training(), evaluate=answering(keeps), training_step=lambda run, device: 1 / 0)
+    quiz = small(
+        tmp_path, train=training(), evaluate=answering(keeps), training_step=lambda run, device: 1 / 0
+    )
     bench = Bench(quiz, tmp_path)
     first, _ = bench.run("clever", "first")
     assert [(check.name, check.passed, check.fix) for check in _elsewhere(bench, "clever", first)] == [
@@ -293,7 +304,7 @@ def test_where_it_runs_it_replaces_the_meta_device(tmp_path):
 
 def test_the_widest_of_several_lines_is_the_one_that_is_told():
     copies = [["a.py:1 ", "x", "reads", "own", 2], ["a.py:9 ", "y", "reads", "own", 5]]
-    fix, told = elsewhere.waited(copies)
+    fix, told = elsewhere.waited(copies, steps=5)
     assert fix.startswith("a.py:9 reads 5 times in training steps (`y`), and one more: ")
     assert told == ""
 
@@ -323,3 +334,9 @@ def test_what_was_not_tried_is_printed_so_in_words_and_as_json(monkeypatch, caps
     assert "1 of 1 checks passed; 1 not tried" in said
     assert check.show_check("lora", as_json=True) == 0
     assert [one["untried"] for one in json.loads(capsys.readouterr().out)] == ["", made[1].untried]
+
+
+def test_what_is_brought_over_once_and_kept_is_in_no_steps_way():
+    once = [["a.py:1 ", "x", "copies", "own", 1]]
+    assert elsewhere.waited(once, steps=4) == ("", "")
+    assert "copies 1 times" in elsewhere.waited(once, steps=1)[0]
