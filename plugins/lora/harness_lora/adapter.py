@@ -329,7 +329,7 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             named = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return {path_of(n): t for n, t in named.items() if not _doubled(n)}, file.metadata() or {}
+            return {path_of(n): t for n, t in named.items() if not _doubled(n, named)}, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path} is damaged ({error}): copy it again from where it was trained") from None
 
@@ -339,10 +339,15 @@ def path_of(name: str) -> str:
     return name.removeprefix(PREFIX).replace(".token_adapter.base_layer.", ".base_layer.")
 
 
-def _doubled(name: str) -> bool:
-    """Say whether PEFT wrote this beside the same thing under its plain name, as it does with `bias="all"`."""
+def _doubled(name: str, named: Collection[str]) -> bool:
+    """Say whether PEFT wrote this beside the same thing under its plain name, as it does with `bias="all"`.
+
+    A bias within a saved module keeps the adapter's own name in its path, where the plain one has none.
+    """
     own, _, rest = name.rpartition(".modules_to_save.")
-    return ".original_module." in name or (bool(own) and "." not in rest)
+    plain = f"{own}.{rest.partition('.')[2]}"
+    within = bool(own) and (("." not in rest) or (name.endswith("bias") and plain in named))
+    return ".original_module." in name or within
 
 
 def check_base(
