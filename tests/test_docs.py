@@ -82,7 +82,10 @@ def smoke(words: list[str], text: Path) -> list[str]:
         "seed=0",
         *(w for w in words if w.startswith("task.length")),
     ]
-    experiment = next((w.partition("=")[2] for w in words if w.startswith("+experiment=")), "")
+    asked = [
+        w.partition("=")[2].partition("/")[0] for w in words if w.startswith(("+experiment=", "method="))
+    ]
+    experiment = asked[0] if asked else ""
     if not any(word.startswith("data.") for word in words):
         small += [f"data.{name}={text}" for name in TEXTS.get(experiment, ("corpus",))]
     if experiment in FEWER:

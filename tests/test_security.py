@@ -263,6 +263,28 @@ def test_a_store_does_not_choose_folders_here(key, tmp_path):
             kept_at(tmp_path, tags)
 
 
+# A bundle is data
+
+
+@pytest.mark.parametrize(
+    "name", ["../manifest.json", "/tmp/manifest.json", "runs/a.pkl", "runs/../../x.json"]
+)
+def test_an_archive_with_a_name_of_no_bundle_leaves_nothing_here(name, tmp_path):
+    """What else a bundle may try is in `test_bundles`."""
+    import zipfile
+
+    from harness.exchange.bundles.sealed import Refused, opened
+
+    with zipfile.ZipFile(tmp_path / "given.zip", "w") as archive:
+        archive.writestr("manifest.json", "{}")
+        archive.writestr(name, "x")
+    into = tmp_path / "into"
+    into.mkdir()
+    with pytest.raises(Refused):
+        opened(tmp_path / "given.zip", into)
+    assert list(into.rglob("*")) == []
+
+
 # Downloads are recorded
 
 
@@ -337,8 +359,8 @@ def test_what_data_are_called_reaches_the_terminal_without_escape_sequences(harn
 
 def test_the_page_trusts_no_text_and_may_ask_for_nothing():
     """Hostile names, texts, data and errors are put through it in `test_report`."""
-    for page in ("report", "compare", "judged"):
-        template = (ROOT / "harness" / "reports" / f"{page}.html.jinja").read_text(encoding="utf-8")
+    for page in ("report", "compare", "judged", "over"):
+        template = (ROOT / "harness" / "reports" / "pages" / f"{page}.html.jinja").read_text(encoding="utf-8")
         assert not re.search(r"\|\s*safe|autoescape", template)
         assert "default-src 'none'" in template
     markup = [path.name for path in SOURCES for c in calls(path) if c[0].split(".")[-1] == "Markup"]

@@ -263,6 +263,7 @@ def test_a_signal_ends_a_command_with_an_error_in_json(tmp_path, sort):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     )
     while not (tmp_path / "begun").exists() and process.poll() is None:
         time.sleep(0.05)

@@ -75,9 +75,9 @@ def test_the_published_schema_is_that_which_results_are_held_against():
 def test_a_spec_writes_the_settings_that_the_schema_has():
     """Each key of `Config` is a field of `Spec`, or one of the two that have another name there."""
     plain = {f.name: f"the {f.name}" for f in dataclasses.fields(Spec)}
-    told = Spec(**{**plain, "sources": {}, "model_source": None}).config()
+    told = Spec(**{**plain, "task": {"length": 128}, "sources": {}, "model_source": None}).config()
     assert list(told) == list(shapes.Config.__annotations__)
-    renamed = {"method_declared": "the declared", "method_changes": "the changes"}
+    renamed = {"method_declared": "the declared", "method_changes": "the changes", "task": {"length": 128}}
     assert told == {**{name: f"the {name}" for name in told}, **renamed, "task_digest": told["task_digest"]}
 
 

@@ -241,7 +241,7 @@ def test_learned_slopes_start_at_the_papers_get_a_gradient_and_stay_positive():
 def test_half_of_the_heads_get_the_slopes_of_half_as_many_and_the_rest_none():
     bias = AlibiPosition(DecoderConfig(heads=4), half_heads=True).bias(torch.tensor([[1]]))
     assert (-bias[:, 0, 0]).tolist() == pytest.approx([1 / 16, 1 / 256, 0, 0])
-    with pytest.raises(HarnessError, match="two heads"):
+    with pytest.raises(HarnessError, match="give two or more"):
         AlibiPosition(DecoderConfig(heads=1), half_heads=True)
 
 

@@ -146,7 +146,7 @@ def test_where_programs_cannot_be_confined_nothing_is_run(monkeypatch, tmp_path)
         code(1.0)([OWN], [f"open({str(tmp_path / 'x')!r}, 'w')"])
     assert not list(tmp_path.iterdir())
     with pytest.raises(
-        UsageError, match=r"no Landlock; give a sandbox of your own as task\.verifier=command"
+        UsageError, match=r"no Landlock\): give a sandbox of your own as task\.verifier=command"
     ):
         refuse_untested([MBPP], "own.jsonl")
 
