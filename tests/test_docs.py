@@ -82,12 +82,10 @@ def smoke(words: list[str], text: Path) -> list[str]:
         "seed=0",
         *(w for w in words if w.startswith("task.length")),
     ]
-    asked = [
-        w.partition("=")[2].partition("/")[0] for w in words if w.startswith(("+experiment=", "method="))
-    ]
-    experiment = asked[0] if asked else ""
+    experiment = next((w.partition("=")[2] for w in words if w.startswith("+experiment=")), "")
+    paper = next((w.partition("=")[2].partition("/")[0] for w in words if w.startswith("method=")), "")
     if not any(word.startswith("data.") for word in words):
-        small += [f"data.{name}={text}" for name in TEXTS.get(experiment, ("corpus",))]
+        small += [f"data.{name}={text}" for name in TEXTS.get(experiment or paper, ("corpus",))]
     if experiment in FEWER:
         small.append(f"method={FEWER[experiment]}")
     if words[0] == "decide":  # which says itself what seeds it takes

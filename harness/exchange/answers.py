@@ -686,13 +686,14 @@ class Pushed(TypedDict):
 
 
 class Checked(TypedDict):
-    """A part of the contract; `void` says why it does not apply, `warning` what may be right as it is."""
+    """A part of the contract; `void`: why it does not apply, `untried`: why it could not be tried."""
 
     name: str
     passed: bool
     fix: Foreign
     warning: Foreign
     void: Foreign
+    untried: Foreign
 
 
 class Shown(TypedDict):
