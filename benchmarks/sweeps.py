@@ -61,7 +61,10 @@ def measure(toy: bool) -> Iterator[Measured]:
 def counted(store: Path, runs: int) -> None:
     """Raise RuntimeError where a store does not hold so many finished runs that logged a score."""
     with sqlite3.connect(store) as held:
-        asked = "SELECT count(DISTINCT run_uuid) FROM runs JOIN metrics m USING (run_uuid) WHERE m.key IN ('score', 'test/score')"
+        asked = (
+            "SELECT count(DISTINCT run_uuid) FROM runs JOIN metrics m USING (run_uuid) "
+            "WHERE m.key IN ('score', 'test/score')"
+        )
         (found,) = held.execute(asked).fetchone()
     if found != runs:
         raise RuntimeError(f"{store} holds {found} runs with a score, not {runs}")
