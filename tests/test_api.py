@@ -68,9 +68,9 @@ def test_decide_says_what_stays_open_and_why(lived_in, text):
         *words, f"data.corpus={text}", "hydra/launcher=basic", results=results, claims=["1"], looks=[3], most_seeds=3
     )  # fmt: skip
     assert found.exit_code == 4
-    assert found.open[0].why == "smoke runs are no evidence"
+    assert found.open[0].why == "the plan's 3 seeds are used up"
     assert len(found.verdicts) == 1
-    assert "smoke runs are no evidence" in found._repr_html_()
+    assert "seeds are used up" in found._repr_html_()
 
 
 WRONG = {
