@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from harness.errors import UsageError
 
-Prompt = (
-    Sequence[int] | str
-)  # tokens, or a text that the model's tokenizer makes tokens of, special ones included
+Prompt = Sequence[int] | str  # tokens, or a text whose special tokens stand in it
 Progress = Callable[[int, int], object] | None
 
 
@@ -72,6 +70,22 @@ class Engine(Protocol):
         of what has come. Raises UsageError for an empty prompt.
         """
         ...
+
+
+def rows_of(prompts: Sequence[Prompt], tokenizer: Any) -> list[list[int]]:
+    """Return prompts as tokens. Raises UsageError for one that has none."""
+    rows = [
+        list(map(int, tokens_of(prompt, tokenizer) if isinstance(prompt, str) else prompt))
+        for prompt in prompts
+    ]
+    if not all(rows):
+        raise UsageError("a prompt without tokens cannot be continued: give each at least one token")
+    return rows
+
+
+def tokens_of(text: str, tokenizer: Any) -> list[int]:
+    """Return a text's tokens as it stands: none is added."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def cut(written: Written, ask: Ask, over: Callable[[Sequence[int]], int] | None = None) -> Written:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.address import Address
-from harness.engines.asking import Ask, Progress, Prompt, Written, cut
+from harness.engines.asking import Ask, Progress, Prompt, Written, cut, rows_of, tokens_of
 from harness.engines.kept import Kept, key_of
 from harness.engines.wire import Again, Refused, ServerError, Wire, alike, part, served
 from harness.errors import UsageError
@@ -125,9 +125,7 @@ class Completions:
 
         Raises ServerError where the server dies meanwhile: what had come is kept.
         """
-        rows = [self._tokens(prompt) for prompt in prompts]
-        if not all(rows):
-            raise UsageError("a prompt without tokens cannot be continued: give each at least one token")
+        rows = rows_of(prompts, self.tokenizer)
         drawn = [seed % SEEDS for seed in seeds or prompt_seeds(rows, 0)]
         names = [key_of(self.served, row, asdict(ask), seed) for row, seed in zip(rows, drawn, strict=True)]
         over = word_end(self.tokenizer, ask.words)
@@ -153,11 +151,6 @@ class Completions:
         """Return the places of the first of each request that has no answer yet."""
         first = {name: i for i, name in reversed(list(enumerate(names))) if name not in self.kept.found}
         return sorted(first.values())
-
-    def _tokens(self, prompt: Prompt) -> list[int]:
-        if isinstance(prompt, str):
-            return list(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
-        return list(map(int, prompt))
 
     def _body(self, form: str, row: list[int], ask: Ask, seed: int) -> dict[str, Any]:
         prompt, more = FORMS[form]
@@ -201,7 +194,7 @@ class Completions:
         if tokens is None and answer.pieces is not None:
             tokens = self._by_pieces(answer)
         if tokens is None:  # as our tokenizer has the text; whose log-probabilities came is then not known
-            tokens, told = self._tokens(answer.text), None
+            tokens, told = tokens_of(answer.text, self.tokenizer), None
         if max(tokens, default=0) >= len(self.tokenizer):
             raise ServerError(
                 f"{self.wire.base} wrote the token {max(tokens)}, and the tokenizer has {len(self.tokenizer)}: it has "

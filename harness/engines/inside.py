@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.engines.asking import Ask, Progress, Prompt, Written, cut
+from harness.engines.asking import Ask, Progress, Prompt, Written, cut, rows_of
 from harness.errors import UsageError
 from harness.nn.generate import generate, log_probs, prompt_seeds
 from harness.nn.turns import word_end
@@ -33,7 +33,7 @@ class Transformers:
         progress: Progress = None,
     ) -> list[Written]:
         """Continue the prompts in batches of `at_once` (see `Engine`)."""
-        rows = _rows(prompts, self.tokenizer)
+        rows = rows_of(prompts, self.tokenizer)
         made = generate(
             self.model,
             rows,
@@ -46,9 +46,7 @@ class Transformers:
             progress=progress,
         )
         over = word_end(self.tokenizer, ask.words)
-        found = [
-            cut(Written(tokens, len(tokens) < ask.max_tokens), ask, over) for tokens in made
-        ]  # fmt: skip
+        found = [cut(Written(tokens, len(tokens) < ask.max_tokens), ask, over) for tokens in made]
         if not ask.log_probs:
             return found
         told = log_probs(self.model, rows, [one.tokens for one in found], batch_size=at_once)
@@ -86,7 +84,7 @@ class Vllm:
         """Continue all prompts; vLLM makes batches of its own (see `Engine`)."""
         from vllm import SamplingParams
 
-        rows = _rows(prompts, self.tokenizer)
+        rows = rows_of(prompts, self.tokenizer)
         settings = [
             SamplingParams(
                 max_tokens=ask.max_tokens,
@@ -112,11 +110,3 @@ class Vllm:
         if progress:
             progress(len(rows), len(rows))
         return found
-
-
-def _rows(prompts: Sequence[Prompt], tokenizer: Any) -> list[list[int]]:
-    """Return prompts as tokens."""
-    return [
-        list(tokenizer(prompt, add_special_tokens=False)["input_ids"] if isinstance(prompt, str) else prompt)
-        for prompt in prompts
-    ]
