@@ -117,7 +117,7 @@ def _below(numbered: Sequence[tuple[int, Card]], say: Say) -> Iterator[str]:
     )
     marked: dict[str, list[int]] = {}
     for number_, claim in numbered:
-        for flag in flags(claim):
+        for flag in flags(claim) if claim["verdict"] != "not tested" else ():
             marked.setdefault(flag, []).append(number_)
     for flag, numbers in marked.items():
         yield f"{say(flag)}: {_ranges(numbers)}"
