@@ -2,9 +2,9 @@
 
     dtypes("auto", "cpu")   # torch.bfloat16, which weights are rounded to, and torch.float32 for the products
 
-"auto" means the numbers of bfloat16 weights on every machine. A processor with AVX2 alone makes bfloat16 products at a
-seventh of float32's speed: there the rounded weights are computed with in float32. Which is faster is measured
-once and remembered by machine.
+"auto" means the numbers of bfloat16 weights on every machine. A processor without instructions for bfloat16 makes such
+products slower than float32's: there the rounded weights are computed with in float32. Which is faster is measured once
+and remembered by machine.
 """
 
 from __future__ import annotations
