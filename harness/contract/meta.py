@@ -8,7 +8,6 @@ every operation is looked at.
 from __future__ import annotations
 
 import os
-import sysconfig
 import traceback
 from types import TracebackType
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import harness
+from harness.contract.lines import neither
 from harness.errors import HarnessError
 
 VALUES = {  # operations whose outcome, or its shape, is decided by values
@@ -88,9 +87,8 @@ def place(trace: TracebackType | None, package: str) -> tuple[str, str]:
     Where none is of the package, the innermost that is neither a library's nor the harness's.
     """
     frames = traceback.extract_tb(trace)
-    others = (os.path.dirname(harness.__file__), sysconfig.get_path("purelib"))
     own = [frame for frame in frames if frame.filename.startswith(package + os.sep)]
-    foreign = [frame for frame in frames if not frame.filename.startswith(others)]
+    foreign = [frame for frame in frames if neither(frame.filename)]
     frame = (own or foreign or frames)[-1]
     shown = (
         os.path.relpath(frame.filename, os.path.dirname(package)) if own else os.path.basename(frame.filename)

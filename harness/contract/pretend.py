@@ -13,7 +13,6 @@ import contextlib
 import functools
 import os
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
@@ -24,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_map_only, tree_unflatten
 
-import harness
+from harness.contract.lines import HOUSE, library_of, neither
 from harness.errors import HarnessError
 
 NAME = "pretend"
@@ -34,10 +33,7 @@ WAITS = {  # operations whose outcome, or its shape, is decided by values: a GPU
     *("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "_unique", "_unique2"),
     *("unique_dim", "unique_consecutive", "repeat_interleave"),
 }
-LIBRARIES = sysconfig.get_path("purelib") + os.sep
-STANDARD = sysconfig.get_path("stdlib") + os.sep
 TORCH = os.path.dirname(torch.__file__) + os.sep
-HOUSE = os.path.dirname(harness.__file__) + os.sep
 
 
 class OffDevice(HarnessError):
@@ -86,8 +82,9 @@ class Device:
         file = nearest.f_code.co_filename
         back = any(f.f_code.co_name == "_engine_run_backward" for f in frames)  # which records no gradients
         whose = "own" if back or torch.is_grad_enabled() else "sampling"
-        if file.startswith(LIBRARIES) and not file.startswith((self.package, HOUSE)):
-            whose = file.removeprefix(LIBRARIES).partition(os.sep)[0].removesuffix(".py")
+        library = library_of(file)
+        if library and not file.startswith((self.package, HOUSE)):
+            whose = library
         one = Copied(*self.place(frames), what, whose)
         self.copies[one] = self.copies.get(one, 0) + 1
 
@@ -101,9 +98,8 @@ class Device:
         """Return the innermost line of the plugin among `frames`, as "file:line ", and its code; else another's."""
         import linecache
 
-        others = (LIBRARIES, STANDARD, HOUSE, "<")
         own = [f for f in frames if f.f_code.co_filename.startswith(self.package)]
-        foreign = [f for f in frames if not f.f_code.co_filename.startswith(others)]
+        foreign = [f for f in frames if neither(f.f_code.co_filename)]
         house = [f for f in frames if f.f_code.co_filename.startswith(HOUSE)]
         for chosen, folder in ((own, self.package), (foreign, ""), (house, HOUSE)):
             for frame in chosen:

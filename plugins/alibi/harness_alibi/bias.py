@@ -7,7 +7,6 @@ The bias is added after the scaling and is not scaled itself (footnote 10). The 
 m_h * j instead, equal after a causal softmax; we keep the distance, which small floats can hold.
 """
 
-import functools
 import operator
 
 import torch
@@ -16,27 +15,23 @@ from torch import Tensor
 from harness.errors import UsageError
 
 
-def slopes(heads: int) -> Tensor:
+def slopes(heads: int, device: torch.device | None = None) -> Tensor:
     """Return each head's slope, (heads,) float32: from 2^(-8/heads) in equal ratios down to 2^-8.
 
     Where `heads` is not a power of two: those of the power below, then every second one of the power
-    above, in this order (the official `get_slopes`, not in the paper). Raises UsageError for what is no number of
-    heads.
+    above, in this order (the official `get_slopes`, not in the paper). They are made on `device`: copied there in each
+    step they would be waited for, and kept they would outlive a count with tensors that have no values. Raises
+    UsageError for what is no number of heads.
     """
     heads = _count(heads, "heads", 1)
     below = 2 ** (heads.bit_length() - 1)
-    return torch.cat([_geometric(below), _geometric(2 * below)[::2][: heads - below]]).float()
+    return torch.cat([_geometric(below, device), _geometric(2 * below, device)[::2][: heads - below]])
 
 
-@functools.cache
-def slopes_on(heads: int, device: torch.device) -> Tensor:
-    """Return `slopes` on a device, brought there once: a copy in each step is a wait in each step."""
-    with torch.inference_mode(False):  # first needed where a model is evaluated, it can be trained with too
-        return slopes(heads).to(device)
-
-
-def _geometric(heads: int) -> Tensor:
-    return 2.0 ** (-8 / heads * torch.arange(1, heads + 1, dtype=torch.float64))
+def _geometric(heads: int, device: torch.device | None) -> Tensor:
+    return 2.0 ** (
+        -8 / heads * torch.arange(1, heads + 1, dtype=torch.float32, device=device)
+    )  # exact exponents
 
 
 def alibi_bias(heads: int, query_length: int, key_length: int) -> Tensor:

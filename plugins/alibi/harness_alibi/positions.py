@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.nn.positions import KINDS, Position
-from harness_alibi.bias import slopes, slopes_on
+from harness_alibi.bias import slopes
 
 if TYPE_CHECKING:
     from harness.nn.decoder import DecoderConfig
@@ -43,7 +43,7 @@ class AlibiPosition(Position):
 
     def bias(self, distance: Tensor) -> Tensor:
         own = self.log_slopes
-        slope = slopes_on(self.biased, distance.device) if own is None else own.float().exp()
+        slope = slopes(self.biased, distance.device) if own is None else own.float().exp()
         slope = nn.functional.pad(slope, (0, self.heads - self.biased))
         if self.interpolated:
             seen = distance[-1, 0] + 1  # the last query stands this far into its row

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import UsageError, nearest
-from harness_alibi.bias import slopes_on
+from harness_alibi.bias import slopes
 from harness_alibi.models import MARK, config_of, raw
 from harness_alibi.settings import Retrofit
 
@@ -57,7 +57,7 @@ def _bias(body: Any, words: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any
     past = 0 if cache is None else cache.get_seq_length()
     keys = queries if cache is None else cache.get_mask_sizes(queries, 0)[0]
     distance = torch.arange(queries, device=device)[:, None] + past - torch.arange(keys, device=device)
-    bias = -slopes_on(body.config.num_attention_heads, device)[:, None, None] * distance
+    bias = -slopes(body.config.num_attention_heads, device)[:, None, None] * distance
     return words, {**given, "position_bias": bias[None].to(_dtype(body))}
 
 

@@ -273,3 +273,12 @@ def test_a_training_step_runs_on_the_meta_device():
         ids = torch.zeros(2, 9, dtype=torch.long)
     model(ids, labels=ids).loss.backward()
     assert model.position.log_slopes.grad.device.type == "meta"
+
+
+def test_a_count_without_values_leaves_nothing_behind():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    ids = tokens()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        decoder()(ids)
+    assert torch.isfinite(decoder()(ids).logits.detach()).all()
