@@ -33,6 +33,7 @@ import psutil
 ROOT = Path(__file__).parent.parent
 KILLS = {"light": 10, "real": 6}  # of a sweep, before it is brought to its end
 RUNS = 12
+STEPS = {"light": 20, "real": 100}
 VICTIMS = ("driver", "group", "worker", "server", "run", "everything")
 AIMS = ("any moment", "a checkpoint", "a result")
 SECONDS = {"light": 12.0, "real": 40.0}  # until a moment that does not come is one like any other
@@ -224,7 +225,12 @@ def start(place: Path, kind: str) -> subprocess.Popen[bytes]:
         "seed=0,1,2",
         "device=cpu",
     ]
-    words += ["hydra.launcher.n_jobs=2", "fit.checkpoint_seconds=0.2", "leases.cpus=2"]
+    words += [
+        f"task.steps={STEPS[kind]}",
+        "hydra.launcher.n_jobs=2",
+        "fit.checkpoint_seconds=0.2",
+        "leases.cpus=2",
+    ]
     surroundings = {"PYTHONPATH": str(place), "HARNESS_LEASES": str(place / "leases"), "STORM": "calm"}
     with (place / "said.txt").open("ab") as said:
         return subprocess.Popen(

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.faults.conftest import without_torch
 from tests.faults.test_kills import start, wait_for, workers
 from tests.papers.test_plugins import install
 
@@ -68,6 +69,7 @@ COMMANDS = {
 @pytest.fixture
 def waits(harness, monkeypatch):
     install(harness.folder, "waits", PLUGIN)
+    without_torch(harness.folder)
     monkeypatch.setenv("PYTHONPATH", str(harness.folder))
     monkeypatch.setenv("HARNESS_LEASES", str(harness.folder / "leases"))
     return harness
@@ -138,7 +140,7 @@ def test_a_signal_that_nohup_has_hidden_changes_nothing(waits):
 
 def test_a_joblib_worker_that_is_killed_is_told_as_such_and_the_same_command_goes_on(waits):
     words = ("run", "-m", "method=waits/more", "seed=0,1,2", "budget=smoke", "device=cpu", "tracking=off")
-    words = (*words, "hydra.launcher.n_jobs=2", "leases.cpus=2", "task.seconds=4")
+    words = (*words, "hydra.launcher.n_jobs=2", "leases.cpus=2", "task.seconds=2")
     driver = start(waits, *words)
     wait_for(lambda: len(training(waits)) == 3)  # the last one has begun, so another is finished
     lines = {process: " ".join(process.cmdline()) for process in workers(waits)}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import without_torch
 from tests.faults.test_kills import start, wait_for, workers
 from tests.papers.test_plugins import install
 
@@ -101,6 +102,7 @@ def test_a_decision_whose_driver_is_killed_again_and_again_is_the_same(tmp_path,
         (tmp_path / name).mkdir()
         harness = Harness(tmp_path / name)
         install(harness.folder, "coin", code)
+        without_torch(harness.folder)
         monkeypatch.setenv("PYTHONPATH", str(harness.folder))
         for after in kills:
             kill_once(harness, words, after)

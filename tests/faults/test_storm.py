@@ -15,7 +15,7 @@ pytestmark = pytest.mark.fault
 SWEEP = ("run", "-m", "method=storm/first,storm/second,storm/third,storm/fourth", "seed=0,1,2", "device=cpu")
 LIMITS = (
     "fit.checkpoint_seconds=0.2",
-    "limits.minutes=0.3",
+    "limits.minutes=0.2",
     "limits.memory_gb=16",
     "hydra.launcher.n_jobs=1",
 )

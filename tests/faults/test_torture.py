@@ -15,7 +15,8 @@ def test_twenty_random_kills_lose_double_and_leave_nothing_and_a_stopped_torture
     tmp_path, capsys, monkeypatch
 ):
     words = ("--real", "0", "--folder", str(tmp_path))
-    monkeypatch.setitem(torture.SECONDS, "light", 6.0)
+    monkeypatch.setitem(torture.SECONDS, "light", 5.0)
+    monkeypatch.setitem(torture.STEPS, "light", 8)
     torture.main(("--trials", "10", *words))
     before = (tmp_path / "trials.jsonl").read_bytes()
     (tmp_path / "trials.jsonl").write_bytes(before + b'{"trial": 10, "ki')  # torn by a kill

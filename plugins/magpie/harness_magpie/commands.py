@@ -14,7 +14,7 @@ import typer
 from harness.errors import UsageError, nearest
 from harness.tools import device_of, digest, fetched, quiet_libraries, stage
 from harness.tools.bars import Bars
-from harness.tools.options import Batch, Device, Engine, Model, Precision, Results
+from harness.tools.options import Batch, Device, Engine, Json, Model, Precision, Results
 
 if TYPE_CHECKING:
     from harness.data.sources import Source
@@ -62,6 +62,7 @@ def synthesize(
     engine: Engine = "",
     precision: Precision = "auto",
     device: Device = "auto",
+    as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """Make instruction data: harness magpie synthesize --model my-chat-model --count 1000 --out my-set"""
@@ -103,15 +104,31 @@ def synthesize(
     place = device_of(device)
     opened = elsewhere(engine, source, out / "stages" / "engine.jsonl")
     generator = load_generator(source.path, precision, place, arguments, opened)
-    recipe = replace(recipe, engine=by_engine(generator))
+    recipe = replace(recipe, engine=by_engine(generator, quiet=as_json))
     tools = tools_for(recipe, generator, source.path, results, place)
     with Bars() as bars:
         made = make(recipe, generator, tools, out, bars)
-    print(of_languages(made.languages, language or SPOKEN.get(domain, "")))
-    for path in export(recipe, made, out):
+    spoken, unfinished = (
+        of_languages(made.languages, language or SPOKEN.get(domain, "")),
+        made.dropped["unfinished thought"],
+    )
+    files = export(recipe, made, out)
+    if as_json:
+        said = {
+            "files": list(map(str, files)),
+            "languages": made.languages,
+            "told": spoken,
+            "yields": made.yields,
+            "unfinished_thoughts": unfinished,
+            "engine": recipe.engine,
+        }
+        print(json.dumps(said, ensure_ascii=False))
+        return
+    print(spoken)
+    for path in files:
         print(path)
     print(", ".join(f"{name} {number}" for name, number in made.yields.items()))
-    if unfinished := made.dropped["unfinished thought"]:
+    if unfinished:
         print(
             f"unfinished thoughts {unfinished}: raise --max-answer-tokens, or turn thinking off by --template-arg"
         )
@@ -127,6 +144,7 @@ def answer(
     engine: Engine = "",
     precision: Precision = "auto",
     device: Device = "auto",
+    as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """Answer questions greedily, for AlpacaEval: harness magpie answer questions.json --model my-student"""
@@ -149,7 +167,7 @@ def answer(
     keep = results / "stages" / "engines" / f"{digest([source.name, decides(engine)])[:16]}.jsonl"
     opened = elsewhere(engine, source, keep)
     generator = load_generator(source.path, precision, device_of(device), arguments, opened)
-    by_engine(generator)
+    by = by_engine(generator, quiet=as_json)
     found: list[dict[str, Any]] = []
     with Bars() as bars:
         for batch in answers(
@@ -173,16 +191,26 @@ def answer(
     out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     keep.unlink(missing_ok=True)
     unfinished = sum(one.get("unfinished_thought", False) for one in found)
+    ended = sum(one["finished"] for one in found)
+    if as_json:
+        said = {
+            "file": str(out),
+            "answers": len(written),
+            "finished": ended,
+            "unfinished_thoughts": unfinished,
+            "engine": by,
+        }
+        print(json.dumps(said))
+        return
     thought = f", {unfinished} ended within a thought (raise --max-tokens)" if unfinished else ""
-    print(
-        f"{out}: {len(written)} answers, {sum(one['finished'] for one in found)} came to their end{thought}"
-    )
+    print(f"{out}: {len(written)} answers, {ended} came to their end{thought}")
 
 
 def template(
     model: Model = "",
     system: Annotated[str, typer.Option(help="A system message instead of the template's own.")] = "",
     template_arg: TemplateArg = None,
+    as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """Show a model's pre-query template, its tokens, and what ends a turn."""
@@ -196,25 +224,46 @@ def template(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     before = pre_query_template(tokenizer, system or None, arguments)
     ids, words = stops(tokenizer, folder, arguments)
-    print("template ", json.dumps(before, ensure_ascii=False))
-    print("bare     ", json.dumps(bare_template(tokenizer, arguments), ensure_ascii=False))
-    print("tokens   ", template_prompt(tokenizer, system or None, arguments=arguments))
+    bare, tokens = (
+        bare_template(tokenizer, arguments),
+        template_prompt(tokenizer, system or None, arguments=arguments),
+    )
     ends = [*tokenizer.convert_ids_to_tokens(ids), *words]
+    if as_json:
+        print(
+            json.dumps(
+                {"template": before, "bare": bare, "tokens": tokens, "ended_by": ends}, ensure_ascii=False
+            )
+        )
+        return
+    print("template ", json.dumps(before, ensure_ascii=False))
+    print("bare     ", json.dumps(bare, ensure_ascii=False))
+    print("tokens   ", tokens)
     print(
         "ended by ",
         ", ".join(end if end.isprintable() else json.dumps(end, ensure_ascii=False) for end in ends),
     )
 
 
-def presets() -> None:
+def presets(as_json: Json = False) -> None:
     """List the filters."""
     from dataclasses import asdict
 
     from harness_magpie.filters import PRESETS
 
-    for name, preset in PRESETS.items():
-        asked = {k: v for k, v in asdict(preset).items() if k != "text" and v is not None and v is not False}
-        print(f"{name:8} {preset.text}: {', '.join(f'{k} {v}' for k, v in asked.items()) or 'no rule'}")
+    rules = {
+        name: {k: v for k, v in asdict(preset).items() if k != "text" and v is not None and v is not False}
+        for name, preset in PRESETS.items()
+    }
+    if as_json:
+        print(
+            json.dumps([{"name": name, "text": PRESETS[name].text, "rules": rules[name]} for name in PRESETS])
+        )
+        return
+    for name, asked in rules.items():
+        print(
+            f"{name:8} {PRESETS[name].text}: {', '.join(f'{k} {v}' for k, v in asked.items()) or 'no rule'}"
+        )
 
 
 def tools(app: typer.Typer) -> None:
@@ -232,7 +281,7 @@ def elsewhere(word: str, source: Source, keep: Path) -> Callable[[Any], Any] | N
     return lambda tokenizer: engine(word, source.name, source.path, tokenizer, keep=keep)
 
 
-def by_engine(generator: Any) -> str:
+def by_engine(generator: Any, quiet: bool = False) -> str:
     """Say by which engine a generator writes, and return it with its model; "" for transformers."""
     from harness.engines import Engine as Elsewhere
 
@@ -240,7 +289,8 @@ def by_engine(generator: Any) -> str:
         return ""
     said = generator.model.told
     at = f" at {said['address']}, prompts as {said['prompts']}" if "address" in said else ""
-    print(f"{said['engine']}: {said['model']}{at}", flush=True)
+    if not quiet:
+        print(f"{said['engine']}: {said['model']}{at}", flush=True)
     return f"{said['engine']}: {said['model']}"
 
 

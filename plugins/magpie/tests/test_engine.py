@@ -148,7 +148,8 @@ def test_questions_are_answered_by_a_server(harness, server, tmp_path):
     (tmp_path / "q.json").write_text(json.dumps([{"instruction": "tell me"}, {"instruction": "why is"}]))
     words = ("magpie", "answer", "q.json", "--model", "tiny", "--max-tokens", "6", "--precision", "float32")
     harness(*words, "--out", "here.json", "--device", "cpu")
-    harness(*words, "--out", "there.json", "--engine", server.address)
+    told = json.loads(harness(*words, "--out", "there.json", "--engine", server.address, "--json").out)
+    assert (told["answers"], told["engine"]) == (2, "completions: tiny")
     here, there = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("here", "there"))
     assert here == there
     assert not list((tmp_path / "results" / "stages" / "engines").glob("*"))

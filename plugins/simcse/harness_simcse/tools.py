@@ -43,6 +43,7 @@ def tools(app: typer.Typer) -> None:
         prompt: Prompt = None,
         trust_remote_code: Trusted = False,
         device: Device = "auto",
+        as_json: Json = False,
         results: Results = Path("results"),
     ) -> None:
         """Judge an encoder on STS, with all three aggregations: harness simcse sts STS/ --model my-encoder"""
@@ -53,14 +54,21 @@ def tools(app: typer.Typer) -> None:
         encoder = _encoder(model, pooling, prompt, trust_remote_code, device, results)
         scored = cosines(vectors(encoder.encode, judged.sets.values()), judged.sets)
         own = Path(data.partition("?")[0]).stem
-        names = {name: own if name == "own" else name for name in judged.sets}
-        wide = max(10, *map(len, names.values()))
+        rows = [
+            {
+                "set": own if name == "own" else name,
+                "pairs": len(pairs),
+                **{how: 100 * correlation(pairs, scored[name], how) for how in ("all", "mean", "wmean")},
+            }
+            for name, pairs in judged.sets.items()
+        ]
+        if as_json:
+            print(json.dumps({"sets": rows, "left_out": judged.skipped}, ensure_ascii=False))
+            return
+        wide = max(10, *(len(str(row["set"])) for row in rows))
         print(f"{'set':<{wide}} {'pairs':>6} {'all':>7} {'mean':>7} {'wmean':>7}")
-        for name, pairs in judged.sets.items():
-            numbers = [100 * correlation(pairs, scored[name], how) for how in ("all", "mean", "wmean")]
-            print(
-                f"{names[name]:<{wide}} {len(pairs):>6} " + " ".join(f"{number:7.2f}" for number in numbers)
-            )
+        for row in rows:
+            print(f"{{set:<{wide}}} {{pairs:>6}} {{all:7.2f}} {{mean:7.2f}} {{wmean:7.2f}}".format(**row))
         for reason, count in judged.skipped.items():
             print(f"left out: {count} rows ({reason})")
 
@@ -76,6 +84,7 @@ def tools(app: typer.Typer) -> None:
         tasks: Annotated[str, typer.Option(help="Some of them, with commas; all that are there.")] = "",
         folds: Annotated[int, typer.Option(min=2, help="Folds to choose and to judge by.")] = 10,
         device: Device = "auto",
+        as_json: Json = False,
         results: Results = Path("results"),
     ) -> None:
         """Judge an encoder by logistic regression: harness simcse transfer downstream/ --model my-encoder"""
@@ -84,18 +93,24 @@ def tools(app: typer.Typer) -> None:
         found = read(folder)
         wanted = chosen(found, tasks)
         encoder = _encoder(model, pooling, prompt, trust_remote_code, device, results)
-        scores = []
-        print(f"{'task':<6} {'rows':>6} {'accuracy':>9} {'f1':>7}")
+        told: list[dict[str, Any]] = []
+        if not as_json:
+            print(f"{'task':<6} {'rows':>6} {'accuracy':>9} {'f1':>7}")
         for name in wanted:
             splits = found[name]
             texts = list(dict.fromkeys(t for rows in splits.values() for row in rows.texts for t in row))
             known = dict(zip(texts, encoder.encode(texts), strict=True))
             scored = accuracy(splits, known, folds)
-            scores.append(scored["accuracy"])
-            rows = sum(len(rows.classes) for rows in splits.values())
-            f1 = f"{scored['f1']:7.2f}" if "f1" in scored else ""
-            print(f"{name:<6} {rows:>6} {scored['accuracy']:9.2f} {f1}".rstrip(), flush=True)
-        print(f"{'mean':<6} {'':>6} {sum(scores) / len(scores):9.2f}   ({folds} folds, logistic regression)")
+            told.append({"task": name, "rows": sum(len(rows.classes) for rows in splits.values()), **scored})
+            if not as_json:
+                f1 = f"{scored['f1']:7.2f}" if "f1" in scored else ""
+                row = f"{name:<6} {told[-1]['rows']:>6} {scored['accuracy']:9.2f} {f1}"
+                print(row.rstrip(), flush=True)
+        mean = sum(row["accuracy"] for row in told) / len(told)
+        if as_json:
+            print(json.dumps({"tasks": told, "mean": mean, "folds": folds}))
+        else:
+            print(f"{'mean':<6} {'':>6} {mean:9.2f}   ({folds} folds, logistic regression)")
 
     @app.command("triplets")
     def triplets_(

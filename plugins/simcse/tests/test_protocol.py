@@ -170,7 +170,11 @@ def test_the_command_takes_columns_after_a_question_mark_and_names_the_file(tmp_
     name = f"{file}?sentence1:s.a+sentence2:s.b+score:how much"
     words = ["sts", name, "--model", str(bert), "--results", str(tmp_path), "--pooling", "mean+max"]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
-    assert done.output.split("\n")[1].split()[:2] == ["mine", "3"]
+    shown = done.output.split("\n")[1].split()
+    assert shown[:2] == ["mine", "3"]
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).output)
+    assert told["left_out"] == {}
+    assert [f"{told['sets'][0][how]:.2f}" for how in ("all", "mean", "wmean")] == shown[2:]
     with pytest.raises(UsageError, match=r"no column sentence1, sentence2, score"):
         CliRunner().invoke(app, ["sts", str(file), "--results", str(tmp_path)], catch_exceptions=False)
 
