@@ -50,6 +50,9 @@ print(said.to_string())
 )
 
 
+STATUS = PEER + "print(frame[['tags.method', 'tags.seed', 'status', *metrics]].to_string())"
+
+
 def write_runs(
     results: Path, methods: int, seeds: int, metrics: int, precisions: tuple[str, ...]
 ) -> list[dict]:
@@ -87,8 +90,10 @@ def write_store(uri: str, rows: list[dict]) -> None:
             tell(f"writing the store: {number} of {len(rows)} runs")
 
 
-def sides(room: Path, runs: int, metrics: int, precisions: tuple[str, ...], toy: bool) -> tuple[Side, Side]:
-    """Return `harness report` (one precision) or `harness compare` (two) and its peer, on runs made here."""
+def sides(
+    room: Path, verb: str, runs: int, metrics: int, precisions: tuple[str, ...], toy: bool
+) -> tuple[Side, Side]:
+    """Return `harness report` or `status` (one precision) or `compare` (two), and its peer, on runs made here."""
     methods = 2 if toy else 25
     seeds = runs // methods // len(precisions)
     papers.ledger(room / "packages", methods, metrics)
@@ -96,12 +101,12 @@ def sides(room: Path, runs: int, metrics: int, precisions: tuple[str, ...], toy:
     uri = f"sqlite:///{room}/mlflow.db"
     write_store(uri, rows)
     harness = str(Path(sys.executable).with_name("harness"))
-    words = ("report", "ledger")
-    if len(precisions) > 1:
+    words = (verb, "ledger")
+    if verb == "compare":
         words = ("compare", *(f"ledger,precision={p}" for p in precisions))  # type: ignore[assignment]
     ours = command(harness, *words, cwd=room, PYTHONPATH=str(room / "packages"))
-    peer = (REPORT, uri, str(room / "peer.html"), str(len(rows))) if len(precisions) == 1 else (COMPARE, uri)
-    return ours, command(sys.executable, "-c", *peer, cwd=room)
+    peer = {"report": (REPORT, uri, str(room / "peer.html"), str(len(rows))), "compare": (COMPARE, uri)}
+    return ours, command(sys.executable, "-c", *peer.get(verb, (STATUS, uri)), cwd=room)
 
 
 def measure(toy: bool) -> Iterator[Measured]:
@@ -113,9 +118,23 @@ def measure(toy: bool) -> Iterator[Measured]:
     ):
         with tempfile.TemporaryDirectory() as room:
             pairs = interleaved(
-                *sides(Path(room), runs, metrics, precisions, toy),
+                *sides(Path(room), name, runs, metrics, precisions, toy),
                 rounds=1 if toy else 5,
                 warm=0 if toy else 1,
             )
         what = f"harness {name} over {runs} runs x {metrics} metrics, a process from start to end"
         yield pairs.against(what, "mlflow.search_runs and pandas on the same runs", target)
+
+
+def folders(toy: bool) -> Iterator[Measured]:
+    """Time reports and listings of 5,000 run folders, for information."""
+    runs, metrics = (12, 3) if toy else (5000, 20)
+    for name in ("status",) if toy else ("report", "status"):
+        with tempfile.TemporaryDirectory() as room:
+            pairs = interleaved(
+                *sides(Path(room), name, runs, metrics, ("fp32",), toy),
+                rounds=1 if toy else 5,
+                warm=0 if toy else 1,
+            )
+        what = f"harness {name} over {runs:,} runs x {metrics} metrics, a process from start to end"
+        yield pairs.against(what, "mlflow.search_runs and pandas on the same runs", Target("at most"))
