@@ -270,7 +270,7 @@ def report(
 
     folder = results.expanduser().resolve()
     if over or mine:
-        raise SystemExit(show_over(papers or [], folder, from_, json_, over or "data", mine))
+        raise SystemExit(show_over(papers or [], folder, from_, json_, over or "data", mine, lang))
     raise SystemExit(show_report(papers or [], folder, from_, json_, verbose, claim, lang))
 
 

@@ -108,7 +108,13 @@ def show_report(
 
 
 def show_over(
-    papers: Sequence[str], results: Path, uri: str, as_json: bool, what: str, mine: str = ""
+    papers: Sequence[str],
+    results: Path,
+    uri: str,
+    as_json: bool,
+    what: str,
+    mine: str = "",
+    lang: str = "en",
 ) -> int:
     """Judge the runs of `papers` on each data set, and what the sets show together; as `show_report` otherwise.
 
@@ -116,7 +122,7 @@ def show_over(
     """
     if what not in OVER:
         raise UsageError(f"a report goes over data sets alone, not over {what!r}: {nearest(what, OVER)}")
-    damage, looks = Damage(), Memory(results)
+    say, damage, looks = language(lang), Damage(), Memory(results)
     parts: list[dict[str, Any]] = []
     unknown: list[UsageError] = []
     names = []
@@ -137,7 +143,7 @@ def show_over(
     try:
         write_text(folder / f"{name}.json", as_text(parts))
         write_text(folder / f"{name}.md", over.to_markdown(parts))
-        write_text(page, over.to_html(parts))
+        write_text(page, over.to_html(parts, lang))
     except OSError as error:
         print(f"harness: {folder} cannot be written ({error.strerror}): only printed", file=sys.stderr)
     looks.write()
@@ -145,7 +151,7 @@ def show_over(
         answer("over", parts)
         return damage.exit_code
     console = Console()
-    over.to_terminal(parts, console)
+    over.to_terminal(parts, console, say)
     if page.exists():
         console.print(f"report: {page.as_uri()}", soft_wrap=True, highlight=False)
     return damage.exit_code

@@ -105,3 +105,25 @@ def test_english_is_as_before(cards):
 def test_another_language_is_refused_by_name():
     with pytest.raises(UsageError, match="--lang kr: known: en, ko"):
         language("kr")
+
+
+@pytest.mark.parametrize("gaps", [(0.1,), (0.1, 0.2), (0.1, 0.12, 0.14, 0.45)])
+def test_every_sentence_over_data_is_said(tmp_path, gaps):
+    from harness.reports import over
+    from harness.verdicts.over import over_data
+    from tests.verdicts.over.test_sets import cards as on_data
+
+    paper, found = on_data(tmp_path, gaps)
+    parts = over_data(paper, found, "d.txt" if len(gaps) > 3 else "")
+    said = [over.setting(parts[0]), *map(over.why, parts[0]["claims"])]
+    for text in filter(None, said):
+        for sentence in re.split(r"(?<=\.) (?=[A-Z0-9])", text):
+            assert HANGUL.search(korean(sentence)), sentence
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    over.to_terminal(parts, console, language("ko"))
+    page = over.to_html(parts, "ko")
+    assert '<html lang="ko">' in page
+    for english in ("over data", "the next one", "data sets", " asked ", "degrees of freedom", "yours"):
+        assert english not in console.file.getvalue()
+        assert english not in page.replace("harness report --over data", "")
+    assert over.to_html(parts) == over.to_html(parts, "en")

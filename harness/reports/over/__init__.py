@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.numbers import number, span
 from harness.reports import phrases
 from harness.reports.html import page
+from harness.reports.languages import Say, language
 from harness.reports.phrases import SIGNS, asked, quantity, stance
 from harness.reports.terminal import plain
 from harness.reports.text import escaped, table
@@ -94,34 +95,38 @@ def tested(part: Part) -> list[Row]:
     return [row for row in part["claims"] if row["verdict"] != "not tested"]
 
 
-def to_terminal(parts: Sequence[Part], console: Console) -> None:
-    """Print, claim by claim, what data sets show alone and together; claims without runs by their number."""
+def to_terminal(parts: Sequence[Part], console: Console, say: Say = str) -> None:
+    """Print, claim by claim, what data sets show alone and together; claims without runs by their number.
+
+    `say` puts what the harness says into another language.
+    """
     from rich.table import Table
 
     for part in parts:
         console.print()
-        console.print(plain(f"{part['paper']} over data  {part['title']}", "bold"))
-        console.print(plain(setting(part), "dim"))
-        console.print(plain(part["note"]))
+        console.print(plain(f"{say(part['paper'] + ' over data')}  {part['title']}", "bold"))
+        console.print(plain(say(setting(part)), "dim"))
+        console.print(plain(say(part["note"])))
         for row in tested(part):
             console.print()
-            console.print(plain(f"{SIGNS[row['verdict']]} {_claim(row)}", "bold"))
-            console.print(plain(f"  asked {asked(row)}", "dim"))
+            whose = f" ({say(stance(row))})" if stance(row) else ""
+            console.print(plain(f"{SIGNS[row['verdict']]} {row['text']}{whose}", "bold"))
+            console.print(plain(f"  {say(f'asked {asked(row)}')}", "dim"))
             lines = Table.grid(padding=(0, 2, 0, 0))
             for _ in range(3):
                 lines.add_column(overflow="fold")
-            for label, *cells in each(row):
-                lines.add_row(plain(f"  {label}"), *map(plain, cells))
+            for label, value, said in each(row):
+                lines.add_row(plain(f"  {say(label)}"), plain(value), plain(say(said)))
             if row["next"] is not None:
-                lines.add_row(plain("  over data"), plain(together(row)), plain(_word(row)))
-                lines.add_row(plain("  the next one"), plain(after(row)), plain(row["next"]["verdict"]))
+                lines.add_row(plain(f"  {say('over data')}"), plain(together(row)), plain(say(_word(row))))
+                after_ = plain(after(row)), plain(say(row["next"]["verdict"]))
+                lines.add_row(plain(f"  {say('the next one')}"), *after_)
             console.print(lines)
-            console.print(plain(f"  {why(row)}"))
+            console.print(plain(f"  {say(why(row))}"))
         if left := len(part["claims"]) - len(tested(part)):
+            words = "claim is" if left == 1 else "claims are"
             console.print()
-            console.print(
-                plain(f"{left} {'claim is' if left == 1 else 'claims are'} tested on no data set.", "dim")
-            )
+            console.print(plain(say(f"{left} {words} tested on no data set."), "dim"))
 
 
 def to_markdown(parts: Sequence[Part]) -> str:
@@ -181,8 +186,8 @@ def forest(row: Row) -> list[dict[str, Any]]:
     ]
 
 
-def to_html(parts: Sequence[Part]) -> str:
+def to_html(parts: Sequence[Part], lang: str = "en") -> str:
     """Return the same as one page that opens offline and escapes whatever came from data."""
     told = (setting, tested, each, together, after, why, forest, quantity, asked, stance)
     words: dict[str, Any] = {word.__name__: word for word in told}
-    return page("over.html.jinja", parts=parts, SIGNS=phrases.SIGNS, **words)
+    return page("over.html.jinja", language(lang), parts=parts, SIGNS=phrases.SIGNS, lang=lang, **words)
