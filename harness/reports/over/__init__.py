@@ -77,7 +77,7 @@ def why(row: Row) -> str:
     if placed is not None:
         where = "inside" if placed["inside"] else "outside"
         sentences.append(
-            f"{placed['label']} lies {where} what the others let expect of it, {_ends(row['value'], placed)}"
+            f"Yours, {placed['label']}, lies {where} what the others let expect of it, {_ends(row['value'], placed)}"
         )
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
