@@ -64,7 +64,7 @@ scorecard: $(STAMP)  ## run every paper's experiment on real data and write the 
 	  eval "$(BIN)/harness $$line" || exit 1; done
 	$(BIN)/python -m harness.publish results/scorecard-runs
 
-bench: $(STAMP)  ## side by side with what one would use instead: 45 minutes on two cores
+bench: $(STAMP)  ## side by side with what one would use instead: 50 minutes on two cores
 	$(BIN)/python benchmarks/run.py
 
 bench-verdict: $(STAMP)  ## how often the verdict rule and the referee are right, by simulation (into docs/): three minutes

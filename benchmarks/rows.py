@@ -41,7 +41,7 @@ ROWS = (
     Row("bootstrap", "resampling", 17, 1.5, torch=False),
     Row("gate", "proposals", 18, 1, torch=False, function="gate"),
     Row("decide", "proposals", 0, 0.5, torch=False, function="looks"),
-    Row("folders", "reports", 0, 6, function="folders"),
+    Row("folders", "reports", 0, 5, function="folders"),
     Row("growth", "growth", 0, 3.5),
     Row("gpu", "gpu", 0, 3, cuda=True),
 )
