@@ -402,7 +402,8 @@ def table(honests: int, trials: int, singles: int, room: Path) -> str:
         lines.append(f"| {kind} | {hits} of {count} | {shown} | {parts} |")
     refused, count = found[0][1:3]
     said = [
-        f"{time.strftime('%Y-%m-%d')}, CPU. Honest bundles refused: {refused} of {count}. `always` are the kinds that recomputation alone must see.",
+        f"{time.strftime('%Y-%m-%d')}, CPU. Honest bundles refused: {refused} of {count}. `always` are the kinds that "
+        "recomputation alone must see.",
         f"One edited item of {forged.TEST:,} is among {ITEMS} drawn ones with probability {drawn(1):.1%}: in one of",
         "twenty verifications. Each draws anew: fourteen of them see it in one case of two.",
         "",
