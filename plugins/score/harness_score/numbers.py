@@ -4,8 +4,8 @@
 
 It is the first after the last of the marks `####`, "answer is" and `\\boxed` that a number follows (after the last
 `=` of its sentence, where there is one), or else the last of the text. What is read: any minus sign, but none
-within a range (10-20); thousands by commas, blanks, apostrophes or repeated points; decimals; fractions, mixed ones
-and those of LaTeX; 2.5e3 and 2.5 x 10^3; digits of any script.
+within a range (10-20); thousands by commas, blanks, apostrophes or repeated points; decimals, behind a comma where
+points or blanks part thousands; fractions, mixed ones and those of LaTeX; 2.5e3 and 2.5 x 10^3; digits of any script.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ from fractions import Fraction
 MARK = re.compile(r"####|answer\s+is\b:?|\\boxed\b", re.IGNORECASE)
 MOST = 4000  # digits of a number, about what Python reads at once
 SIGNS = (
-    dict.fromkeys("−‐‑‒–﹣˗➖", "-") | dict.fromkeys("⁄∕÷", "/") | dict.fromkeys("⋅·∙✕", "×") | {"﹢": "+"}
+    dict.fromkeys("−‐‑‒–﹣˗➖", "-")
+    | dict.fromkeys("⁄∕÷", "/")
+    | dict.fromkeys("⋅·∙✕", "×")
+    | {"﹢": "+", "٬": ",", "٫": ".", "٪": "%"}
 )
 RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=True))
 WHOLE = (
     r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d{1,3}(?:['’_]\d{3})+(?!\d)"
     r"|\d{1,3}(?:\.\d{3}){2,}(?!\d)|\d{1,3}(?:[ ]\d{3})+(?![\d/])(?![ ]?/)|\d+"
+)
+CONTINENTAL = re.compile(  # 1.234,56 and 1 234,5, where no other reading has a number
+    r"(?<![\d.,])(?<!\d )(\d{1,3}(?:\.\d{3})+(?=,\d)|\d{1,3}(?: \d{3})+(?=,(?!\d{3}(?!\d))\d)),(\d+)(?![\d,]|\.\d)"
 )
 NUMBER = re.compile(
     rf"""(?<!\d)(?<!\d\.)  # not within a number or a version
@@ -32,7 +38,7 @@ NUMBER = re.compile(
      (?:[eE](?P<e>[-+]?\d+)(?!\w)
        |\s?[×x*]\s?10\s?\^\s?(?P<ten>[-+]?\d+)
        |\s?\^\s?(?P<power>[-+]?\d+))?
-     (?:\s?/\s?(?P<below>\d+(?:\.\d+)?)(?!\s?/)(?!\d))?)
+     (?:\s?/\s?(?P<below>[-+]?(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?)(?!\s?/)(?!\d))?)
     \s?(?P<percent>%?)""",
     re.VERBOSE,
 )
@@ -104,13 +110,14 @@ def _value(found: re.Match[str]) -> tuple[Fraction, bool] | None:
 
 
 def _decimal(text: str) -> Fraction:
-    whole, _, rest = text.partition(".")
+    whole, _, rest = text.replace(",", "").partition(".")
     return Fraction(int(whole + rest), 10 ** len(rest))
 
 
 def plain(text: str) -> str:
     """Return a text with LaTeX, raised digits, written fractions and the many dashes in plain signs."""
-    text = "".join(map(_plain, text))
+    text = "".join(map(_plain, re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞↉])", " ", text)))
+    text = CONTINENTAL.sub(lambda found: re.sub(r"[. ]", "", found[1]) + "." + found[2], text)
     text = re.sub(r"(?<=\d)\{,\}(?=\d)", ",", text)
     text = re.sub(r"\\[,;!: ]|~", " ", text)
     text = re.sub(r"\\left|\\right|\\(?=[$%])", "", text)
@@ -119,8 +126,12 @@ def plain(text: str) -> str:
     text = re.sub(r"\d+(?:/\d+){2,}", lambda date: date[0].replace("/", " & "), text)
     text = re.sub(r"\^\s?\{\s*([-+]?\d+)\s*\}", r"^\1", text)
     text = re.sub(
-        r"\\[dt]?frac\s*(?:\{\s*([-+]?[\d.]+)\s*\}\s*\{\s*([\d.]+)\s*\}|(\d)\s*(\d))", _fraction, text
+        r"([-+]\s*)?\\[dt]?frac\s*(?:\{\s*([-+]?[\d.,]+)\s*\}\s*\{\s*([-+]?[\d.,]+)\s*\}|(\d)\s*(\d))",
+        _fraction,
+        text,
     )
+    text = re.sub(r"(?<![\w)])\(\s*([-+]?\d[\d.,]*)\s*\)(?=\s?/)", r"\1", text)
+    text = re.sub(r"(?<=/)\s?\(\s*([-+]?\d[\d.,]*)\s*\)", r"\1", text)
     text = re.sub(r"([⁻⁺]?[⁰¹²³⁴-⁹]+)", _raised, text)
     return re.sub(r"(?<![\d)%]\s)\b(?:minus|negative)\s+(?=[$€£¥₩₹]?\d)", "-", text, flags=re.IGNORECASE)
 
@@ -134,14 +145,17 @@ def _plain(sign: str) -> str:
     if unicodedata.category(sign) == "Zs":
         return " "
     if (told := unicodedata.decomposition(sign)).startswith("<fraction>"):
-        return " " + "".join(chr(int(code, 16)) for code in told.split()[1:]).replace("⁄", "/")
+        return "".join(chr(int(code, 16)) for code in told.split()[1:]).replace("⁄", "/")
     return sign
 
 
 def _fraction(found: re.Match[str]) -> str:
-    over, under = (found[1], found[2]) if found[1] else (found[3], found[4])
+    """Return a fraction of LaTeX as one of signs and slashes, one sign at most before it."""
+    sign, over, under = found[1] or "", *((found[2], found[3]) if found[2] else (found[4], found[5]))
+    signs = [part[0] for part in (sign, over, under) if part[:1] in ("-", "+")]
+    sign = ("-" if signs.count("-") % 2 else "+") if signs else ""
     before = found.string[: found.start()][-1:]
-    return f"{' ' if before.isdecimal() else ''}{over}/{under}"
+    return f"{' ' if before.isdecimal() and not signs else ''}{sign}{over.lstrip('-+')}/{under.lstrip('-+')}"
 
 
 def _raised(found: re.Match[str]) -> str:
