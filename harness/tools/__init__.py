@@ -18,6 +18,7 @@ from harness.tools.names import (
     fetched,
     file_to_write,
     finished,
+    outside,
     run_folder,
     tokenizer_named,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "file_digest",
     "file_to_write",
     "finished",
+    "outside",
     "quiet_libraries",
     "read_result",
     "rebuild",

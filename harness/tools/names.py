@@ -15,6 +15,16 @@ from harness.runs.stages import stage
 if TYPE_CHECKING:
     from harness.data.sources import Source
 
+TOKENIZERS = (
+    "tokenizer",
+    "vocab",
+    "spiece",
+    "sentencepiece",
+    "spm",
+    "source.spm",
+    "merges",
+)  # their files begin so
+
 
 def run_folder(paper: str, name: str, results: Path) -> Path:
     """Return the folder that `name` means: itself, a method's latest run, or the run whose key begins so.
@@ -63,6 +73,10 @@ def tokenizer_named(name: str, results: Path) -> Any:
     from harness.nn.bases import tokenizer_of
 
     folder = Path(name).expanduser()
+    if folder.is_dir() and not any(file.name.startswith(TOKENIZERS) for file in folder.iterdir()):
+        raise UsageError(
+            f"{name} holds no tokenizer, such as a tokenizer.json: save one there, or name a folder that has one"
+        )
     try:
         if folder.is_dir():  # of a tokenizer alone no weights are asked
             from transformers import AutoTokenizer
@@ -110,8 +124,14 @@ def encoder_named(
     )
 
 
-def file_to_write(path: Path) -> Path:
-    """Return a path that a file can be written to; UsageError for a folder, or one in a folder that is not there."""
+def file_to_write(path: Path, read: Source | None = None) -> Path:
+    """Return a path that a file can be written to.
+
+    Raises UsageError for a folder, for one in a folder that is not there, and for one within the file or folder that
+    is `read` meanwhile.
+    """
+    if read is not None:
+        outside(path, read)
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file in it, such as {path / 'out.jsonl'}")
     if not path.parent.is_dir():
@@ -119,6 +139,15 @@ def file_to_write(path: Path) -> Path:
             f"there is no folder {path.parent} to write {path.name} into: make it, or name another"
         )
     return path
+
+
+def outside(path: Path, read: Source) -> None:
+    """Raise UsageError for a place within the file or folder that is read: it would be lost, or read as data later."""
+    place, source = path.resolve(), read.path.resolve()
+    if read.kind == "file" and (place == source or source in place.parents):
+        raise UsageError(
+            f"{path} lies in what is read, {read.name}: write it elsewhere, so that both stay what they are"
+        )
 
 
 def device_of(word: str) -> str:

@@ -38,7 +38,7 @@ def lengths(
     windows: Annotated[int, typer.Option(help="Windows that slide, at each length; 0: none do.")] = 8,
     stride: Annotated[int, typer.Option(help="Tokens they move by; 0: a quarter of the own length.")] = 0,
     probes: Annotated[int, typer.Option(help="Items of the retrieval probe; 0: none.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of the probe's keys and values.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the probe's keys and values.")] = 0,
     out: Annotated[Path, typer.Option(help="The picture to write (svg, png, pdf).")] = Path("lengths.svg"),
     device: Device = "auto",
     precision: Precision = "float32",

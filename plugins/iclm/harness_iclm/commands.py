@@ -12,7 +12,7 @@ import typer
 
 from harness.data.jsonl import read_json
 from harness.errors import UsageError
-from harness.tools import device_of, file_digest
+from harness.tools import device_of, file_digest, outside
 from harness.tools.bars import Bars
 from harness.tools.options import Json, Results
 
@@ -44,7 +44,7 @@ def order(
     ] = "residual",
     index: Annotated[str, typer.Option(help="auto, or faiss's name: Flat, IVF1024,Flat ...")] = "auto",
     probes: Annotated[int, typer.Option(help="Lists searched, where the index has lists; 0: by size.")] = 0,
-    seed: Annotated[int, typer.Option(help="Decides ties and the windows' order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides ties and the windows' order.")] = 0,
     device: Annotated[str, typer.Option(help="Where the encoder runs: auto, cpu, cuda or mps.")] = "auto",
     to: Annotated[
         list[str] | None,
@@ -88,6 +88,7 @@ def order(
     )
     demand(recipe, out)
     source = resolve(documents, cache=cache, columns=())
+    outside(out, source)
     with Bars() as bars:
         report = order_corpus(source, recipe, out, results / "stages", bars)
     if as_json:

@@ -338,6 +338,17 @@ def test_order_and_show_from_the_command_line(tmp_path):
     assert "not the corpus that was ordered" in refused.stderr
 
 
+def test_an_order_is_not_written_among_the_documents_that_are_read(tmp_path):
+    from harness_iclm.commands import order
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "texts.jsonl").write_text('{"text": "apple bread"}\n' * 3)
+    for out in (tmp_path / "mine", tmp_path / "mine" / "order"):
+        with pytest.raises(UsageError, match="lies in what is read"):
+            order(str(tmp_path / "mine"), out, results=tmp_path / "results")
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["texts.jsonl"]
+
+
 def test_fewer_documents_than_none_is_one_sentence(tmp_path):
     (tmp_path / "texts.jsonl").write_text('{"text": "apple bread"}\n')
     with pytest.raises(UsageError, match=r"task\.documents=-3 .* or 0 for all"):

@@ -55,7 +55,7 @@ def interleave_(
         ),
     ] = True,
     lines: Annotated[bool, typer.Option("--lines", help="Each line of a text file is a document.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the cut points.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the cut points.")] = 0,
     results: Results = Path("results"),
     as_json: Json = False,
 ) -> None:
@@ -73,13 +73,14 @@ def interleave_(
     words = tokenizer_named(tokenizer, results) if tokenizer else None
     end = words.eos_token_id if words is not None and marks else None
     source = resolve(documents, cache=results / "stages" / "sources")
+    file_to_write(out, source)
     stream = TokenStream(source, words, end, lines, chunks)
     told = write_windows(stream, out, window, chunks, seed, least)
     if told.alone > 0.5:
         print(
             f"warning: {told.alone:.0%} of the chunks stand right behind the one they continue, which is ordinary "
-            "text with cuts: documents are as long as the window, so give shorter ones (--lines, or books cut into "
-            "chapters) or raise --window",
+            "text with cuts: documents are as long as the window, or alone in it. Give many short ones (--lines, or "
+            "books cut into chapters), or a --window that holds several",
             file=sys.stderr,
         )
     if as_json:
@@ -113,7 +114,7 @@ def tables_(
         str,
         typer.Option(help="A hub id, folder, pypi: or GGUF file that counts; empty: words, digits, marks."),
     ] = "",
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
     results: Results = Path("results"),
     as_json: Json = False,
 ) -> None:

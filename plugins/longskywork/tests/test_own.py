@@ -245,6 +245,25 @@ def test_what_cannot_work_is_said_and_nothing_is_emptied(act, words, tmp_path):
     assert (tmp_path / "a.jsonl").read_text() == "kept"
 
 
+@pytest.mark.parametrize("name", ["mine", "mine/a.txt"])
+def test_what_is_read_is_not_written_over(name, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("a text of one's own " * 20)
+    out = tmp_path / "mine" / "a.txt"
+    with pytest.raises(UsageError, match="lies in what is read"):
+        interleave_(str(tmp_path / name), out, window=64, results=tmp_path)
+    assert out.read_text().startswith("a text")
+
+
+def test_a_seed_below_nought_is_a_sentence():
+    from harness.cli import main
+
+    for words in (["interleave", "--documents", "x.txt"], ["tables"]):
+        with pytest.raises(SystemExit) as left:
+            main(["longskywork", *words, "--out", "x.jsonl", "--seed", "-1"])
+        assert left.value.code == 2
+
+
 def test_documents_that_fill_their_windows_alone_are_warned_of(tmp_path, capsys):
     (tmp_path / "book.txt").write_text("a long book without an end " * 200)
     interleave_(str(tmp_path / "book.txt"), tmp_path / "out.jsonl", window=64, results=tmp_path)

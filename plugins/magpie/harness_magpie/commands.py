@@ -42,7 +42,7 @@ def synthesize(
     ] = "",
     temperature: Annotated[float, typer.Option(help="Of the instructions.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Of the instructions.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same set.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same set.")] = 0,
     max_instruction_tokens: Annotated[
         int, typer.Option(help="Longer ones are unfinished and dropped.")
     ] = 256,

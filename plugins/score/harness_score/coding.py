@@ -1,7 +1,8 @@
 """Code problems: what is asked of a row, the program in an answer, and whether its tests pass.
 
-A row is MBPP's (`text`, `test_list`, `test_setup_code`), HumanEval's (`prompt`, `test`, `entry_point`), or one's own
-(`problem`, `tests`: statements of Python, one text or several, and `setup`). Tests run in `harness_score.sandbox`.
+A row is MBPP's (`text`, `test_list`, `test_setup_code`; sanitized: `prompt`, `test_list`, `test_imports`), HumanEval's
+(`prompt`, `test`, `entry_point`), or one's own (`problem`, `tests`: statements of Python, one text or several, and
+`setup`). Tests run in `harness_score.sandbox`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from typing import Any
 from harness.errors import UsageError
 from harness_score.sandbox import Program
 
-BLOCK = re.compile(
-    r"```[ \t]*(?:python3?|py)?[ \t]*\r?\n(.*?)(?:```|\Z)|\[BEGIN\](.*?)(?:\[DONE\]|\Z)", re.DOTALL
+BLOCK = re.compile(  # with what stands before the fence, the fence and its language
+    r"^([ \t]*)(```|~~~)[`~]*[ \t]*([^\n`]*)\n(.*?)(?:\2|\Z)|\[BEGIN\](.*?)(?:\[DONE\]|\Z)",
+    re.DOTALL | re.MULTILINE,
 )
+PYTHON = re.compile(r"\{?\.?(?:py|$)", re.IGNORECASE)  # Python, py3, {.python}, or no language at all
 
 
 def asked(row: Mapping[str, Any]) -> str | None:
     """Return what a row asks, as a text with the tests that MBPP shows; None where it is no code problem."""
     if row.get("test") and row.get("entry_point") and row.get("prompt"):
         return f"Complete this function:\n\n{row['prompt'].strip()}"
-    text = next((row[name] for name in ("problem", "question", "text") if row.get(name)), None)
+    text = next((row[name] for name in ("problem", "question", "text", "prompt") if row.get(name)), None)
     tests = statements(row)
     if text is None or not tests:
         return None
@@ -46,7 +49,9 @@ def program(row: Mapping[str, Any], answer: str) -> Program:
         whole = re.search(rf"^\s*(?:async\s+)?def\s+{re.escape(name)}\b", code, re.MULTILINE)
         parts = [row["prompt"], code] if whole else [row["prompt"] + code]
         return Program((*parts, str(row["test"]), f"check({name})"))
-    setup = str(row.get("test_setup_code") or row.get("setup") or "")
+    setup = "\n".join(
+        [*(row.get("test_imports") or ()), str(row.get("test_setup_code") or row.get("setup") or "")]
+    )
     return Program(
         (found_code(answer), setup, "\n".join(statements(row)))
     )  # MBPP's setup uses the answer's classes
@@ -54,9 +59,14 @@ def program(row: Mapping[str, Any], answer: str) -> Program:
 
 def found_code(answer: str, name: str = "") -> str:
     """Return the code of an answer: its last block that defines something (`name`, if given), or all of it."""
-    blocks = [fenced or marked for fenced, marked in BLOCK.findall(answer)]
+    answer = answer.replace("\r\n", "\n")
+    blocks = [
+        re.sub(rf"^{indent}", "", fenced, flags=re.MULTILINE) if fenced else marked
+        for indent, _, language, fenced, marked in BLOCK.findall(answer)
+        if PYTHON.match(language.strip())
+    ]
     defining = [block for block in blocks if re.search(rf"\b(?:def|class)\s+{re.escape(name)}", block)]
-    return [answer, *blocks, *defining][-1].replace("\r\n", "\n")
+    return [answer, *blocks, *defining][-1]
 
 
 def refuse_untested(rows: Sequence[Mapping[str, Any]], name: str) -> None:

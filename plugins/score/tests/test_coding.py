@@ -103,6 +103,20 @@ def test_code_is_found_in_blocks_marks_or_as_it_is():
     assert found_code("```py\ndef g(): pass\n```\n```py\ndef f(): pass\n```", "g") == "def g(): pass\n"
     assert found_code("[BEGIN]\r\ndef f(): pass\r\n[DONE]") == "\ndef f(): pass\n"
     assert found_code("```python\ndef f(): pass") == "def f(): pass"  # an answer that was cut
+    assert found_code("1. So:\n   ```python\n   def f():\n       pass\n   ```") == "def f():\n    pass\n"
+    for opening in (
+        "```Python",
+        "``` python3.11",
+        "```py3",
+        "```{.python}",
+        "````python",
+        "~~~python",
+        "```python title=x",
+    ):
+        assert (
+            found_code(f"{opening}\ndef f(): pass\n{opening[:3]}\n```text\nf() gives\n```")
+            == "def f(): pass\n"
+        )
 
 
 MBPP = {
@@ -114,12 +128,17 @@ HUMANEVAL = {
     "prompt": "import math\n\ndef f(x):\n    \"\"\"Add one.\"\"\"\n", "entry_point": "f",
     "test": "def check(candidate):\n    assert candidate(1) == 2\n",
 }  # fmt: skip
+SANITIZED = {
+    "prompt": "Write f that adds one.", "test_imports": ["import math"],
+    "test_list": ["assert f(1) == math.floor(2.5)"],
+}  # fmt: skip
 OWN = {"problem": "Write f that adds one.", "tests": "assert f(1) == y", "setup": "y = 2"}
 
 
 def test_a_row_asks_and_shows_its_tests():
     assert "assert f(1) == 2\nassert f(2) == 3" in asked(MBPP)
     assert "Add one." in asked(HUMANEVAL)
+    assert "adds one.\n\nYour code should pass these tests:\n\nassert f(1)" in asked(SANITIZED)
     assert "assert f(1) == y" in asked(OWN)
     for row in ({"problem": "?", "answer": "7"}, {"text": "?", "test_list": []}, {"prompt": "def f():"}):
         assert asked(row) is None
@@ -132,10 +151,18 @@ def test_the_verifier_rewards_what_passes():
     right = "```python\ndef f(x):\n    return x + 1\n```"
     rows = [
         {"problem": "?", "answer": "", "row": row}
-        for row in (MBPP, MBPP, HUMANEVAL, HUMANEVAL, HUMANEVAL, OWN)
+        for row in (MBPP, MBPP, HUMANEVAL, HUMANEVAL, HUMANEVAL, OWN, SANITIZED)
     ]
-    answers = [right, "def f(x): return 2", right, "    return math.floor(x) + 1\n", "    return x\n", right]
-    assert rewards(code(10.0), rows, answers, 60.0) == [1, 0, 1, 1, 0, 1]
+    answers = [
+        right,
+        "def f(x): return 2",
+        right,
+        "    return math.floor(x) + 1\n",
+        "    return x\n",
+        right,
+        right,
+    ]
+    assert rewards(code(10.0), rows, answers, 60.0) == [1, 0, 1, 1, 0, 1, 1]
 
 
 def test_where_programs_cannot_be_confined_nothing_is_run(monkeypatch, tmp_path):
