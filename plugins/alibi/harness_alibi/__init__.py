@@ -85,7 +85,7 @@ BUDGETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }  # fmt: skip
 
 HOOKS = {
-    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
+    "fits": "preparation", "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
     "training_step": "training", "tools": "commands",
 }  # fmt: skip
 

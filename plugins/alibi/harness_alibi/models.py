@@ -80,6 +80,13 @@ def config_of(folder: Path) -> Any:
         raise UsageError(f"{named} cannot be read: {' '.join(str(error).split())[:160]}") from None
 
 
+def config_given(model: Any) -> Any:
+    """Return the config of a `model=`: of a folder, or from inside a GGUF file."""
+    from harness.nn import bases
+
+    return bases.config_of(model) if model.path.suffix == ".gguf" else config_of(model.path)
+
+
 def save(model: Any, folder: Path) -> None:
     """Save a model; one with ALiBi in place of rotary positions is marked as no longer of its family."""
     family = getattr(model.config, MARK, None)

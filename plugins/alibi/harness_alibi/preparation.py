@@ -11,6 +11,15 @@ from harness.data.tokens import character_tokenizer, encode, word_tokenizer
 from harness_alibi.settings import Task
 
 
+def fits(task: Task, data: Mapping[str, Any], model: Any) -> None:
+    """Raise UsageError for a model that cannot be retrofitted, before a run starts."""
+    if model is not None:
+        from harness_alibi.models import config_given
+        from harness_alibi.retrofit import refuse
+
+        refuse(config_given(model), model.name)
+
+
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
     """Leave `tokenizer/` and `train.npy`, `validation.npy`, `test.npy` in `data_dir`.
 
@@ -23,10 +32,9 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     if len(own) == 2:
         texts["train"] = corpus
     if model is not None:
-        from harness.nn.bases import config_of, tokenizer_of
-        from harness_alibi.retrofit import refuse
+        from harness.nn.bases import tokenizer_of
 
-        refuse(config_of(model), model.name)
+        fits(task, data, model)
         tokenizer = tokenizer_of(model)
     elif task.tokenizer == "characters":
         tokenizer = character_tokenizer(texts["train"])

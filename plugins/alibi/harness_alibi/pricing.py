@@ -37,13 +37,13 @@ def _retrofit(run: Run[Task, Retrofit], vocabulary: int) -> Plan:
     """Price a retrofit: of the model given, or of the small Llama and the training that it needs first."""
     from transformers import AutoModelForCausalLM
 
-    from harness.nn.bases import config_of
+    from harness_alibi.models import config_given
     from harness_alibi.retrofit import refuse, small
 
     task = run.task
     ahead = [(task.steps, *windows_of(task, run.method))]
     if run.model is not None:
-        config = config_of(run.model)
+        config = config_given(run.model)
         refuse(config, run.model.name)
         with torch.device("meta"):
             model = _changed(AutoModelForCausalLM.from_config(config), run.method)

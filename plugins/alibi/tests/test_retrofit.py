@@ -7,7 +7,7 @@ import pytest
 import torch
 from harness_alibi import alibi_bias
 from harness_alibi.models import load, save
-from harness_alibi.preparation import prepare
+from harness_alibi.preparation import fits
 from harness_alibi.retrofit import FAMILIES, changed, refuse, replace_rotary, retrofitted
 from harness_alibi.settings import Retrofit, Task
 from harness_alibi.training import windows_of
@@ -141,14 +141,17 @@ def test_models_whose_positions_cannot_be_replaced_are_refused_before_anything_i
     found.save_pretrained(tmp_path)
     source = SimpleNamespace(documents=lambda: iter(()))
     with pytest.raises(UsageError, match=said):
-        prepare(Task(), {"corpus": source}, SimpleNamespace(path=tmp_path, name="mine"), tmp_path)
+        fits(Task(), {"corpus": source}, SimpleNamespace(path=tmp_path, name="mine"))
 
 
-def test_a_retrofitted_one_is_not_retrofitted_again():
+def test_a_retrofitted_one_is_not_retrofitted_again(tmp_path):
     model = llama()
     replace_rotary(model)
     with pytest.raises(UsageError, match="already"):
         refuse(model.config, "mine")
+    save(model, tmp_path)
+    with pytest.raises(UsageError, match="model=mine has ALiBi already"):
+        fits(Task(), {}, SimpleNamespace(path=tmp_path, name="mine"))
 
 
 def test_an_unknown_kind_and_a_window_that_does_not_fit_are_sentences():

@@ -69,7 +69,7 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
 
 
 HOOKS = {
-    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
+    "fits": "preparation", "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
     "training_step": "training", "tools": "commands",
 }  # fmt: skip
 

@@ -33,8 +33,6 @@ def scaled(folder: Path, method: LongSkywork, window: int, trained: int = 0) -> 
     config: Any = AutoConfig.from_pretrained(folder)
     if method.scaling is not Scaling.none:
         base, width = rope(config)
-        if method.scaling is Scaling.abf and method.abf_base <= 0:
-            raise UsageError("scaling=abf takes its base by hand: set method.abf_base")
         factor = max(1.0, window / (trained or reach(config)))
         base = method.abf_base if method.scaling is Scaling.abf else ntk_base(base, factor, width)
         if config.model_type == DecoderConfig.model_type:

@@ -20,13 +20,17 @@ from harness_longskywork.symbols import IGNORED, Rows
 WINDOWS, CONVERSATIONS = "windows.npz", "conversations.npz"
 
 
+def demand_reader(data: Mapping[str, Any], model: Any) -> None:
+    """Raise UsageError for files of a tokenizer's text without the model that reads it."""
+    for name in ("windows", "conversations"):
+        if name in data and model is None:
+            raise UsageError(f"data.{name} holds a tokenizer's text: name the model that reads it, model=")
+
+
 def keep(task: Any, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
     """Leave in `data_dir` the arrays of the files that were given; raise UsageError for what does not fit."""
     from harness.nn.bases import config_of, tokenizer_of
 
-    for name in ("windows", "conversations"):
-        if name in data and model is None:
-            raise UsageError(f"data.{name} holds a tokenizer's text: name the model that reads it, model=")
     kept: dict[str, dict[str, Any]] = {}
     if "windows" in data:
         entries = int(config_of(model).get_text_config().vocab_size)

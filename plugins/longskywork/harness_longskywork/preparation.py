@@ -18,16 +18,22 @@ import numpy as np
 from harness.data.documents import split
 from harness.errors import UsageError
 from harness.nn.bases import config_of, tokenizer_of
-from harness_longskywork.own import keep
+from harness_longskywork.own import demand_reader, keep
 from harness_longskywork.settings import Task
 from harness_longskywork.symbols import Symbols, save_symbols
 
 NAMES, NUMBERS, HEADERS = 100, 100, 16
 
 
+def fits(task: Task, data: Mapping[str, Any], model: Any) -> None:
+    """Raise UsageError for sizes and files that no run could use, before one starts."""
+    check(task)
+    demand_reader(data, model)
+
+
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
     """Leave `symbols.npz`, and `train.npy`, `validation.npy`, `test.npy`: prose as symbols."""
-    check(task)
+    fits(task, data, model)
     keep(task, data, model, data_dir)
     parts = split(list(data["corpus"].documents()))
     texts = {
@@ -95,9 +101,11 @@ def of_model(model: Any, ranked: list[str], vocabulary: int) -> tuple[dict[str, 
     others = [number for number in sorted(single.values()) if number not in set(words.values())]
     wanted = NAMES + NUMBERS + HEADERS + 2
     if len(words) < vocabulary - 1 or len(others) < wanted:
+        most = min(len(words), len(single) - wanted) + 1
+        fix = f"lower task.vocabulary to {most}" if most > 1 else "choose a model of a larger vocabulary"
         raise UsageError(
             f"the tokenizer of model= has single tokens for {len(words)} frequent words of data.corpus and "
-            f"{len(others)} others, and {vocabulary - 1} and {wanted} are needed: lower task.vocabulary"
+            f"{len(others)} others, and {vocabulary - 1} and {wanted} are needed: {fix}"
         )
     spread = np.asarray(others)[np.linspace(0, len(others) - 1, wanted).astype(int)]
     spread = np.random.default_rng(0).permutation(spread)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from harness import setting, source
+from harness.errors import UsageError
 
 
 class Order(Enum):
@@ -115,3 +116,8 @@ class LongSkywork:
     synl_share: float = setting(
         1.0, "share of tables in the last tuning, the rest short needles; 0: no such stage", least=0, most=1
     )
+
+    def __post_init__(self) -> None:
+        """Refuse a base that is set by hand and is not set."""
+        if self.scaling is Scaling.abf and not self.abf_base > 0:
+            raise UsageError("method.scaling=abf takes its base by hand: set method.abf_base, such as 5e6")

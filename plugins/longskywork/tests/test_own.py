@@ -320,3 +320,28 @@ def test_stages_train_on_ones_own_windows_and_conversations(chatty, corpus, tmp_
         assert model.config.max_position_embeddings == 96
         assert model.config.rope_parameters["rope_theta"] > 10_000
         assert tokenizer.chat_template == DEFAULTED
+
+
+@pytest.mark.parametrize(
+    ("tokens", "fix"), [(230, "lower task.vocabulary to 13"), (100, "choose a model of a larger vocabulary")]
+)
+def test_a_vocabulary_that_the_tokenizer_has_no_words_for_is_told_with_what_helps(tokens, fix, monkeypatch):
+    from types import SimpleNamespace
+
+    from harness_longskywork import preparation
+
+    class Words:
+        def __len__(self):
+            return tokens
+
+        def decode(self, ids):
+            return " " + "".join(chr(97 + int(digit)) for digit in f"{ids[0]:03}")
+
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=tokens))
+    monkeypatch.setattr(preparation, "tokenizer_of", lambda model: Words())
+    monkeypatch.setattr(preparation, "config_of", lambda model: config)
+    ranked = [Words().decode([number]).strip() for number in range(tokens)]
+    with pytest.raises(UsageError, match=fix):
+        preparation.of_model(None, ranked, 50)
+    if tokens > 218:
+        assert len(preparation.of_model(None, ranked, 13)[0]) == 12

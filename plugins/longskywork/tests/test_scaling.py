@@ -126,9 +126,12 @@ def test_a_model_without_rope_is_named(tmp_path):
     ):
         with pytest.raises(UsageError, match=words):
             scaled(tmp_path / name, LongSkywork(), 256)
-    small(Task(), 8).save_pretrained(tmp_path / "small")
-    with pytest.raises(UsageError, match="set method"):
-        scaled(tmp_path / "small", LongSkywork(scaling=Scaling.abf), 256)
+
+
+def test_a_base_by_hand_is_asked_for_before_a_run_starts():
+    for base in (0.0, -1.0, float("nan")):
+        with pytest.raises(UsageError, match=r"set method\.abf_base"):
+            LongSkywork(scaling=Scaling.abf, abf_base=base)
 
 
 def test_nothing_to_stretch_is_said():
