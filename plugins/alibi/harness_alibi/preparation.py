@@ -8,12 +8,16 @@ from typing import Any
 
 from harness.data.documents import split
 from harness.data.tokens import character_tokenizer, encode, word_tokenizer
+from harness.errors import UsageError, said
 from harness_alibi.settings import Task
 
 
 def fits(task: Task, data: Mapping[str, Any], model: Any) -> None:
-    """Raise UsageError for a model that cannot be retrofitted, before a run starts."""
-    if model is not None:
+    """Raise UsageError for a model that cannot be retrofitted, and for a folder without a tokenizer."""
+    if model is None:
+        if task.tokenizer not in ("characters", "words") and Path(task.tokenizer).exists():
+            _named(task.tokenizer)
+    else:
         from harness_alibi.models import config_given
         from harness_alibi.retrofit import refuse
 
@@ -41,9 +45,20 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     elif task.tokenizer == "words":
         tokenizer = word_tokenizer(texts["train"], task.vocabulary)
     else:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(task.tokenizer)
+        tokenizer = _named(task.tokenizer)
     tokenizer.save_pretrained(data_dir / "tokenizer")
     for name, documents in texts.items():
         encode(documents, tokenizer, data_dir / f"{name}.npy")
+
+
+def _named(name: str) -> Any:
+    """Return the tokenizer of the hub or of a folder; UsageError where there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"task.tokenizer={name} is no tokenizer that can be had here ({said(error)}): write characters, words, a "
+            "folder that holds one, or an id of the hub"
+        ) from None

@@ -154,6 +154,12 @@ def test_a_retrofitted_one_is_not_retrofitted_again(tmp_path):
         fits(Task(), {}, SimpleNamespace(path=tmp_path, name="mine"))
 
 
+def test_a_tokenizer_that_is_not_there_is_told_before_a_run_starts(tmp_path):
+    with pytest.raises(UsageError, match=r"task\.tokenizer=.* write characters, words, a folder"):
+        fits(Task(tokenizer=str(tmp_path)), {}, None)
+    fits(Task(), {}, None)
+
+
 def test_an_unknown_kind_and_a_window_that_does_not_fit_are_sentences():
     with pytest.raises(UsageError, match="no retrofit"):
         changed(llama().config, Retrofit("alibbi"), 32)

@@ -12,13 +12,15 @@ import typer
 
 from harness.data.jsonl import read_json
 from harness.errors import UsageError
-from harness.tools import device_of, file_digest, outside
+from harness.tools import device_of, digest, file_digest, outside, tokenizer_named
 from harness.tools.bars import Bars
 from harness.tools.options import Json, Results
 
 Corpus = Annotated[
     str, typer.Option(help="jsonl, parquet, csv, text or a folder of them; hub: and pypi: work too.")
 ]
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")  # beside a tokenizer, no part of it
 
 
 def order(
@@ -80,7 +82,7 @@ def order(
         index=index,
         probes=probes,
         device=device_of(device) if model else "cpu",
-        tokenizer=_tokenizer(tokenizer, cache) if tokenizer else None,
+        tokenizer=_tokenizer(tokenizer, results) if tokenizer else None,
         model=resolve_model(model, cache=cache) if model else None,
         to=tuple(to or ()),
         until=until,
@@ -147,14 +149,18 @@ def show(
         print(f"{one['id']}  [{one['first']}:{one['end']}]  {one['text']}")
 
 
-def _tokenizer(name: str, cache: Path) -> Any:
-    """Return where a tokenizer lies: a folder as it is, else as a model of the hub."""
+def _tokenizer(name: str, results: Path) -> Any:
+    """Return where a tokenizer lies: a folder as it is, without weights too, else a model of this name."""
     from harness.data.sources import Source, resolve_model
 
     folder = Path(name).expanduser()
-    if (folder / "tokenizer.json").is_file():
-        return Source(name, "file", folder, file_digest(folder / "tokenizer.json"))
-    return resolve_model(name, cache=cache)
+    if not folder.is_dir():
+        return resolve_model(name, cache=results / "stages" / "sources")
+    tokenizer_named(name, results)  # says what is missing
+    if (whole := folder / "tokenizer.json").is_file():
+        return Source(name, "file", folder, file_digest(whole))
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in WEIGHTS]
+    return Source(name, "file", folder, digest([[file.name, file_digest(file)] for file in files]))
 
 
 def _show(report: dict[str, Any], out: Path, to: Sequence[str]) -> None:

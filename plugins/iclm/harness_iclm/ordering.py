@@ -82,7 +82,8 @@ def demand(recipe: Recipe, out: Path) -> None:
             continue
         if r.tokenizer is None:
             raise UsageError(f"--to={form} writes tokens: add --tokenizer, a hub id or a folder")
-        trainers.tokenizer_of(r.tokenizer, marked=True)
+    if r.tokenizer is not None:
+        trainers.tokenizer_of(r.tokenizer, marked=any(form != "text" for form in r.to))
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise UsageError(f"{there} is a file, no folder to write to: give --out another name")

@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.data.sources import Source
 from harness.data.tokens import starts
-from harness.errors import UsageError
+from harness.errors import UsageError, said
 from harness.tools import digest, write_json
 from harness_iclm.packing import Windows
 
@@ -59,10 +59,18 @@ class Filled:
 
 
 def tokenizer_of(source: Source, marked: bool = False) -> Any:
-    """Return a tokenizer; UsageError where it must mark the end of a document and has no token for it."""
-    from transformers import AutoTokenizer
+    """Return a tokenizer, of a folder or a GGUF file.
 
-    found = AutoTokenizer.from_pretrained(source.path)
+    Raises UsageError where there is none, and where it must mark the end of a document and has no token for it.
+    """
+    from harness.nn import bases
+
+    try:
+        found = bases.tokenizer_of(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"{source.name} holds no tokenizer that transformers reads ({said(error)}): name another"
+        ) from None
     if marked and end_of(found) is None:
         raise UsageError(
             f"the tokenizer {source.name} has no end-of-text token, so that trainers could not tell documents apart: "

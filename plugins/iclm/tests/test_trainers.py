@@ -169,6 +169,28 @@ def test_a_tokenizer_without_an_end_mark_is_refused_before_anything_is_read(writ
         order(written[0], tokenizer=Source("bare", "file", tmp_path / "tokenizer", "bare"))
 
 
+def test_what_is_no_tokenizer_is_a_sentence_and_one_without_weights_or_in_files_of_old_is_read(tmp_path):
+    from harness_iclm.commands import _tokenizer
+    from harness_iclm.trainers import tokenizer_of
+
+    (tmp_path / "old").mkdir()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"empty holds no tokenizer, such as a tokenizer\.json"):
+        _tokenizer(str(tmp_path / "empty"), tmp_path)
+    with pytest.raises(UsageError, match="model holds no tokenizer that transformers reads"):
+        tokenizer_of(Source("model", "file", tmp_path / "empty", "digest"))
+    (tmp_path / "old" / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "apple"])
+    )
+    (tmp_path / "old" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    found = _tokenizer(str(tmp_path / "old"), tmp_path)
+    assert tokenizer_of(found, marked=True)("apple", add_special_tokens=False)["input_ids"] == [5]
+    (tmp_path / "old" / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "bread"])
+    )
+    assert _tokenizer(str(tmp_path / "old"), tmp_path).digest != found.digest
+
+
 # Best fit
 
 

@@ -113,15 +113,16 @@ def problem_rows(source: Any, task: Task) -> list[dict[str, Any]]:
         refuse_untested(table, source.name)
     rows: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(table, 1):
+        named = coded or (("problem" in row or "question" in row) and "answer" in row)
         problem = asked(row) if coded else row.get("problem", row.get("question"))
-        if problem is None or ("answer" not in row and not coded):
+        if not named:
             raise UsageError(
                 f"{source.name} has the columns {', '.join(row)}: it needs problem (or question) and answer; say "
                 f"which is which, '{source.name}?problem:ITS_NAME+answer:ITS_NAME'"
             )
         answer = "" if row.get("answer") is None else str(row["answer"])
         answer = answer.rpartition("####")[2].strip()
-        if not str(problem).strip() or not (answer or coded):
+        if problem is None or not str(problem).strip() or not (answer or coded):
             raise UsageError(
                 f"row {number} of {source.name} has no problem or no answer: fix it or leave it out"
             )

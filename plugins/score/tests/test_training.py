@@ -250,6 +250,9 @@ def test_problems_without_an_answer_are_named(opened, own, tmp_path):
     bad.write_text('{"problem": "1+1", "answer": "2"}\n{"problem": "2+2", "answer": null}\n')
     with pytest.raises(UsageError, match=r"row 2 of .*bad.jsonl has no problem or no answer"):
         opened(**(own | {"data__train": bad}))
+    bad.write_text('{"problem": "1+1", "answer": "2"}\n{"problem": null, "answer": "4"}\n')
+    with pytest.raises(UsageError, match=r"row 2 of .*bad.jsonl has no problem or no answer"):
+        opened(**(own | {"data__train": bad}))
     bad.write_text('{"problem": "1+1", "solution": "2"}\n')
     with pytest.raises(UsageError, match=r"needs problem \(or question\) and answer"):
         opened(**(own | {"data__train": bad}))
