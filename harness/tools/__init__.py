@@ -19,6 +19,7 @@ from harness.tools.names import (
     file_to_write,
     finished,
     outside,
+    picture_to_write,
     run_folder,
     tokenizer_named,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "file_to_write",
     "finished",
     "outside",
+    "picture_to_write",
     "quiet_libraries",
     "read_result",
     "rebuild",

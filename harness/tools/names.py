@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engines.address import decides
-from harness.errors import UsageError, said
+from harness.errors import UsageError, nearest, said
 from harness.runs.files import digest
 from harness.runs.results import Result, read_result
 from harness.runs.stages import stage
@@ -15,6 +15,7 @@ from harness.runs.stages import stage
 if TYPE_CHECKING:
     from harness.data.sources import Source
 
+PICTURES = (".svg", ".png", ".pdf")
 TOKENIZERS = (
     "tokenizer",
     "vocab",
@@ -139,6 +140,13 @@ def file_to_write(path: Path, read: Source | None = None) -> Path:
             f"there is no folder {path.parent} to write {path.name} into: make it, or name another"
         )
     return path
+
+
+def picture_to_write(path: Path) -> Path:
+    """Return a path that a picture can be written to; UsageError for an ending that is none, and as `file_to_write`."""
+    if path.suffix not in PICTURES:
+        raise UsageError(f"--out={path} is no picture: end it in {nearest(path.suffix, PICTURES)}")
+    return file_to_write(path)
 
 
 def outside(path: Path, read: Source) -> None:

@@ -9,11 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from harness.errors import UsageError, nearest
-from harness.tools import device_of, fetched, finished, quiet_libraries, run_folder
+from harness.tools import device_of, fetched, finished, picture_to_write, quiet_libraries, run_folder
 from harness.tools.bars import Bars
 from harness.tools.options import Device, Json, Precision, Results
-
-PICTURES = (".svg", ".png", ".pdf")
 
 
 def tools(app: typer.Typer) -> None:
@@ -52,10 +50,7 @@ def lengths(
     from harness.data.sources import resolve
 
     quiet_libraries()
-    if out.suffix not in PICTURES:
-        raise UsageError(f"--out={out} is no picture: end it in {nearest(out.suffix, PICTURES)}")
-    if out.is_dir() or not out.resolve().parent.is_dir():
-        raise UsageError(f"--out={out} cannot be written: name a file in a folder that is there")
+    picture_to_write(out)
     if precision not in ("float32", "bfloat16"):
         raise UsageError(
             f"--precision={precision} is not known: {nearest(precision, ('float32', 'bfloat16'))}"

@@ -273,7 +273,7 @@ def test_wrong_inputs_are_sentences_before_work(folder):
         ({"--targets": 64, "--lengths": "64x"}, "the longest window"),
         ({"--targets": 100_000}, "tokens and"),
         ({"--out": folder / "a.doc"}, "no picture"),
-        ({"--out": folder / "no" / "a.svg"}, "cannot be written"),
+        ({"--out": folder / "no" / "a.svg"}, "there is no folder"),
         ({"--out": folder / "empty.svg" / ".."}, "picture"),
         ({"--precision": "int4"}, "not known"),
         ({"--length": -1}, "no length"),

@@ -21,6 +21,7 @@ from harness.tools import (
     fetched,
     file_to_write,
     finished,
+    picture_to_write,
     quiet_libraries,
     run_folder,
     tokenizer_named,
@@ -242,7 +243,7 @@ def heatmap_(
     """Draw a run's needle grid: harness longskywork heatmap cip_synl"""
     from harness_longskywork.heatmap import draw, grid
 
-    file_to_write(out)
+    picture_to_write(out)
     found = finished(run_folder("longskywork", run, results), "longskywork")
     draw(grid(found.metrics), f"{found.config['name']}, seed {found.config['seed']}", out)
     if as_json:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from harness_longskywork.commands import interleave_, tables_, template_
+from harness_longskywork.commands import heatmap_, interleave_, tables_, template_
 from harness_longskywork.own import answers_of, read_conversations, read_windows, side_by_side, windows_of
 from harness_longskywork.symbols import IGNORED
 
@@ -233,6 +233,7 @@ def test_no_header_and_no_wording_of_the_korean_test_set_is_trained_on():
         (lambda f: tables_(f / "none" / "a.jsonl", results=f), "no folder"),
         (lambda f: tables_(f / "a.jsonl", tokenizer=str(f), results=f), "holds no tokenizer"),
         (lambda f: tables_(f / "a.jsonl", tokenizer="./not/there", results=f), "not/there"),
+        (lambda f: heatmap_("cip", f / "a.doc", results=f), "is no picture: end it in"),
         (lambda f: interleave_("x.txt", f, results=f), "is a folder"),
         (lambda f: interleave_("x.txt", f / "a.jsonl", least=0, results=f), "1 or more"),
         (lambda f: interleave_("x.txt", f / "a.jsonl", tokenizer=str(f), results=f), "holds no tokenizer"),
