@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engines.address import decides
-from harness.errors import UsageError, nearest, said
+from harness.errors import UsageError, said
 from harness.runs.files import digest
 from harness.runs.results import Result, read_result
 from harness.runs.stages import stage
@@ -145,7 +145,9 @@ def file_to_write(path: Path, read: Source | None = None) -> Path:
 def picture_to_write(path: Path) -> Path:
     """Return a path that a picture can be written to; UsageError for an ending that is none, and as `file_to_write`."""
     if path.suffix not in PICTURES:
-        raise UsageError(f"--out={path} is no picture: end it in {nearest(path.suffix, PICTURES)}")
+        raise UsageError(
+            f"--out={path} is no picture: end it in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}"
+        )
     return file_to_write(path)
 
 

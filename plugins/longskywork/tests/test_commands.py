@@ -118,7 +118,7 @@ def test_bad_input_gets_a_sentence(text, tmp_path):
         (lambda: tables_(out, count=1, tokens="few"), "is no range"),
         (lambda: interleave_(str(tmp_path / "none.txt"), out, results=tmp_path), "none.txt"),
         (lambda: interleave_(str(text), out, window=1, results=tmp_path), "cannot hold 2 chunks"),
-        (lambda: heatmap_("cip", out, tmp_path), "no run under"),
+        (lambda: heatmap_("cip", tmp_path / "x.svg", tmp_path), "no run under"),
     ):
         with pytest.raises(UsageError, match=words):
             act()
