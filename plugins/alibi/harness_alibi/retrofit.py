@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import UsageError, nearest
+from harness.errors import UsageError
 from harness_alibi.bias import slopes
 from harness_alibi.models import MARK, config_of, raw
 from harness_alibi.settings import Retrofit
@@ -103,11 +103,6 @@ def changed(config: Any, method: Retrofit, length: int) -> Any:
         rope["rope_theta"] = rope["rope_theta"] * method.factor ** (head / (head - 2))
     elif method.position == "interpolated":
         rope.update(rope_type="linear", factor=method.factor)
-    elif method.position not in ("alibi", "rotary"):
-        kinds = ("alibi", "rotary", "rotary_base", "interpolated")
-        raise UsageError(
-            f"method.position={method.position} is no retrofit: {nearest(method.position, kinds)}"
-        )
     config.rope_parameters = rope
     if method.position in ("rotary_base", "interpolated"):
         config.max_position_embeddings = int(method.factor * length)

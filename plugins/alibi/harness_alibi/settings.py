@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from harness import setting, source
+from harness.errors import UsageError, nearest
 
 
 class Optimizer(Enum):
@@ -72,3 +73,13 @@ class Retrofit:
         1, "times L that a training window holds, at most a step's tokens, which stay as many", least=1
     )
     learning_rate: float = setting(1e-3, "peak learning rate of the training that follows", least=0)
+
+    def __post_init__(self) -> None:
+        """Refuse positions that are no retrofit, and a factor that would shorten."""
+        kinds = ("alibi", "rotary", "rotary_base", "interpolated")
+        if self.position not in kinds:
+            raise UsageError(
+                f"method.position={self.position} is no retrofit: {nearest(self.position, kinds)}"
+            )
+        if not self.factor >= 1:
+            raise UsageError(f"method.factor={self.factor:g} lengthens nothing: give 1 or more")

@@ -8,7 +8,7 @@ import torch
 from harness_alibi import alibi_bias
 from harness_alibi.models import load, save
 from harness_alibi.preparation import fits
-from harness_alibi.retrofit import FAMILIES, changed, refuse, replace_rotary, retrofitted
+from harness_alibi.retrofit import FAMILIES, refuse, replace_rotary, retrofitted
 from harness_alibi.settings import Retrofit, Task
 from harness_alibi.training import windows_of
 
@@ -162,7 +162,10 @@ def test_a_tokenizer_that_is_not_there_is_told_before_a_run_starts(tmp_path):
 
 def test_an_unknown_kind_and_a_window_that_does_not_fit_are_sentences():
     with pytest.raises(UsageError, match="no retrofit"):
-        changed(llama().config, Retrofit("alibbi"), 32)
+        Retrofit("alibbi")
+    for factor in (0.0, 0.5, -8.0, float("nan")):
+        with pytest.raises(UsageError, match="lengthens nothing"):
+            Retrofit(factor=factor)
     assert windows_of(Task(), Retrofit(window=8)) == (4, 512)
     for window in (0, -1, 3):
         with pytest.raises(UsageError, match="divisor"):
