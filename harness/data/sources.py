@@ -145,7 +145,7 @@ def _resolve(name: str, cache: Path, columns: Sequence[str]) -> Source:
         digest = _sha256(digest + repr(renamed))
         name += given[len(_renames(given)[0]) :]
     source = Source(name, kind, path, digest, licence or _licence(path), revision, renamed)
-    for file in found if columns else ():
+    for file in found if columns or renamed else ():
         _check(source, file, columns)
     return source
 
