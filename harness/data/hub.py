@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, TypeVar
 
 from harness.data.cache import once
@@ -155,7 +156,8 @@ def _asking(address: str, ask: Callable[[], T]) -> T:
     except HarnessError:
         raise
     except Exception as error:  # the hub's libraries raise a dozen kinds, all of which mean the same here
-        said = " ".join(str(error).split("\n")[0].split())[:200]
+        told = " ".join(str(error).split("\n")[0].split())
+        said = told if len(told) <= 200 else told[:200].rpartition(". ")[0] or shorten(told, 200)
         where = "the hub's local cache (offline)" if _offline() else "the hub"
         raise HarnessError(
             f"{where} did not give hub:{address} ({type(error).__name__}: {said}): check the id, revision, "

@@ -26,7 +26,7 @@ from typing import Any
 
 from harness.data import files
 from harness.data.cache import once
-from harness.errors import UsageError, nearest, said
+from harness.errors import HarnessError, UsageError, nearest, said
 
 KINDS = {
     "file": "file:<path>",
@@ -145,7 +145,7 @@ def _resolve(name: str, cache: Path, columns: Sequence[str]) -> Source:
         digest = _sha256(digest + repr(renamed))
         name += given[len(_renames(given)[0]) :]
     source = Source(name, kind, path, digest, licence or _licence(path), revision, renamed)
-    for file in found if columns else ():
+    for file in found if columns or renamed else ():
         _check(source, file, columns)
     return source
 
@@ -173,8 +173,11 @@ def resolve_model(name: str, *, cache: Path, allow_pickle: bool = False) -> Sour
             files.data_files(path)  # says that there is no such folder
         if kind != "hub" and (hub.path_like(address) or ("/" in address and path.parent.is_dir())):
             raise UsageError(f"{_absent(path)} (a model of the hub is written hub:{address})")
+        try:
+            path, record = hub.model(address, cache, allow_pickle)
+        except HarnessError as error:
+            raise error if kind == "hub" else type(error)(f"{path} is no folder here, and {error}") from None
         kind = "hub"
-        path, record = hub.model(address, cache, allow_pickle)
         name, licence, revision = f"hub:{record['address']}", record["licence"], record["revision"]
         digest = _sha256(f"{revision}#{record['address'].partition('#')[2]}")
     elif not files.there(path):

@@ -417,6 +417,18 @@ def test_the_hub_is_pinned_and_read_from_the_local_cache_when_offline(tmp_path, 
 # Models
 
 
+def test_a_model_that_is_neither_here_nor_on_the_hub_is_said_to_be_neither(cache, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        HarnessError, match=r"^models/nope is no folder here, and .* hub:models/nope \(\w+: [^)]+\): "
+    ):
+        resolve_model("models/nope", cache=cache)
+    with pytest.raises(HarnessError, match=r"^the hub's local cache"):
+        resolve_model("hub:models/nope", cache=cache)
+
+
 def test_a_model_folder_is_known_by_all_its_files(tmp_path, cache):
     write(tmp_path / "m/config.json", "{}")
     write(tmp_path / "m/model.safetensors", b"\0\1\2")

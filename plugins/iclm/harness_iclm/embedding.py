@@ -102,11 +102,20 @@ def load_words(folder: Path) -> Words:
         return Words(words, found["rarity"], found["directions"])
 
 
-def load(model: Source, max_length: int = 512, device: str = "cpu") -> Any:
-    """Return the encoder, that reads at most so many tokens."""
+def load(
+    model: Source,
+    max_length: int = 512,
+    device: str = "cpu",
+    pooling: str = "",
+    prompt: str | None = None,
+    trusted: bool = False,
+) -> Any:
+    """Return the encoder, that reads at most so many tokens; `pooling` and `prompt` as `load_encoder` takes them."""
     from harness.nn.encoder import load_encoder
 
-    encoder = load_encoder(model.path, device=device)
+    encoder = load_encoder(
+        model.path, pooling=pooling or None, prompt=prompt, device=device, trust_remote_code=trusted
+    )
     encoder.max_length = min(encoder.max_length or max_length, max_length)
     return encoder
 

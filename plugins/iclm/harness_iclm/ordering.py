@@ -41,6 +41,7 @@ UNTIL = ("documents", "embeddings", "neighbours")  # steps that one may stop aft
 class Recipe:
     """How a corpus is to be ordered; `tokenizer` None counts UTF-8 bytes, `model` None is TF-IDF + SVD.
 
+    `pooling` and `prompt` replace what the model's folder says, `trusted` lets its code run.
     `to` names the trainers' formats to write, `until` the step to stop after; `shard` is in documents.
     """
 
@@ -57,6 +58,9 @@ class Recipe:
     device: str = "cpu"
     tokenizer: Source | None = None
     model: Source | None = None
+    pooling: str = ""
+    prompt: str | None = None
+    trusted: bool = False
     to: Sequence[str] = ()
     until: str = ""
     shard: int = 100_000
@@ -143,8 +147,11 @@ def order_corpus(
 
     def embedded() -> list[Path]:
         if model := r.model:
-            encoder = functools.cache(lambda: embedding.load(model, r.encoder_length, r.device))
-            inputs = corpus | {"by": f"{model.digest} {r.encoder_length}"}
+            encoder = functools.cache(
+                lambda: embedding.load(model, r.encoder_length, r.device, r.pooling, r.prompt, r.trusted)
+            )
+            said = f" {r.pooling} {r.prompt!r}" if r.pooling or r.prompt is not None else ""
+            inputs = corpus | {"by": f"{model.digest} {r.encoder_length}{said}"}
             return shards(
                 "embeddings", inputs, total, lambda span, f: _encode(source, r, encoder, span, f, stages)
             )

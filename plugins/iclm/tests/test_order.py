@@ -293,8 +293,11 @@ def test_a_path_weighs_its_edges_and_counts_its_jumps():
 
 def test_an_encoder_embeds_in_the_place_of_tfidf_and_an_empty_text_gets_zeros(tmp_path):
     import torch
+    from harness_iclm import embedding
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    from harness.nn.encoder import load_encoder
 
     torch.manual_seed(0)
     folder = tmp_path / "encoder"
@@ -309,6 +312,11 @@ def test_an_encoder_embeds_in_the_place_of_tfidf_and_an_empty_text_gets_zeros(tm
     assert vectors.shape == (3, 16)
     assert not vectors[1].any()
     assert vectors[0].any()
+    texts = ["a b", "b a a"]
+    first = embedding.load(source, pooling="cls", prompt="b ").encode(texts)
+    own = load_encoder(folder)
+    own.pooling = "cls"
+    np.testing.assert_allclose(first, own.encode([f"b {text}" for text in texts]), atol=1e-6)
 
 
 # From the command line

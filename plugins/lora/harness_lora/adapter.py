@@ -100,14 +100,33 @@ def load_adapter(model: nn.Module, folder: str | Path, any_base: bool = False) -
 
 
 def resize(model: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Give the model's embeddings the number of rows that those in `tensors` have."""
+    """Give the model's embedding and output layer the number of rows that those in `tensors` have.
+
+    Raises HarnessError where one of the two would get rows that the adapter does not bring.
+    """
     if not hasattr(model, "get_input_embeddings") or not hasattr(model, "resize_token_embeddings"):
         return
-    embedding = model.get_input_embeddings()
-    path = next((n for n, m in model.named_modules() if m is embedding), "")
-    whole = next((tensors[n] for n in (f"{path}.weight", f"{path}.base_layer.weight") if n in tensors), None)
-    if whole is not None and len(whole) != len(embedding.weight):
-        model.resize_token_embeddings(len(whole), mean_resizing=False)
+    brought = {name: t for name in _embeddings(model) if (t := _brought(name, tensors)) is not None}
+    rows = next((len(t) for name, t in brought.items() if name.endswith("weight")), None)
+    before = len(model.get_input_embeddings().weight)
+    if rows is None or rows == before:
+        return
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    ends = _embeddings(model)
+    filled = {id(p) for name, p in ends.items() if name in brought}
+    drawn = [name for name, p in ends.items() if len(p) == rows and id(p) not in filled]
+    if drawn and rows > before:
+        raise HarnessError(
+            f"the adapter has {rows} tokens and its base {before}, and it does not hold {drawn[0]}, whose new rows "
+            f"would be drawn anew in each load: save the base as it was in training, with {rows} tokens, and give that "
+            "(--base, with --any-base)"
+        )
+
+
+def _brought(name: str, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """Return what an adapter holds of a base's parameter, wrapped or not; None where it holds nothing."""
+    path, _, last = name.rpartition(".")
+    return tensors.get(name, tensors.get(f"{path}.base_layer.{last}"))
 
 
 def _output(model: Any) -> str:

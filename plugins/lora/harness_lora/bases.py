@@ -83,8 +83,8 @@ def load_base(
 ) -> Any:
     """Load a base in float32, as the class of transformers called `kind`, with `settings` for its config.
 
-    Data with labels make it a classifier; else it is what its config says that it was saved as, or a causal
-    language model. `base_dtype` is then the type that it is kept in.
+    Data with labels make it a classifier that knows their names; else it is what its config says that it was saved
+    as, or a causal language model. `base_dtype` is then the type that it is kept in.
     """
     import torch
     import transformers
@@ -97,7 +97,9 @@ def load_base(
             f"{folder} is quantised ({word}), and LoRA needs weights as numbers: give the base it was made from"
         )
     if form is not None and form.kind == "labels":
-        kind, settings = TASKS["SEQ_CLS"], {"num_labels": len(form.labels), **settings}
+        names = dict(enumerate(form.labels))
+        kind = TASKS["SEQ_CLS"]
+        settings = {"id2label": names, "label2id": {text: n for n, text in names.items()}, **settings}
     kind = kind or (_saved_as(config) if form is None else TASKS["CAUSAL_LM"])
     auto = getattr(transformers, kind)
     if settings:

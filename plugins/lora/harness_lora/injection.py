@@ -162,12 +162,11 @@ def say_untied(model: Any, alone: bool = False) -> None:
         return
     if type(config).from_dict({**config.to_dict(), "tie_word_embeddings": False}).tie_word_embeddings:
         return
-    ends = {id(inner), id(outer)}
-    sharing = [
+    ends = [name for name, module in model.named_modules() if module is inner or module is outer]
+    sharing = [  # under other paths, where resizing leaves the very same module
         (name, module)
-        for name, module in model.named_modules()
-        if id(module) not in ends
-        and any(getattr(module, "weight", None) is end.weight for end in (inner, outer))
+        for name, module in model.named_modules(remove_duplicate=False)
+        if name not in ends and any(getattr(module, "weight", None) is end.weight for end in (inner, outer))
     ]
     if sharing and not alone:
         return

@@ -168,6 +168,35 @@ def test_saved_modules_inside_one_another_are_refused_as_peft_cannot_read_them_e
         load_adapter(loaded("bert", folder), tmp_path / "ad")
 
 
+@pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
+def test_added_tokens_of_an_adapted_end_are_read_where_the_other_end_is_tied_to_it_else_refused(
+    target, home, tmp_path
+):
+    settings = {"resize": 53, "target_modules": ["q_proj", target]}
+    folder = folder_of("llama-tied", home)
+    want = by_peft("llama-tied", folder, tmp_path / "tied", **settings)
+    agrees("llama-tied", folder, tmp_path / "tied", want, tmp_path)
+    other = {"lm_head": "model.embed_tokens", "embed_tokens": "lm_head"}[target]
+    by_peft(
+        "llama", folder_of("llama", home), tmp_path / "lost", **settings
+    )  # the other end's rows are not saved
+    with pytest.raises(
+        HarnessError, match=rf"53 tokens and its base 48, and it does not hold {other}\.weight"
+    ):
+        convert(tmp_path / "lost", "merged", tmp_path / "merged-lost")
+
+
+@pytest.mark.parametrize(
+    "ends", [{"target_modules": ["q_proj", "lm_head"]}, {"modules_to_save": ["lm_head"]}]
+)
+def test_encoder_and_decoder_keep_their_embedding_where_a_resized_output_layer_is_its_own(
+    ends, home, tmp_path
+):
+    folder = folder_of("bart", home)
+    want = by_peft("bart", folder, tmp_path / "theirs", resize=53, **ends)
+    agrees("bart", folder, tmp_path / "theirs", want, tmp_path)
+
+
 def test_an_output_layer_adapted_with_its_embedding_is_refused_for_that_reason(tmp_path):
     from transformers import LlamaConfig, LlamaForCausalLM
 

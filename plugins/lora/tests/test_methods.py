@@ -195,7 +195,7 @@ def test_an_encoder_learns_labels(method, body, head, home, tmp_path):
     rows = [
         f"{word} {n % 7} {chr(97 + n % 26)}\t{label}"
         for n in range(60)
-        for word, label in (("good", 1), ("bad", 0))
+        for word, label in (("good", "좋음"), ("bad", "나쁨"))
     ]
     (tmp_path / "labels.tsv").write_text("sentence\tlabel\n" + "\n".join(rows) + "\n", encoding="utf-8")
     train = f"'{tmp_path}/labels.tsv?text:sentence'"
@@ -211,8 +211,9 @@ def test_an_encoder_learns_labels(method, body, head, home, tmp_path):
         want = read(kept)(torch.arange(3, 19)[None]).logits
         for form in FORMS:
             convert(kept, form, tmp_path / form)
-            found = read(tmp_path / form)(torch.arange(3, 19)[None]).logits
-            torch.testing.assert_close(found, want, rtol=0, atol=1e-5)
+            model = read(tmp_path / form)
+            torch.testing.assert_close(model(torch.arange(3, 19)[None]).logits, want, rtol=0, atol=1e-5)
+            assert model.config.id2label == {0: "나쁨", 1: "좋음"}
 
 
 def test_the_merged_model_answers_lm_evals_questions(home, tmp_path, monkeypatch):

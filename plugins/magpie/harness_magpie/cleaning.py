@@ -79,8 +79,8 @@ def is_valid(text: str, ended: bool = True, least: int = 4, most: int = 60) -> b
 def words(text: str) -> int:
     """Return how many words a text has; where a script has no blanks between them, about how many.
 
-    There a word is so many letters: 1.5 Chinese characters, 2.5 kana, 3.5 letters of Thai, Lao, Khmer or Burmese
-    (marks above and below not counted). A text with blanks alone has as many words as `str.split` finds.
+    There a word is so many letters: 1.5 Chinese characters, 2.5 kana, 3.5 letters of Thai, Lao, Khmer or Burmese,
+    2.3 of Tibetan (marks above and below not counted). A text with blanks alone has as many words as `str.split` finds.
     """
     number = 0.0
     for part in text.split():
@@ -96,12 +96,14 @@ def words(text: str) -> int:
 # Letters a word, by the first word of a letter's name in Unicode: scripts that put no blanks between words.
 LETTERS = {
     "CJK": 1.5, "HIRAGANA": 2.5, "KATAKANA": 2.5, "KATAKANA-HIRAGANA": 2.5, "BOPOMOFO": 2.5, "THAI": 3.5,
-    "LAO": 3.5, "KHMER": 3.5, "MYANMAR": 3.5,
+    "LAO": 3.5, "KHMER": 3.5, "MYANMAR": 3.5, "TIBETAN": 2.3,
 }  # fmt: skip
 RUN = re.compile(r"\w+")  # a word of another script amid such letters
 MARKS = set(".,;:?!'\"()-/%$+=*&@#<>[]_`’“”—…。、？！«»¿¡")
 CLOSING = re.escape("\"'`*)]}>’”»」』】）］｣〉》〕")
-ENDED = regex.compile(rf"(?:\p{{Sentence_Terminal}}|(?:\p{{Thai}}|\p{{Lao}}|ฯ|ๆ))[{CLOSING}]*\Z")
+ENDED = regex.compile(  # Greek asks with a semicolon
+    rf"(?:\p{{Sentence_Terminal}}|[།༎]|(?<=\p{{Greek}})[;\u037e]|(?:\p{{Thai}}|\p{{Lao}}|ฯ|ๆ))[{CLOSING}]*\Z"
+)
 
 
 def _dense(sign: str) -> str:

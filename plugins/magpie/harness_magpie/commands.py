@@ -14,7 +14,18 @@ import typer
 from harness.errors import UsageError, nearest
 from harness.tools import device_of, digest, fetched, quiet_libraries, stage
 from harness.tools.bars import Bars
-from harness.tools.options import Batch, Device, Engine, Json, Model, Precision, Results
+from harness.tools.options import (
+    Batch,
+    Device,
+    Engine,
+    Json,
+    Model,
+    Pooling,
+    Precision,
+    Prompt,
+    Results,
+    Trusted,
+)
 
 if TYPE_CHECKING:
     from harness.data.sources import Source
@@ -59,6 +70,9 @@ def synthesize(
     base: Annotated[str, typer.Option(help="The base model, for the reward difference.")] = "",
     reward: Annotated[str, typer.Option(help="A reward model (a sequence classifier).")] = "",
     encoder: Annotated[str, typer.Option(help="A sentence encoder; default: hashed TF-IDF.")] = "",
+    pooling: Pooling = "",
+    prompt: Prompt = None,
+    trust_remote_code: Trusted = False,
     engine: Engine = "",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -76,6 +90,10 @@ def synthesize(
     quiet_libraries()
     preset_of(filter)
     known_language(language)
+    if not encoder and (pooling or prompt is not None or trust_remote_code):
+        raise UsageError(
+            "--pooling, --prompt and --trust-remote-code are of a sentence encoder: add --encoder, or leave them out"
+        )
     arguments = template_arguments(template_arg)
     source = chat_model(model, results)
     recipe = Recipe(
@@ -91,6 +109,8 @@ def synthesize(
         batch_size=batch_size,
         precision=precision,
         encoder=encoder,
+        pooling=pooling,
+        prompt=prompt,
         judge=judge,
         base=base,
         reward=reward,
@@ -105,7 +125,7 @@ def synthesize(
     opened = elsewhere(engine, source, out / "stages" / "engine.jsonl")
     generator = load_generator(source.path, precision, place, arguments, opened)
     recipe = replace(recipe, engine=by_engine(generator, quiet=as_json))
-    tools = tools_for(recipe, generator, source.path, results, place)
+    tools = tools_for(recipe, generator, source.path, results, place, trust_remote_code)
     with Bars() as bars:
         made = make(recipe, generator, tools, out, bars)
     spoken, unfinished = (
@@ -363,7 +383,9 @@ def chat_model(model: str, results: Path) -> Source:
     return fetched(model or paper().model, results)
 
 
-def tools_for(recipe: Any, generator: Any, folder: Path, results: Path, device: str) -> Any:
+def tools_for(
+    recipe: Any, generator: Any, folder: Path, results: Path, device: str, trusted: bool = False
+) -> Any:
     """Return the functions that tag rows, as the command line asks for them."""
     from harness_magpie.synthesis import Tools
 
@@ -372,7 +394,9 @@ def tools_for(recipe: Any, generator: Any, folder: Path, results: Path, device: 
         from harness_magpie.neighbours import encoded_vectors
 
         cache = results / "stages" / "sources"
-        tools.vectors = lambda texts: encoded_vectors(recipe.encoder, texts, cache, device)
+        tools.vectors = lambda texts: encoded_vectors(
+            recipe.encoder, texts, cache, device, recipe.pooling, recipe.prompt, trusted
+        )
     if recipe.judge:
         from harness_magpie.generator import load_generator
         from harness_magpie.judging import ask_model

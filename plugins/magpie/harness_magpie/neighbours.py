@@ -122,11 +122,25 @@ def hashed_vectors(texts: list[str]) -> np.ndarray:
     return np.asarray(TfidfTransformer().fit_transform(counts).toarray(), dtype=np.float32)
 
 
-def encoded_vectors(encoder: str, texts: list[str], cache: Any, device: str) -> np.ndarray:
-    """Return unit vectors of a sentence encoder, (n, d) float32."""
+def encoded_vectors(
+    encoder: str,
+    texts: list[str],
+    cache: Any,
+    device: str,
+    pooling: str = "",
+    prompt: str | None = None,
+    trusted: bool = False,
+) -> np.ndarray:
+    """Return unit vectors of a sentence encoder, (n, d) float32; `pooling`, `prompt` as `load_encoder` takes them."""
     from harness.data.sources import resolve_model
     from harness.nn.encoder import load_encoder
 
-    found = load_encoder(resolve_model(encoder, cache=cache).path, device=device)
+    found = load_encoder(
+        resolve_model(encoder, cache=cache).path,
+        pooling=pooling or None,
+        prompt=prompt,
+        device=device,
+        trust_remote_code=trusted,
+    )
     made = np.asarray(found.encode(texts), dtype=np.float32)
     return made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12)

@@ -67,6 +67,8 @@ class Recipe:
     batch_size: int
     precision: str
     encoder: str = ""
+    pooling: str = ""
+    prompt: str | None = None
     judge: str = ""
     base: str = ""
     reward: str = ""

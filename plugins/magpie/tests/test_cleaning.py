@@ -88,6 +88,9 @@ def test_what_is_left_is_the_beginning_of_what_was_written_and_stays_as_it_is(te
         ("Too short.", True, False),
         ("Fix this code here:", True, False),
         ("오늘 서울 날씨는 어때?", True, True),
+        ("Ποια είναι η πρωτεύουσα της Ελλάδας;", True, True),  # Greek asks with a semicolon
+        ("What is it called; and why;", True, False),
+        ("རྒྱལ་ས་གང་ཡིན།", True, True),
         ("§§§ ¤¤¤ §§§ ¤¤¤ ¬¬¬ ok.", True, False),
         ("", True, False),
         ("word " * 60 + "end.", True, False),

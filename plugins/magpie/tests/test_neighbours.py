@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from harness_magpie import neighbour_distances
-from harness_magpie.neighbours import hashed_vectors, neighbours
+from harness_magpie.neighbours import encoded_vectors, hashed_vectors, neighbours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -104,3 +104,20 @@ def test_equal_texts_have_equal_vectors():
     rows = hashed_vectors(["Write a poem.", "Why is it so?", "Write a poem."])
     assert (rows[0] == rows[2]).all()
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1, 1, 1], abs=1e-6)
+
+
+def test_an_encoder_is_read_with_the_pooling_and_the_prompt_that_are_said(tmp_path):
+    from harness_magpie.preparation import tiny_tokenizer
+    from transformers import BertConfig, BertModel
+
+    from harness.nn.encoder import load_encoder
+
+    made = tiny_tokenizer()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(made), **sizes)).save_pretrained(tmp_path / "bert")
+    made.save_pretrained(tmp_path / "bert")
+    texts = ["what is rain", "why"]
+    found = encoded_vectors(str(tmp_path / "bert"), texts, tmp_path, "cpu", "lasttoken", "tell ")
+    own = load_encoder(tmp_path / "bert", pooling="lasttoken").encode([f"tell {text}" for text in texts])
+    np.testing.assert_allclose(found, own / np.linalg.norm(own, axis=1, keepdims=True), atol=1e-6)
+    assert np.abs(found - encoded_vectors(str(tmp_path / "bert"), texts, tmp_path, "cpu")).max() > 1e-3

@@ -216,6 +216,7 @@ MISTAKES = {
     "a filter without its judge": (["--filter", "pro"], "needs --judge and --reward"),
     "half easy without a judge": (["--filter", "pro6", "--reward", "x"], "needs --judge"),
     "unknown domain": (["--domain", "maths"], "did you mean 'math'"),
+    "a pooling of no encoder": (["--pooling", "cls"], "add --encoder"),
     "unknown mode": (["--count", "1", "--mode", "lines"], "mode=lines is not known"),
 }
 

@@ -234,7 +234,7 @@ def _show(report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], out: Pat
         f"{f'; every item is in {out}' if out else ''}[/]"
     )
     if report["empty_summaries"]:
-        console.print(f"{report['empty_summaries']} summaries are empty and score 0")
+        console.print(f"empty summaries, which score 0: {report['empty_summaries']}")
     for note in report["notes"]:
         console.print(f"note: {note}")
 

@@ -104,7 +104,7 @@ def test_an_empty_summary_scores_nothing_and_is_counted(tmp_path, capsys):
         assert all(row["rdass"] > 0 and not row["empty"] for row in others)
     given = files(tmp_path, "가\n나\n", "가\n나\n", "가\n\n")
     score(**given)
-    assert "1 summaries are empty and score 0" in capsys.readouterr().out
+    assert "empty summaries, which score 0: 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "jsonl", "parquet"])
@@ -187,6 +187,8 @@ def test_two_columns_of_one_table_are_two_systems(tmp_path, capsys):
     assert (report["a"], report["b"]) == ("ours", "theirs")
     assert report["scores"]["rdass"]["difference"] > 0.5
     assert report["scores"]["rdass"]["verdict"] == "open: 200 paired items are needed and there are 4"
+    with pytest.raises(UsageError, match=r"no column 'their' to call 'summary': did you mean 'theirs'"):
+        compare(str(tmp_path / "t.jsonl"), columns="ours,their")
     compare(str(tmp_path / "t.jsonl"), columns="ours,theirs")
     assert "open" in capsys.readouterr().out
 
