@@ -257,7 +257,8 @@ class Claim:
     `source` is the place in the paper; `counter` marks a claim that others made against it, `is_control` a
     sentence whose sign is known and that only shows that the experiment can tell. `control` is such a contrast
     for this claim: where it does not hold, the claim cannot be shown here. `margin` is the smallest difference
-    worth having, for the answer "no difference worth it"; `bound` says where the contrast's `by` is from.
+    worth having, for the answer "no difference worth it"; `bound` says where the contrast's `by` is from. `needs`
+    says what it would take to test what no experiment here does: it stands beside `not tested`.
     """
 
     text: str
@@ -269,6 +270,7 @@ class Claim:
     control: Contrast | None = None
     margin: float | None = None
     bound: Bound | None = None
+    needs: str = ""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _claim(
         "step": interval.step,
         "verdict": said,
         "holm": False,
-        "reason": _reason(contrast, interval, said, budget),
+        "reason": _reason(claim, interval, said, budget),
         "looks": interval.looks,
         "untuned": untuned,
         "control": control,
@@ -175,8 +175,11 @@ def _word(
     return "no difference" if said == "open" and equal and equal["within"] else said
 
 
-def _reason(contrast: Contrast, interval: Interval, said: str, budget: str) -> str:
+def _reason(claim: Claim, interval: Interval, said: str, budget: str) -> str:
     """Say in words where the interval lies, or why there is none."""
+    contrast = claim.contrast
+    if said == "not tested" and claim.needs:
+        return f"{interval.reason}: it takes {claim.needs}"
     if budget == "smoke" and said != "not tested":
         return "smoke runs only show that the code works: they are no evidence"
     if interval.reason:

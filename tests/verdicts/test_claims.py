@@ -127,6 +127,17 @@ def test_a_claim_without_a_run_is_not_tested_rather_than_open(tmp_path):
     assert said(card, card["claims"][0]) == "not tested"
 
 
+def test_a_claim_that_was_not_tested_says_what_it_takes(tmp_path):
+    needs = "a GPU of 80 GB for a day"
+    claims = [
+        Claim("c", difference("accuracy", "toy", "chance"), "s", needs=needs),
+        Claim("d", AHEAD, "s", needs=needs),
+    ]
+    untested, tested = judged(tmp_path, *claims)["claims"]
+    assert untested["reason"].endswith(f"it has no finished run: it takes {needs}")
+    assert needs not in tested["reason"]
+
+
 def test_holms_family_are_the_claims_that_were_tested(tmp_path):
     """p of .05 survives alone, and not beside another claim that was tested."""
     untested = [Claim(str(i), difference("accuracy", "toy", "chance"), "s") for i in range(9)]

@@ -19,9 +19,9 @@ __getattr__ = lazy(__name__, {"slopes": "bias", "alibi_bias": "bias"})
 RATES = [3e-4, 1e-3, 3e-3]  # of every retrofit alike
 
 
-def _scratch(position: str, text: str) -> Method:
+def _scratch(position: str, text: str, window: int = 1) -> Method:
     """Return a baseline that is trained from nothing."""
-    return Method(Alibi(position), text, baseline=True, takes_model=False)
+    return Method(Alibi(position, window=window), text, baseline=True, takes_model=False)
 
 
 def _kept(config: Retrofit, text: str) -> Method:
@@ -32,6 +32,8 @@ def _kept(config: Retrofit, text: str) -> Method:
 METHODS = {
     "alibi": Method(Alibi(), "fixed slopes on the distance (the paper's)", takes_model=False),
     "sinusoidal": _scratch("sinusoidal", "sinusoids added once to the embeddings"),
+    "sinusoidal_2L": _scratch("sinusoidal", "sinusoids, trained in windows of 2L: as long as tested", 2),
+    "sinusoidal_4L": _scratch("sinusoidal", "sinusoids, trained in windows of 4L: as long as tested", 4),
     "rotary": _scratch("rotary", "queries and keys rotated by position"),
     "t5_bias": _scratch("t5_bias", "a learned bias per bucket of distance"),
     "none": _scratch("none", "no positions at all: the causal mask alone"),

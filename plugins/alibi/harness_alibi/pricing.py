@@ -20,14 +20,15 @@ def plan(run: Run[Task, Any]) -> Plan:
         return _retrofit(run, vocabulary)
     with torch.device("meta"):
         model = decoder(run.method, task, vocabulary)
+    rows, length = windows_of(task, run.method)
     return plan_of(
         model,
-        [(task.steps, task.batch_size, task.length)],
+        [(task.steps, rows, length)],
         state=4 if task.optimizer.name == "nag" else 8,
-        **_counted(run, vocabulary, task.batch_size),
+        **_counted(run, vocabulary, rows),
         notes=(
             _words(vocabulary, task.width),
-            f"{task.batch_size} windows of {task.length:,} tokens a step",
+            f"{rows} windows of {length:,} tokens a step",
             "the paper's 247 M model has the same layers under an adaptive input and softmax of 45.4 M instead",
         ),
     )

@@ -61,6 +61,7 @@ class Alibi:
     learned_slopes: bool = setting(False, "train the slopes instead of fixing them")
     half_heads: bool = setting(False, "give a bias to half of the heads only")
     interpolated: bool = setting(False, "scale the slopes by L / length beyond the training length")
+    window: int = setting(1, "times L that a training window holds; a step's tokens stay as many", least=1)
 
 
 @dataclass

@@ -31,12 +31,12 @@ BASE = (  # the task's settings that decide the small Llama
 def decoder(method: Alibi, task: Task, vocabulary: int) -> Decoder:
     """Return an untrained decoder with this method's positions."""
     options = vars(method) if method.position == "alibi" else {}
-    options = {name: value for name, value in options.items() if name != "position"}
+    options = {name: value for name, value in options.items() if name not in ("position", "window")}
     return Decoder.of(task, vocabulary, position=method.position, position_options=options)
 
 
 def train(run: Run[Task, Any]) -> None:
-    """Train on random windows of L tokens, the same ones for every method of a seed."""
+    """Train on random windows of L tokens (of method.window times L), the same ones for every method of a seed."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
@@ -46,7 +46,8 @@ def train(run: Run[Task, Any]) -> None:
     else:
         seed_everything(run.seed)
         model = decoder(run.method, run.task, len(tokenizer))
-        batches = Batches(tokens, length=run.task.length, batch_size=run.task.batch_size, seed=run.seed)
+        rows, length = windows_of(run.task, run.method)
+        batches = Batches(tokens, length=length, batch_size=rows, seed=run.seed)
         run.fit(model, batches, step, **options(run.task))
         model.save_pretrained(run.output_dir)
     tokenizer.save_pretrained(run.output_dir)
@@ -84,8 +85,8 @@ def _retrofit(run: Run[Task, Retrofit], tokens: np.ndarray, vocabulary: int) -> 
     save(model, run.output_dir)
 
 
-def windows_of(task: Task, method: Retrofit) -> tuple[int, int]:
-    """Return how many windows a retrofit's step has and how long they are: as many tokens as the task's, in all."""
+def windows_of(task: Task, method: Alibi | Retrofit) -> tuple[int, int]:
+    """Return how many windows a method's step has and how long they are: as many tokens as the task's, in all."""
     times = min(method.window, task.batch_size)
     if times < 1 or task.batch_size % times:
         raise UsageError(
