@@ -59,12 +59,12 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "simcse": "simcse/unsupervised,simcse/untuned",
     "simcse_two_layers": "simcse/no_dropout,simcse/untuned",
     "score": "score/score,score/base",
-    "score_ablations": "score/star",
+    "score_few": "score/star",
 }
 TEXTS = {
     "lora": ("train", "general"),
     "score": (),
-    "score_ablations": (),
+    "score_few": (),
     "magpie": (),
     "magpie_temperature": (),
 }  # the data that a short text stands for, where it is not the corpus

@@ -26,28 +26,29 @@ __getattr__ = lazy(
     },
 )
 
+TUNE = {"rate": [0.5, 1.0, 2.0]}  # of every method alike
+
+
+def _packed(config: Packing, text: str, baseline: bool = True) -> Method:
+    return Method(config, text, baseline=baseline, tune=TUNE)
+
+
 METHODS = {
-    "in_context": Method(Packing(), "related documents in a window, along one path (the paper's)"),
-    "in_context_masked": Method(
-        Packing(masked=True), "the same windows, but documents do not see each other"
+    "in_context": _packed(Packing(), "related documents in a window, along one path (the paper's)", False),
+    "in_context_masked": _packed(
+        Packing(masked=True), "the same windows, but documents do not see each other", False
     ),
-    "random": Method(Packing(Order.random), "random documents in a window", baseline=True),
-    "random_masked": Method(
-        Packing(Order.random, masked=True), "random windows, documents masked from each other", baseline=True
+    "random": _packed(Packing(Order.random), "random documents in a window"),
+    "random_masked": _packed(
+        Packing(Order.random, masked=True), "random windows, documents masked from each other"
     ),
-    "nearest_neighbours": Method(
-        Packing(Order.nearest_neighbours),
-        "each document with its own neighbours; repeats them",
-        baseline=True,
+    "nearest_neighbours": _packed(
+        Packing(Order.nearest_neighbours), "each document with its own neighbours; repeats them"
     ),
-    "clusters": Method(Packing(Order.clusters), "windows drawn inside k-means clusters", baseline=True),
-    "best_fit": Method(
-        Packing(Order.best_fit), "whole documents, packed by length (best fit)", baseline=True
-    ),
-    "best_fit_masked": Method(
-        Packing(Order.best_fit, masked=True),
-        "the same windows, documents masked from each other",
-        baseline=True,
+    "clusters": _packed(Packing(Order.clusters), "windows drawn inside k-means clusters"),
+    "best_fit": _packed(Packing(Order.best_fit), "whole documents, packed by length (best fit)"),
+    "best_fit_masked": _packed(
+        Packing(Order.best_fit, masked=True), "the same windows, documents masked from each other"
     ),
 }
 
@@ -95,6 +96,7 @@ def paper() -> Paper:
         metrics=METRICS,
         claims=CLAIMS,
         figures=FIGURES,
+        tuned_by="perplexity_shuffled",
         budgets=BUDGETS,
         hooks=HOOKS,
     )

@@ -107,6 +107,38 @@ def token_losses(model: Any, batch: dict[str, torch.Tensor], device: str) -> np.
     return found.view(answers.shape).cpu().numpy()
 
 
+def losses_after(model: Any, before: Any, texts: list[np.ndarray], device: str) -> np.ndarray:
+    """Return each text's mean loss after what stands `before` it, (n,) float64; first tokens are not counted."""
+    by_length, losses = sorted(range(len(texts)), key=lambda i: len(texts[i])), np.empty(len(texts))
+    size = max(1, BATCH // max(len(one) + len(text) for one, text in zip(before, texts, strict=True)))
+    for start in range(0, len(texts), size):
+        some = by_length[start : start + size]
+        ids = np.zeros((len(some), max(len(before[i]) + len(texts[i]) for i in some)), np.int64)
+        for row, i in enumerate(some):
+            ids[row, : len(before[i]) + len(texts[i])] = np.concatenate([before[i], texts[i]])
+        nll = token_losses(model, {"input_ids": torch.from_numpy(ids)}, device)
+        for row, i in enumerate(some):
+            losses[i] = nll[row, len(before[i]) : len(before[i]) + len(texts[i]) - 1].mean()
+    return losses
+
+
+def second_half(model: Any, texts: list[np.ndarray], device: str) -> np.ndarray:
+    """Return what a text's own first half is worth to its second, beside as many tokens of another's, (n,) float64.
+
+    A document is related to itself for certain: a model to which this is worth nothing cannot use related documents.
+    """
+    turned = [*texts[len(texts) // 2 :], *texts[: len(texts) // 2]]
+    halves = [
+        (one[: len(one) // 2], other[: len(other) // 2]) for one, other in zip(texts, turned, strict=True)
+    ]
+    sizes = [min(len(own), len(other)) for own, other in halves]
+    seconds = [text[len(text) // 2 :] for text in texts]
+    own, other = (
+        [pair[k][len(pair[k]) - n :] for pair, n in zip(halves, sizes, strict=True)] for k in (0, 1)
+    )
+    return losses_after(model, other, seconds, device) - losses_after(model, own, seconds, device)
+
+
 def contexts(
     run: Run,
     model: Any,
@@ -124,25 +156,13 @@ def contexts(
         shown = {"related": file["related"], "unrelated": file["unrelated"]}
     shown["no"] = np.full((len(targets), 1), end)
     room = run.task.length - shown["related"].shape[1]
-    texts = [tokens[begins[d] : begins[d + 1]][:room].astype(np.int64) for d in targets]
-    by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    found = {}
-    for name, before in shown.items():
-        losses = np.empty(len(texts))
-        size = max(1, BATCH // (before.shape[1] + room))
-        for start in range(0, len(texts), size):
-            some = by_length[start : start + size]
-            longest = max(len(texts[i]) for i in some)
-            ids = np.zeros((len(some), before.shape[1] + longest), np.int64)
-            for row, i in enumerate(some):
-                ids[row, : before.shape[1] + len(texts[i])] = np.concatenate([before[i], texts[i]])
-            nll = token_losses(model, {"input_ids": torch.from_numpy(ids)}, run.device)
-            for row, i in enumerate(some):
-                losses[i] = nll[row, before.shape[1] : before.shape[1] + len(texts[i]) - 1].mean()
-        found[name] = losses
+    whole = [tokens[begins[d] : begins[d + 1]][: run.task.length].astype(np.int64) for d in targets]
+    texts = [text[:room] for text in whole]
+    found = {name: losses_after(model, before, texts, run.device) for name, before in shown.items()}
     names, groups = [f"target-{d}" for d in targets], _groups(targets, whose)
     items = {f"loss_after_{name}": Items({"nll": losses}, names, groups) for name, losses in found.items()}
     return items | {
+        "second_half_gain": Items({"gain": second_half(model, whole, run.device)}, names, groups),
         "context_gain": Items({"gain": found["unrelated"] - found["related"]}, names, groups),
         "position_gain": Items({"gain": found["no"] - found["unrelated"]}, names, groups),
     }

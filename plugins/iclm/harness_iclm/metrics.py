@@ -14,6 +14,11 @@ METRICS = {
     "position_gain": Metric(
         "higher", "loss after nothing minus after another document's neighbours", "nats/token"
     ),
+    "second_half_gain": Metric(
+        "higher",
+        "loss of a document's second half after another's first half, minus after its own",
+        "nats/token",
+    ),
     **{
         f"loss_after_{name}": Metric("lower", f"loss of a held-out document after {what}", "nats/token")
         for name, what in CONTEXTS.items()

@@ -82,3 +82,4 @@ class Packing:
     neighbours: int = setting(10, "neighbours searched for each document", least=1)
     cluster_size: int = setting(20, "documents in a cluster, about; for order=clusters", least=1)
     shuffled: bool = setting(True, "shuffle the windows once they are cut")
+    rate: float = setting(1.0, "times task.learning_rate", least=0)

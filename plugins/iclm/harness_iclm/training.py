@@ -50,7 +50,8 @@ def train(run: Run) -> None:
         tokens, begins, packed, task.length, task.batch_size, run.seed, masked, padded=best
     )
     adamw = functools.partial(torch.optim.AdamW, betas=(0.9, run.task.beta2))
-    run.fit(model, batches, step, optimizer=adamw, **recipe(run.task))
+    rate = {"learning_rate": task.learning_rate * run.method.rate}
+    run.fit(model, batches, step, optimizer=adamw, **{**recipe(task), **rate})
     model.save_pretrained(run.output_dir)
     tokenizer.save_pretrained(run.output_dir)
 

@@ -272,3 +272,16 @@ def test_few_shot_tasks_are_tasks_of_lm_eval():
     assert 0 <= found["iclm_ag_news"]["acc"] <= 1
     every = {f"iclm_{name}": {"acc": 0.5} for name in CLASSES} | {name: {"acc": 0.25} for name in READING}
     assert means(every) == {"classification_accuracy": 0.5, "reading_accuracy": 0.25}
+
+
+def test_a_documents_own_first_half_is_worth_what_a_model_that_copies_makes_of_it(monkeypatch):
+    """Such a model loses a nat on each token that it has not seen: the halves of these texts repeat each other."""
+    from harness_iclm import evaluation
+
+    def losses(model, batch, device):
+        ids = batch["input_ids"].numpy()
+        return np.array([[float(token not in row[: at + 1]) for at, token in enumerate(row[1:])] for row in ids])
+
+    monkeypatch.setattr(evaluation, "token_losses", losses)
+    texts = [np.tile(np.arange(1 + 4 * n, 5 + 4 * n), 2) for n in range(6)]
+    assert evaluation.second_half(None, texts, "cpu") == pytest.approx(np.ones(6))

@@ -19,34 +19,32 @@ __getattr__ = lazy(
     {"shaped_rewards": "credit", "leave_one_out": "credit", "two_turn_metrics": "corrections"},
 )
 
+TUNE = {"rate": [0.5, 1.0, 2.0]}  # of every method alike
+TRACES = "traces that end right are all there is to imitate"
+
+
+def _arm(config: Score, text: str, baseline: bool = True, less: str = "") -> Method:
+    return Method(config, text, baseline=baseline, less=less, tune=TUNE)
+
+
 METHODS = {
-    "score": Method(Score(), "stage I, then stage II with the bonus (the paper's)"),
-    "score_no_stage_one": Method(Score(stage_one=0.0), "stage II from the start"),
-    "score_no_bonus": Method(Score(alpha=0.0), "stage I, then both rewards without the bonus"),
-    "base": Method(
-        Score(Trains.nothing),
-        "the base, asked twice",
-        baseline=True,
-        less="it is what every other starts from",
+    "score": _arm(Score(), "stage I, then stage II with the bonus (the paper's)", False),
+    "score_no_stage_one": _arm(Score(stage_one=0.0), "stage II from the start", False),
+    "score_no_bonus": _arm(Score(alpha=0.0), "stage I, then both rewards without the bonus", False),
+    "base": _arm(Score(Trains.nothing), "the base, asked twice", less="it is what every other starts from"),
+    "single_turn_rl": _arm(Score(turns=1), "reinforcement of the first answer alone"),
+    "single_turn_rl_by_second": _arm(
+        Score(turns=1, kept_by=2), "the same, its weights kept by the second answer as all others' are"
     ),
-    "single_turn_rl": Method(Score(turns=1), "reinforcement of the first answer alone", baseline=True),
-    "multi_turn_rl": Method(Score(stage_one=0.0, alpha=0.0), "both rewards from the start", baseline=True),
-    "star": Method(
-        Score(Trains.star),
-        "imitation of episodes that end right, three rounds",
-        baseline=True,
-        less="episodes that end right are all there is to imitate",
-    ),
-    "pair_sft": Method(
+    "multi_turn_rl": _arm(Score(stage_one=0.0, alpha=0.0), "both rewards from the start"),
+    "star": _arm(Score(Trains.star), "imitation of episodes that end right, three rounds", less=TRACES),
+    "pair_sft": _arm(
         Score(Trains.pair_sft, keep_right=False),
         "imitation of a wrong and a right answer, glued",
-        baseline=True,
-        less="pairs of a wrong and a right answer are all there is to imitate",
+        less=TRACES,
     ),
-    "blank_first_answer": Method(
-        Score(blank=True, guarded=False),
-        "control: as score, but turn 2 sees another problem's answer",
-        baseline=True,
+    "blank_first_answer": _arm(
+        Score(blank=True, guarded=False), "control: as score, but turn 2 sees another problem's answer"
     ),
 }
 
@@ -100,6 +98,7 @@ def paper() -> Paper:
         metrics=METRICS,
         claims=CLAIMS,
         figures=FIGURES,
+        tuned_by="accuracy_t2",
         budgets=BUDGETS,
         hooks=HOOKS,
     )

@@ -46,7 +46,7 @@ class Looks:
             self.run.log(step, validation_accuracy_t1=first, validation_accuracy_t2=second, **self.told)
         self.validated(step, first)
         if step >= self.first_kept and self.run.rank == 0:
-            value = second if self.method.turns == 2 else first
+            value = found.accuracy[(self.method.kept_by or self.method.turns) - 1]
             self.keeper.offer(model, step, value, accuracy_t1=first, accuracy_t2=second)
 
     def rewarded(self, rows: list[dict[str, Any]], episodes: Episodes, turn: int) -> list[float]:

@@ -188,3 +188,7 @@ class Score:
     blank: bool = setting(False, "control: turn 2 sees another problem's first answer")
     guarded: bool = setting(True, "stop when turn-1 accuracy falls (off for a control, which must end)")
     keep_right: bool = setting(True, "star and pair_sft: right-to-right traces too (D+)")
+    kept_by: int = setting(
+        0, "turn whose validation accuracy chooses the weights; 0: the last that is trained", least=0, most=2
+    )
+    rate: float = setting(1.0, "times task.learning_rate", least=0)

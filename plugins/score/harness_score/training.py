@@ -2,7 +2,7 @@
 
 A step draws problems, samples two-turn episodes, asks the verifier, and takes one gradient of both turns'
 log-probabilities, each weighted by its own advantage, and of their KL to the base. Between steps it looks at
-the validation problems: guards may stop the run, and the best weights by turn-2 accuracy are kept.
+the validation problems: guards may stop the run, and the best weights are kept, by the last turn that is trained.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def train(run: Any, verify: Verify | None = None) -> None:
         from harness_score.imitation import imitation
 
         step, batches, steps = imitation(run, policy, verify)
-    run.fit(policy.model, batches, step, **recipe(run.task) | {"steps": steps, "schedule": "constant"})
+    rate = run.task.learning_rate * run.method.rate
+    own = {"steps": steps, "schedule": "constant", "learning_rate": rate}
+    run.fit(policy.model, batches, step, **recipe(run.task) | own)
     step.look(policy.model, steps)
 
 

@@ -135,6 +135,15 @@ def test_the_weights_of_stage_one_are_not_the_methods_outcome(opened):
     )  # the first after two steps of stage I
 
 
+@pytest.mark.parametrize(("method", "turn"), [("single_turn_rl", 1), ("single_turn_rl_by_second", 2)])
+def test_weights_are_kept_by_the_turn_that_the_method_names(opened, method, turn):
+    draw = np.random.default_rng(0)
+    run = opened(method, method, task__steps=2)
+    train(run, lambda problems, answers: [float(draw.random() < 0.5) for _ in answers])
+    chosen = json.loads((run.output_dir / CHOSEN).read_text())
+    assert chosen["value"] == chosen[f"accuracy_t{turn}"] != chosen[f"accuracy_t{3 - turn}"]
+
+
 def sinking():
     """A verifier that finds everything right at the first look, and nothing afterwards."""
     calls = {"n": 0}
