@@ -58,6 +58,7 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "rdass_p_sbert": "rdass/p_sbert_scratch",
     "simcse": "simcse/unsupervised,simcse/untuned",
     "simcse_two_layers": "simcse/no_dropout,simcse/untuned",
+    "simcse_six_layers": "simcse/no_dropout,simcse/untuned",
     "score": "score/score,score/base",
     "score_few": "score/star",
 }
@@ -95,6 +96,8 @@ def smoke(words: list[str], text: Path) -> list[str]:
         small.append(f"method={FEWER[experiment]}")
     if words[0] == "decide":  # which says itself what seeds it takes
         small.remove("seed=0")
+    else:
+        small.append("tuned=false")
     return [*kept, *(w.replace("task.length=128", "task.length=24") for w in small)]
 
 
@@ -123,8 +126,8 @@ def lived_in(tmp_path_factory, text, warm):
     )
     for words in (
         ["method=alibi/alibi,alibi/learned", f"data.corpus={text}"],
-        [f"method={','.join(several)}"],
-        ["method=iclm/random,iclm/in_context", f"data.corpus={text}"],
+        [f"method={','.join(several)}", "tuned=false"],
+        ["method=iclm/random,iclm/in_context", "tuned=false", f"data.corpus={text}"],
         ["method=lora/lora_r8", "tuned=false", f"data.train={text}", f"data.general={text}"],
     ):
         harness("run", "-m", *words, "budget=smoke", "device=cpu", "tracking=off")

@@ -51,7 +51,7 @@ def train_with_library(run: Any, encoder: Encoder) -> Encoder:
             output_dir=str(Path(room) / "trainer"),
             max_steps=task.steps,
             per_device_train_batch_size=task.batch_size,
-            learning_rate=task.learning_rate,
+            learning_rate=task.learning_rate * method.rate,
             weight_decay=task.weight_decay,
             max_grad_norm=task.clip,
             lr_scheduler_type="linear",

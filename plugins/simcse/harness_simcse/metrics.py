@@ -33,7 +33,9 @@ METRICS = {
         )
         for k in DIRECTIONS
     },
-    "skipped_rows": Metric("lower", "rows of all data left out: not judged, or empty", unit="rows"),
+    "skipped_rows": Metric(
+        "lower", "rows of all data left out: not judged, empty, or trained on and judged", unit="rows"
+    ),
     "train_tokens_per_second": Metric("higher", "training speed", unit="tokens/s"),
     "train_peak_memory": Metric("lower", "peak memory in training", unit="bytes"),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -41,6 +42,7 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
         rows = rows or made_triplets(sentences, task.made_pairs)
     else:
         sets = judged_sets(data, skipped)
+        sentences, rows = apart(sentences, rows, sets, skipped)
     if "own" in sets and "own-dev" not in sets:
         sets |= {name: half(sets["own"], digit) for name, digit in HALVES.items()}
     if model is None:
@@ -49,6 +51,29 @@ def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> 
     write_json(data_dir / "triplets.json", rows)
     write_json(data_dir / "sts.json", {name: asdict(pairs) for name, pairs in sets.items()})
     write_json(data_dir / "skipped.json", skipped)
+
+
+def apart(
+    sentences: list[str], rows: list[list[str]], sets: Mapping[str, Pairs], skipped: Counter[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Return what is trained on without the sentences of the judged pairs, told by their words; those are counted."""
+    judged = {
+        _plain(text) for pairs in sets.values() for column in (pairs.first, pairs.second) for text in column
+    }
+    own = [text for text in sentences if _plain(text) not in judged]
+    free = [row for row in rows if not any(_plain(text) in judged for text in row)]
+    skipped["a sentence of data.sentences that is judged"] += len(sentences) - len(own)
+    skipped["a row of data.triplets with a judged sentence"] += len(rows) - len(free)
+    if sentences and not own:
+        raise UsageError(
+            "every sentence of data.sentences is one of the judged pairs: give other text to train on"
+        )
+    return own, free
+
+
+def _plain(text: str) -> str:
+    """Return a text's words in small letters; of one without any, the text."""
+    return " ".join(re.findall(r"\w+", text.casefold())) or text
 
 
 def judged_sets(data: Mapping[str, Any], skipped: Counter[str]) -> dict[str, Pairs]:

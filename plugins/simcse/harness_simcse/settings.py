@@ -32,11 +32,12 @@ class Head(Enum):
 
 
 class Augmentation(Enum):
-    """What is done to the second view before it is encoded; words are split at white space."""
+    """What is done to the second view before it is encoded; words are split at white space. A stranger is another's."""
 
     none = "none"
     crop = "crop"
     word_deletion = "word_deletion"
+    stranger = "stranger"
 
 
 class WhitenOn(Enum):
@@ -110,7 +111,9 @@ class SimCSE:
     head: Head = setting(Head.train_only, "train_only, kept or none; with task.trained=encoder only")
     dropout: float | None = setting(None, "dropout everywhere in the encoder; null: as the model says (0.1)")
     same_mask: bool = setting(False, "use one dropout mask for both views: they are then equal")
-    augmentation: Augmentation = setting(Augmentation.none, "none, crop or word_deletion on the second view")
+    augmentation: Augmentation = setting(
+        Augmentation.none, "none, crop or word_deletion on the second view, or a stranger in its place"
+    )
     strength: float = setting(0.2, "share of the words that crop or word_deletion takes away", least=0)
     hard_negatives: bool = setting(True, "supervised: let contradicted sentences join the sum")
     hard_negative_weight: float = setting(
@@ -119,3 +122,4 @@ class SimCSE:
     whiten_on: WhitenOn = setting(WhitenOn.sentences, "whitening: sentences or target")
     whole: bool = setting(False, "judge the whole model as it is, whatever task.layers says")
     pooling: str = setting("", "pooling of this method alone; empty: task.pooling")
+    rate: float = setting(1.0, "times task.learning_rate, or task.triplet_learning_rate", least=0)

@@ -27,7 +27,7 @@ from harness_simcse.patient import fitted, model_folder, new_head, patient, save
 from harness_simcse.preparation import load_sets, test_set, tiny_config, validation_set
 from harness_simcse.protocol import correlation, cosines, vectors
 from harness_simcse.sentences import Batches, augmentation
-from harness_simcse.settings import Head, Objective, SimCSE, Task, Trained, WhitenOn
+from harness_simcse.settings import Augmentation, Head, Objective, SimCSE, Task, Trained, WhitenOn
 from harness_simcse.space import whitening
 
 FITTED_ON = 20_000  # sentences are enough for a mean and a covariance
@@ -119,7 +119,7 @@ def contrast(run: Any, encoder: Encoder) -> None:
         batches,
         step,
         steps=steps,
-        learning_rate=task.triplet_learning_rate if supervised else task.learning_rate,
+        learning_rate=method.rate * (task.triplet_learning_rate if supervised else task.learning_rate),
         weight_decay=task.weight_decay,
         schedule="linear",
         clip=task.clip or None,
@@ -140,6 +140,9 @@ def training_rows(run: Any) -> list[list[str]]:
     method = run.method
     if method.objective is not Objective.supervised:
         sentences = read_json(run.data_dir / "sentences.json")
+        if method.augmentation is Augmentation.stranger:  # from half the file away: neighbours may be alike
+            half = len(sentences) // 2
+            return [list(pair) for pair in zip(sentences, sentences[half:] + sentences[:half], strict=True)]
         return [[text] for text in sentences] if method.same_mask else [[text, text] for text in sentences]
     rows: list[list[str]] = read_json(run.data_dir / "triplets.json")
     if not rows:

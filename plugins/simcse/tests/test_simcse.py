@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from harness_simcse.nli import rows as nli_rows
 from harness_simcse.nli import triplets as nli_triplets
 from harness_simcse.patient import cut, identity, new_head, patient, restore, save, set_dropout
-from harness_simcse.preparation import half, tiny_bert
+from harness_simcse.preparation import apart, half, tiny_bert
 from harness_simcse.protocol import Pairs
 from harness_simcse.sentences import Batches, crop, delete_words, gather, lines, triplets
 from harness_simcse.settings import Head, Objective, SimCSE, Task, Trained
@@ -209,6 +210,17 @@ def test_triplets_need_an_entailed_and_a_contradicted_hypothesis(tmp_path):
         list(nli_rows(table))
 
 
+def test_judged_sentences_are_not_trained_on_and_are_counted():
+    pairs = Pairs(["A man is walking."], ["Nobody sings"], [1.0], [""], ["1"])
+    sentences = ["a man is walking", "A dog is walking.", "NOBODY SINGS!", "!?"]
+    rows = [["a dog", "a cat", "nobody sings"], ["a dog", "a cat", "a mouse"]]
+    skipped = Counter()
+    assert apart(sentences, rows, {"own": pairs}, skipped) == (["A dog is walking.", "!?"], rows[1:])
+    assert list(skipped.values()) == [2, 1]
+    with pytest.raises(UsageError, match="give other text"):
+        apart(["nobody sings"], [], {"own": pairs}, skipped)
+
+
 def harness(folder: Path, *words: str) -> subprocess.CompletedProcess:
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "harness", *words]
@@ -218,11 +230,19 @@ def harness(folder: Path, *words: str) -> subprocess.CompletedProcess:
 @pytest.mark.slow
 def test_own_data_a_run_and_its_export_that_sentence_transformers_loads(bert, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    (tmp_path / "mine.txt").write_text("\n".join(SENTENCES * 3) + "\n\n")
+    backwards = [" ".join(reversed(text.split())) for text in SENTENCES]  # what is judged is not trained on
+    (tmp_path / "mine.txt").write_text("\n".join(backwards * 3) + "\n\n")
     pairs = [f"{a}\t{b}\t{i % 6}" for i, (a, b) in enumerate(pairwise(SENTENCES))]
     (tmp_path / "mine.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *pairs]) + "\n")
     words = ["method=simcse/unsupervised", f"model={bert}", "data.sentences=mine.txt", "data.sts=mine.tsv"]
-    small = ["task.steps=4", "task.batch_size=8", "task.look_every=2", "device=cpu", "tracking=off"]
+    small = [
+        "task.steps=4",
+        "task.batch_size=8",
+        "task.look_every=2",
+        "device=cpu",
+        "tracking=off",
+        "tuned=false",
+    ]
     done = harness(tmp_path, "run", *words, *small)
     assert done.returncode == 0, done.stderr
     [result] = tmp_path.glob("results/runs/simcse/unsupervised/*/result.json")
@@ -253,7 +273,7 @@ def test_own_data_a_run_and_its_export_that_sentence_transformers_loads(bert, tm
 
 @pytest.mark.slow
 def test_a_batch_in_pieces_is_the_same_run_without_dropout(tmp_path):
-    words = ["run", "method=simcse/no_dropout", "budget=smoke", "device=cpu", "tracking=off"]
+    words = ["run", "method=simcse/no_dropout", "budget=smoke", "device=cpu", "tracking=off", "tuned=false"]
     for name, piece in (("whole", "null"), ("pieces", "3")):
         done = harness(tmp_path, *words, f"fit.micro_batch={piece}", f"results={name}")
         assert done.returncode == 0, done.stderr
