@@ -7,6 +7,7 @@ PLUGINS := $(PAPERS_HERE) $(wildcard examples/*/pyproject.toml)
 FOR_USE := $(VENV)/.for-use
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+RECIPE ?= conf/scorecard.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
@@ -58,11 +59,12 @@ pages: $(STAMP)  ## the parts of docs/*.md that come from the code: reference, h
 docs: $(STAMP)  ## the documentation site, into build/site; warnings are errors (make test-all builds it too)
 	$(BIN)/mkdocs build --strict
 
-scorecard: $(STAMP)  ## run every paper's experiment on real data and write the tracked scorecard
+scorecard: $(STAMP)  ## run the recipe on real data and write the tracked scorecard; goes on where it was stopped; PAPERS="alibi lora" for these alone
 	@test -n "$(HARNESS_DATA)" || { echo "make scorecard needs real data: set HARNESS_DATA to its folder"; exit 2; }
-	grep -v '^#' conf/scorecard.txt | while read -r line; do \
-	  eval "$(BIN)/harness $$line" || exit 1; done
-	$(BIN)/python -m harness.publish results/scorecard-runs
+	grep -v '^#' $(RECIPE) | while read -r line; do \
+	  paper=$$(echo "$$line" | sed -E 's/.*[+]experiment=([a-z]+).*/\1/; s/ .*//'); \
+	  case " $(or $(PAPERS),$$paper) " in *" $$paper "*) eval "$(BIN)/harness $$line" < /dev/null || exit 1;; esac; done
+	$(BIN)/python -m harness.reports.publish results/scorecard-runs $(PAPERS)
 
 bench: $(STAMP)  ## side by side with what one would use instead: 50 minutes on two cores
 	$(BIN)/python benchmarks/run.py

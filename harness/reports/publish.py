@@ -42,8 +42,10 @@ from harness.verdicts.scorecard import judge
 from harness.verdicts.versus import Versus
 
 
-def publish(results: Path, root: Path) -> list[Path]:
-    """Write the tracked scorecard of every paper with runs in `results`; return what was written.
+def publish(results: Path, root: Path, papers: Sequence[str] = ()) -> list[Path]:
+    """Write the tracked scorecard of every paper with runs in `results`, or of `papers`; return what was written.
+
+    The cards of other papers stay as they were, under their own date.
 
     Raises HarnessError for a dirty tree, smoke runs only, runs made by other code, or data named by a path that
     only this machine has.
@@ -56,7 +58,7 @@ def publish(results: Path, root: Path) -> list[Path]:
         )
     written = []
     damage = Damage()
-    for plugin, records in ended([], results, "", damage):
+    for plugin, records in ended(papers, results, "", damage):
         assert plugin.paper is not None
         kept = [record for record in records if record.result.config["budget"] != "smoke"]
         cards = judge(plugin.name, plugin.paper, kept, stale, Memory(results), Versus(plugin, results))
@@ -199,7 +201,7 @@ def _made(cards: Sequence[dict[str, Any]]) -> list[str]:
 
 if __name__ == "__main__":
     try:
-        for path in publish(Path(sys.argv[1]).resolve(), Path.cwd()):
+        for path in publish(Path(sys.argv[1]).resolve(), Path.cwd(), sys.argv[2:]):
             print(path)
     except HarnessError as error:
         raise SystemExit(f"harness: {error}") from None

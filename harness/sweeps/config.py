@@ -129,6 +129,10 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
     paper = plugin.paper
     assert paper is not None
     declared = paper.methods[settings.name]
+    if settings.budget not in paper.budgets:
+        raise UsageError(
+            f"{plugin.name} has no budget {settings.budget}: {nearest(settings.budget, paper.budgets)}"
+        )
     if settings.model and not declared.takes_model:
         raise UsageError(
             f"{plugin.name}/{settings.name} starts from no model, so model={settings.model} would not be read: "

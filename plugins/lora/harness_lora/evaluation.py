@@ -8,6 +8,7 @@ an adapter without LoRA) is absent, with the reason.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,7 @@ from harness_lora.preparation import Form, form_of
 from harness_lora.settings import Trains
 from harness_lora.training import TRAINED, load, padded
 
+PASSES = 25  # of each model, to tell their times by the median
 ROWS = 32  # examples or windows that are scored at once
 
 
@@ -199,12 +201,14 @@ def storage(run: Any, model: Any, form: Form, split: str) -> dict[str, float | I
             found["checkpoint_bytes"] = size_of(write(model, Path(room) / "checkpoint", "checkpoint"))
         else:
             run.absent("checkpoint_bytes", "without A and B a checkpoint is the model itself")
-            run.absent("merge_error", "there is nothing to merge")
+            for name in ("merge_error", "merged_latency", "unmerged_latency"):
+                run.absent(name, "there is nothing to merge")
         folder = write(model, Path(room) / "merged", "merged")
         found["merged_bytes"] = size_of(folder)
         del model
         merged = load_base(folder, form).to(run.device)
         if adapted:
+            tell_latency(run, merged, ids)
             with torch.inference_mode():
                 found["merge_error"] = float((merged(**ids).logits.float().cpu() - unmerged).abs().max())
         if form.kind != "labels" and run.task.lm_eval:
@@ -219,6 +223,22 @@ def storage(run: Any, model: Any, form: Form, split: str) -> dict[str, float | I
         elif not run.task.lm_eval:
             run.absent("lm_eval", "task.lm_eval names no task")
     return found
+
+
+def tell_latency(run: Any, merged: Any, ids: dict[str, Tensor]) -> None:
+    """Measure a forward pass of the merged and the unmerged model over the base's, in turn, so that all wait alike."""
+    models = {"base": run_base(run).to(run.device).eval(), "merged": merged.eval(), "unmerged": load(run)}
+    clock = time.process_time if run.device == "cpu" else time.perf_counter
+    taken: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(PASSES):
+        for name, model in models.items():
+            begun = clock()
+            with torch.inference_mode():
+                model(**ids).logits.sum().item()  # waits for the device
+            taken[name].append(clock() - begun)
+    base = float(np.median(taken["base"]))
+    for name in ("merged", "unmerged"):
+        run.measure(f"{name}_latency", float(np.median(taken[name])) / base)
 
 
 def probe(run: Any, form: Form, split: str) -> dict[str, Tensor]:

@@ -35,6 +35,8 @@ METRICS = {
     "merged_bytes": Metric("lower", "file of the merged model", unit="bytes", exact=True),
     "checkpoint_bytes": Metric("lower", "file of base, A and B, unmerged", unit="bytes", exact=True),
     "merge_error": Metric("lower", "largest difference of merged from unmerged logits"),
+    "merged_latency": Metric("lower", "time of a forward pass once merged, over the base's"),
+    "unmerged_latency": Metric("lower", "time of a forward pass with A and B beside, over the base's"),
     "train_peak_memory": Metric("lower", "peak memory in training", unit="bytes"),
     "train_tokens_per_second": Metric("higher", "training speed", unit="tokens/s"),
 }

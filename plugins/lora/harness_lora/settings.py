@@ -95,4 +95,8 @@ class Lora:
         "all-linear", "names with commas between, a regular expression over whole paths, or all-linear"
     )
     rslora: bool = setting(False, "scale by alpha / sqrt(rank) instead")
+    dora: bool = setting(False, "learn the rows' lengths apart from their directions (DoRA)")
+    share: float = setting(
+        1.0, "share of the training data that is used, from its beginning", least=0, most=1
+    )
     learning_rate: float = setting(1e-2, "peak learning rate, before task.rate_scale", least=0)

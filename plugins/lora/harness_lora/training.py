@@ -85,7 +85,9 @@ def lora_config(method: Lora, heads: list[str]) -> LoraConfig:
     targets: str | tuple[str, ...] = method.targets
     if method.targets != "all-linear" and method.targets.replace("_", "").replace(",", "").isalnum():
         targets = tuple(method.targets.split(","))
-    return LoraConfig(method.rank, method.alpha, method.dropout, targets, method.rslora, tuple(heads))
+    return LoraConfig(
+        method.rank, method.alpha, method.dropout, targets, method.rslora, tuple(heads), dora=method.dora
+    )
 
 
 def save(model: nn.Module, method: Lora, folder: Path) -> None:
@@ -109,11 +111,13 @@ def load(run: Any) -> Any:
 
 def batches(run: Any) -> Any:
     """Return the endless batches of this run's data and seed."""
-    task, kind = run.task, form_of(run.data_dir).kind
+    task, kind, share = run.task, form_of(run.data_dir).kind, run.method.share
     if kind == "text":
         tokens = np.load(run.data_dir / "train.npy", mmap_mode="r")
-        return Batches(tokens, length=task.length, batch_size=task.batch_size, seed=run.seed)
-    return Shuffled(read_jsonl(run.data_dir / "train.jsonl"), task.batch_size, run.seed, padded)
+        used = tokens[: max(round(share * len(tokens)), task.length + 1)]
+        return Batches(used, length=task.length, batch_size=task.batch_size, seed=run.seed)
+    rows = read_jsonl(run.data_dir / "train.jsonl")
+    return Shuffled(rows[: max(round(share * len(rows)), 1)], task.batch_size, run.seed, padded)
 
 
 def padded(examples: list[dict[str, Any]]) -> dict[str, Tensor]:

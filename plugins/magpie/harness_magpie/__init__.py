@@ -24,6 +24,12 @@ __getattr__ = lazy(
 METHODS = {
     "magpie": Method(Magpie(), "the model's own pre-query template, filtered (the paper's)"),
     "magpie_unfiltered": Method(Magpie(filter="none"), "the same, nothing filtered"),
+    "magpie_half": Method(
+        Magpie(share=0.5),
+        "the first half of the same pairs, as many steps",
+        baseline=True,
+        less="that there are fewer is what it asks",
+    ),
     "magpie_bare_template": Method(
         Magpie(Prompt.bare, student=False), "the template without the default system message"
     ),

@@ -13,6 +13,10 @@ AE2 = "AlpacaEval 2 LC win rate, Llama-3-8B base"
 
 # A student that learns anything of a set answers unseen questions better than one of shuffled answers.
 LEARNS = difference("question_loss", "magpie", "shuffled_answers")
+# Requests that people wrote must be told from what the bare template yields, or validity is told of nothing.
+TOLD = difference("valid", "human_written", "magpie_bare_template")
+# A hotter generator must be seen to repeat fewer word pairs, or no difference in variety would be.
+VARIED = difference("distinct_2", "magpie_hot", "magpie")
 SEEN_DATA = "SmolLM2-135M-Instruct with the seed tasks (seed_tasks.jsonl)"
 
 
@@ -31,29 +35,34 @@ CLAIMS = [
         difference("valid", "magpie", "magpie_bare_template", by=0.2),
         "section 2.1; the system message: the authors' rule in their issue 28",
         bound=_seen(".42"),
+        control=TOLD,
     ),
     Claim(
         "Magpie's instructions are further from the seed tasks than Self-Instruct's, same model and sampling",
         difference("seed_similarity", "magpie", "self_instruct", by=0.08),
         "section 3: diversity without seed questions",
         bound=_seen(".17"),
+        control=VARIED,
     ),
     Claim(
         "Magpie's instructions are more varied than Self-Instruct's: distinct word pairs",
         difference("distinct_2", "magpie", "self_instruct"),
         "section 3",
+        control=VARIED,
     ),
     Claim(
         "A hotter generator writes more varied instructions: nearest-neighbour distance at T = 1.2 over T = 1.0",
         difference("neighbour_distance", "magpie_hot", "magpie"),
         "appendix, Figure 11",
         _paper(0.501 - 0.328, "Air, top_p 1, distance at T = 1.2 less T = 1.0 (0.501 - 0.328)", "Figure 11"),
+        control=VARIED,
     ),
     Claim(
         "A hotter generator writes instructions of lower quality: here, fewer are valid",
         difference("valid", "magpie", "magpie_hot"),
         "appendix, Figure 11",
         _paper(3.192 - 2.882, "Air, top_p 1, quality 1 to 5 at T = 1.0 less T = 1.2", "Figure 11"),
+        control=TOLD,
     ),
     Claim(
         "Question and answer belong together: the student gains more from the own question than with shuffled "
@@ -103,16 +112,24 @@ CLAIMS = [
         control=LEARNS,
     ),
     Claim(
+        "More data help: all pairs teach more than the first half of them, with as many steps",
+        difference("question_loss", "magpie", "magpie_half"),
+        "Table 1 and the scaling of its sets, by win rate",
+        control=LEARNS,
+    ),
+    Claim(
         "At this size Self-Instruct's instructions are more often valid than Magpie's",
         difference("valid", "self_instruct", "magpie"),
         "against section 3: quality without seeds",
         counter=True,
+        control=TOLD,
     ),
     Claim(
         "Most of what this model samples from its template is usable",
         level("valid", "magpie", at_least=0.5),
         "section 2.1",
         bound=Bound(Origin.INTEREST, "most is more than half"),
+        control=TOLD,
     ),
 ]
 

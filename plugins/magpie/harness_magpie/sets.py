@@ -57,6 +57,7 @@ def reference(method: Magpie) -> Magpie:
         prompt=plain.prompt,
         filter=plain.filter,
         shuffled=False,
+        share=1.0,
         student=True,
         temperature=plain.temperature,
     )
@@ -153,7 +154,7 @@ def training_pairs(run: Any) -> list[Pair]:
     ours = held_out(run)
     rest = {pair.question: pair for pair in ours["rest"]}
     taken = {pair.question for split in ("validation", "test") for pair in ours[split]}
-    if method.prompt is Prompt.template and replace(method, shuffled=False) == reference(method):
+    if method.prompt is Prompt.template and replace(method, shuffled=False, share=1.0) == reference(method):
         pairs = ours["rest"]
     else:
         rows = select(sampled(run, method), method.filter if method.prompt is not Prompt.human else "none")
@@ -172,7 +173,7 @@ def training_pairs(run: Any) -> list[Pair]:
             f"{run.name} has {len(pairs)} pairs and every method trains on {task.train_pairs}: raise "
             "task.samples, or lower task.train_pairs"
         )
-    pairs = pairs[: task.train_pairs]
+    pairs = pairs[: max(round(method.share * task.train_pairs), 1)]
     return shuffled(pairs, run.seed) if method.shuffled else pairs
 
 

@@ -108,4 +108,7 @@ class Magpie:
     top_p: float = setting(0.9, "nucleus of the instructions", least=0, most=1)
     filter: str = setting("valid", "preset that chooses the pairs: harness magpie presets lists them")
     shuffled: bool = setting(False, "give every question another one's answer")
+    share: float = setting(
+        1.0, "share of task.train_pairs that the student sees, again and again", least=0, most=1
+    )
     student: bool = setting(True, "answer the instructions and tune a student on them")

@@ -25,6 +25,9 @@ METHODS = {
     "rdass": Method(Scorer(), "mean cosine with reference and document (the paper's)", **FIXED),
     "reference_only": Method(Scorer(Score.reference), "s(p, r): the reference alone", **FIXED),
     "document_only": Method(Scorer(Score.document), "s(p, d): the document alone", **FIXED),
+    "rdass_ngrams": Method(
+        Scorer(ngrams=True), "RDASS with vectors of character n-grams in the encoder's place", **BASELINE
+    ),
     **{
         f"{score.name}_{tokens.name}": Method(
             Scorer(score, tokens), f"{score.name.upper().replace('_', '-')} by {tokens.name}", **BASELINE

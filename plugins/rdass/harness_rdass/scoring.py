@@ -64,8 +64,10 @@ def _semantic(run: Any, texts: Texts, kind: Vectors) -> dict[str, np.ndarray]:
 
     def make(folder: Path) -> None:
         run.progress(0, 1, note="encoding")
+        own = run.method.ngrams
+        reader = CharacterTfidf([*texts.documents, *texts.references]) if own else encoder(run, kind)
         found = rdass(
-            texts.documents, texts.references, texts.summaries, encoder(run, kind), long=task.long.name,
+            texts.documents, texts.references, texts.summaries, reader, long=task.long.name,
             progress=lambda done, total: run.progress(done, total, note="encoding"),
         )  # fmt: skip
         np.savez(folder / "scores.npz", **asdict(found))
@@ -77,6 +79,8 @@ def _vectors_digest(run: Any, kind: Vectors) -> Any:
     """Say which vectors these are; a trained encoder's are kept in its run's own folder."""
     if run.method.trained:
         return "trained here"
+    if run.method.ngrams:
+        return "n-grams of these texts"
     if kind is Vectors.model and run.model is not None:
         return {"model": run.model.digest}
     return {kind.name: digest(read(run.data_dir / "background.jsonl"))}

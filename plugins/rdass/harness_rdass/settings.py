@@ -95,6 +95,7 @@ class Scorer:
 
     score: Score = setting(Score.rdass, "what a summary is judged by")
     tokens: Tokens = setting(Tokens.syllable, "what ROUGE, length and lead_overlap count")
+    ngrams: bool = setting(False, "vectors of character n-grams of the judged texts, whatever the task says")
     trained: bool = setting(False, "train the encoder on NLI and STS before it judges")
     nli_epochs: float = setting(1.0, "epochs on labelled pairs", least=0)
     sts_epochs: float = setting(4.0, "epochs on scored pairs", least=0)
