@@ -4,8 +4,10 @@ import shutil
 
 import pytest
 import torch
-from harness_alibi import alibi_bias, slopes
+from harness_alibi import METHODS, alibi_bias, slopes
 from harness_alibi.positions import AlibiPosition
+from harness_alibi.settings import Task
+from harness_alibi.training import windows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -282,3 +284,11 @@ def test_a_count_without_values_leaves_nothing_behind():
     with FakeTensorMode(allow_non_fake_inputs=True):
         decoder()(ids)
     assert torch.isfinite(decoder()(ids).logits.detach()).all()
+
+
+@pytest.mark.parametrize(("method", "times"), [("sinusoidal", 1), ("sinusoidal_2L", 2), ("sinusoidal_4L", 4)])
+def test_longer_windows_are_fewer_so_that_a_step_has_as_many_tokens(method, times):
+    task = Task()
+    rows, length = windows_of(task, METHODS[method].config)
+    assert length == times * task.length
+    assert rows * length == task.batch_size * task.length

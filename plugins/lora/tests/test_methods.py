@@ -1,6 +1,7 @@
 """What each method trains, on each kind of data, and that its numbers mean what they say."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from harness_lora import METHODS, parameter_counts
 from harness_lora.evaluation import best_rouge_l, bleu_counts, counts, evaluate
 from harness_lora.metrics import bleu
 from harness_lora.pricing import gpt2_parameters, published
-from harness_lora.training import adapt, padded
+from harness_lora.training import adapt, batches, padded
 from lora_models import decoder, llama, roberta
 
 from harness.contract.bench import smoke_spec
@@ -22,6 +23,9 @@ MENUS = [
     ("name : Alba | food : Thai", "Alba serves Thai food ."),
     ("name : Brio", "Brio is a place to eat ."),
 ]
+
+
+EQUAL = ("lora_attention", "lora_q", "lora_qkvo")
 
 
 def trained(model, method: str) -> set[str]:
@@ -37,6 +41,28 @@ def test_each_method_trains_what_it_says():
     assert len(trained(decoder(), "bitfit")) == 2 * (4 + 2 + 2) + 1  # q k v o, up down, two norms; final norm
     assert {n.split(".")[3] for n in trained(decoder(), "lora_attention")} == {"q_proj", "v_proj"}
     assert len(trained(decoder(), "lora_r8")) == 2 * 2 * 6  # A and B, two layers, six matrices
+
+
+def test_matrices_are_compared_at_equal_parameters():
+    counted = {m: parameter_counts(adapt(decoder(), METHODS[m].config))["trainable"] for m in EQUAL}
+    assert len(set(counted.values())) == 1, counted
+    assert {n.split(".")[3] for n in trained(decoder(), "lora_q")} == {"q_proj"}
+    assert {n.split(".")[3] for n in trained(decoder(), "lora_qkvo")} == {
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+    }
+
+
+def test_a_method_of_few_data_draws_from_their_beginning_alone(tmp_path):
+    np.save(tmp_path / "train.npy", np.arange(10_000))
+    (tmp_path / "form.json").write_text('{"kind": "text"}')
+    task = SimpleNamespace(length=8, batch_size=50)
+    for method, most in (("lora_few", 500), ("full_few", 500), ("lora_r8", 10_000)):
+        run = SimpleNamespace(task=task, method=METHODS[method].config, data_dir=tmp_path, seed=0)
+        drawn = next(batches(run))["input_ids"]
+        assert most / 2 < int(drawn.max()) < most, method
 
 
 def test_a_classifiers_new_head_is_trained_by_every_method_but_the_base():

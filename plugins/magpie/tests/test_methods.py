@@ -49,6 +49,11 @@ def test_shuffled_answers_are_magpie_s_questions_in_their_order(results):
     assert Counter(pair.answer for pair in own) == Counter(pair.answer for pair in other)
 
 
+def test_half_of_the_pairs_are_the_first_ones(results):
+    whole, half = (training_pairs(opened(method, results)) for method in ("magpie", "magpie_half"))
+    assert half == whole[: len(whole) // 2]
+
+
 def test_generation_is_made_once_for_the_methods_that_share_it(results):
     opened_runs = [opened(method, results) for method in ("magpie", "shuffled_answers", "magpie_unfiltered")]
     rows = [sampled(run, run.method) for run in opened_runs]
