@@ -40,7 +40,8 @@ def test_a_model_trained_on_related_windows_gains_from_a_related_context(tmp_pat
     done = subprocess.run(
         [
             sys.executable, "-m", "harness", "run", "-m", "method=iclm/random,iclm/in_context,iclm/in_context_masked",
-            f"data.corpus={corpus}", "tracking=off", "device=cpu", "tuned=false", *(f"task.{k}={v}" for k, v in task.items()),
+            f"data.corpus={corpus}", "tracking=off", "device=cpu", "tuned=false",
+            *(f"task.{k}={v}" for k, v in task.items()),
         ],
         cwd=tmp_path,
         capture_output=True,
