@@ -21,7 +21,8 @@ RATES = [3e-4, 1e-3, 3e-3]  # of every retrofit alike
 
 def _scratch(position: str, text: str, window: int = 1) -> Method:
     """Return a baseline that is trained from nothing."""
-    return Method(Alibi(position, window=window), text, baseline=True, takes_model=False)
+    less = "fewer windows, each longer: as many tokens" if window > 1 else ""
+    return Method(Alibi(position, window=window), text, baseline=True, takes_model=False, less=less)
 
 
 def _kept(config: Retrofit, text: str) -> Method:
