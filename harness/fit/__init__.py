@@ -18,6 +18,7 @@ from harness.fit.loop import (
     targets,
 )
 from harness.fit.precision import dtypes, fastest, for_writing
+from harness.fit.sharding import whole
 from harness.fit.trial import VOCABULARY, trial_step
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "seed_everything",
     "targets",
     "trial_step",
+    "whole",
 ]

@@ -2,19 +2,20 @@
 
 What a paper trains is its `step(model, batch) -> loss`; where the data come from is its `batches`.
 Everything else is here once: device, precision, clipping, schedule, accumulation, several processes
-(through accelerate), and checkpoints that resume bit-identically on CPU. A look, every `log_every`
-steps, is the only moment the loop reads numbers back from the device: it checks that they are
-finite, reports them, and writes a checkpoint when one is due.
+(through accelerate; a model may be sharded over them), and checkpoints that resume bit-identically on CPU.
+A look, every `log_every` steps, is the only moment the loop reads numbers back from the device: it checks
+that they are finite, reports them, and writes a checkpoint when one is due.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -27,7 +28,8 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, UsageError
 from harness.fit.checkpoint import checkpoint_step as checkpoint_step
-from harness.fit.checkpoint import load, save, set_random_state, trained_state
+from harness.fit.checkpoint import held, load, save, set_random_state, take_up, trained_state
+from harness.fit.sharding import Sharded, number, recomputed
 
 Batch = dict[str, Tensor]
 
@@ -91,6 +93,9 @@ def fit(
     device: str = "auto",
     precision: str = "float32",
     micro_batch: int | None = None,
+    shard: bool = False,
+    offload: bool = False,
+    checkpoint_activations: bool = False,
     weigh: Callable[[Batch], Tensor] | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
@@ -109,6 +114,11 @@ def fit(
     that count, so the gradient is the whole batch's. That is untrue of a loss that compares the rows of a batch
     (contrastive): leave `micro_batch` unset there.
 
+    Several processes hold a copy of the model each; with `shard` they share weights, gradients and the optimiser's
+    state out (FSDP2), and a step that calls the model other than alike in all of them does so inside `whole(model)`.
+    `offload` lets shards wait in the processor's memory. With `checkpoint_activations` blocks compute their activations
+    again in the backward pass. None of them changes what is learned.
+
     `checkpoint` is a folder of this fit's own. A second call with it goes on where the first one was
     killed: `log(step, loss=, learning_rate=, ...)` is called only for steps after
     `checkpoint_step(checkpoint)`, every `log_every` steps and at the last. `progress(done, total, ...)`
@@ -122,17 +132,20 @@ def fit(
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats(where)
 
-    model.to(where).train()
+    together = ExitStack()
+    together.enter_context(recomputed(model, checkpoint_activations))
+    sharded = Sharded(model, where, offload) if shard and processes > 1 else None
+    model.train() if sharded else model.to(where).train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = (optimizer or _adamw)(trained, lr=learning_rate, weight_decay=weight_decay)
-    wrapped = accelerator.prepare_model(model)  # its optimizer wrapper would only cost time, 0.2 ms a step
+    wrapped = sharded or accelerator.prepare_model(model)  # its optimizer wrapper would cost 0.2 ms a step
     vars(model).pop("_is_accelerate_prepared", None)  # or another fit would neither move nor wrap it
+    mean_of = functools.partial(sharded, step) if sharded else functools.partial(step, wrapped)
     peaks = [group["lr"] for group in optimiser.param_groups]
     planned = schedule_steps or steps
     recipe = {
         "optimizer": type(optimiser).__name__,
         "parameters": sum(p.numel() for p in trained),
-        "processes": processes,
         "steps": steps,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
@@ -147,8 +160,8 @@ def fit(
     if found:
         shared, own = found
         _same_fit(checkpoint, shared["recipe"], recipe)
-        model.load_state_dict(shared["model"], strict=False)  # frozen parameters are not in it
-        optimiser.load_state_dict(shared["optimizer"])
+        assert checkpoint is not None
+        take_up(checkpoint, shared, model, optimiser)
         batches.load_state_dict(own["batches"])
         set_random_state(own["random"])
         done, tokens, seconds, loss = (shared[name] for name in ("step", "tokens", "seconds", "loss"))
@@ -163,12 +176,17 @@ def fit(
             group["lr"] = peak * rate(done, planned, schedule, warmup)
         batch = _next(batches, done, steps)
         rows = _rows(batch)
+        if rows < processes and not given:
+            raise UsageError(
+                f"a batch of {rows} rows cannot be shared by {processes} processes: use fewer of them"
+            )
         share = _share(batch, rows, accelerator.process_index, processes)
         counted = weigh or _rows
-        mean = _accumulate(
-            accelerator, wrapped, share, float(counted(batch)), step, micro_batch, counted, bfloat16
-        )
-        norm = accelerator.clip_grad_norm_(trained, clip) if clip else torch.zeros((), device=where)
+        whole = float(counted(batch)) if accelerator.process_index < rows else math.inf
+        most = max(-(-rows // processes), 1)  # the first process's rows
+        turns = -(-most // (micro_batch or most))
+        mean = _accumulate(accelerator, wrapped, share, whole, mean_of, micro_batch, turns, counted, bfloat16)
+        norm = number(accelerator.clip_grad_norm_(trained, clip)) if clip else torch.zeros((), device=where)
         optimiser.step()
         optimiser.zero_grad()
         unread.append(torch.stack([mean, norm.detach().to(mean)]))
@@ -198,7 +216,11 @@ def fit(
         if accelerator.check_trigger() or done == steps:
             pause = time.monotonic()
             counts = {"step": done, "rows": given, "tokens": tokens, "seconds": elapsed, "loss": loss}
-            weights = {"model": trained_state(model), "optimizer": optimiser.state_dict()}
+            if sharded:
+                rest, shards = held(model, optimiser)
+                weights = {"optimizer": rest}
+            else:
+                weights = {"model": trained_state(model), "optimizer": optimiser.state_dict()}
             save(
                 checkpoint,
                 done,
@@ -206,11 +228,16 @@ def fit(
                 {"batches": batches.state_dict()},
                 accelerator.process_index,
                 accelerator.wait_for_everyone,
+                shards if sharded else None,
             )
             saved = time.monotonic()
             started += saved - pause
 
     seconds += time.monotonic() - started
+    if sharded:
+        optimiser.state.clear()  # room for the whole model
+        sharded.join()
+    together.close()
     model.eval()
     per_second = tokens / seconds if seconds else 0.0
     return Fitted(steps, per_second, peak_memory(where), seconds, loss, given, tokens)
@@ -335,14 +362,14 @@ def _numbers(accelerator: Accelerator, unread: list[Tensor]) -> list[list[float]
 
 
 def _share(batch: Batch, rows: int, process: int, processes: int) -> Batch:
-    """Return this process's rows of a batch that every process drew alike."""
-    if processes == 1:
-        return batch
-    if rows < processes:
-        raise UsageError(
-            f"a batch of {rows} rows cannot be shared by {processes} processes: use fewer of them"
-        )
-    return {name: tensor.tensor_split(processes)[process] for name, tensor in batch.items()}
+    """Return this process's rows of a batch that every process drew alike.
+
+    One for which no row of a small batch is left gets the first, to count nothing: all must take the step.
+    """
+    if process >= rows:
+        return {name: tensor[:1] for name, tensor in batch.items()}
+    shares = min(rows, processes)
+    return {name: tensor.tensor_split(shares)[process] for name, tensor in batch.items()}
 
 
 def _accumulate(
@@ -350,20 +377,25 @@ def _accumulate(
     model: nn.Module,
     share: Batch,
     whole: float,
-    step: Callable[[Any, Batch], Tensor],
+    mean_of: Callable[[Batch], Tensor],
     micro_batch: int | None,
+    turns: int,
     weigh: Callable[[Batch], Tensor | int],
     bfloat16: bool,
 ) -> Tensor:
-    """Add the gradients of this process's rows, piece by piece; return their part of the mean loss."""
+    """Add the gradients of this process's rows, piece by piece; return their part of the mean loss.
+
+    All processes take as many `turns`, since each gathers shards: one with fewer pieces repeats its last for nothing.
+    """
     device, pieces = accelerator.device, list(_pieces(share, micro_batch))
     total = torch.zeros((), device=device)
-    for i, piece in enumerate(pieces):
+    for i in range(turns):
+        piece = pieces[min(i, len(pieces) - 1)]
         part = {name: tensor.to(device, non_blocking=True) for name, tensor in piece.items()}
-        weight = float(weigh(piece)) / whole if whole else 0.0
-        with accelerator.no_sync(model) if i + 1 < len(pieces) else nullcontext():
+        weight = float(weigh(piece)) / whole if whole and i < len(pieces) else 0.0
+        with accelerator.no_sync(model) if i + 1 < turns else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                mean = step(model, part)
+                mean = mean_of(part)
             # Gradients are averaged over processes: their number undoes that.
             accelerator.backward(mean * (weight * accelerator.num_processes))
         total += mean.detach() * weight

@@ -23,8 +23,8 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.runs.leases import Lease
 from harness.runs.locks import held
-from harness.runs.processes import join, places
-from harness.runs.results import LOG, PROGRESS, Result, read_result, write_result
+from harness.runs.processes import join, machines, places
+from harness.runs.results import LOG, PROGRESS, RESULT, Result, read_result, write_result
 from harness.runs.spec import Spec
 
 ASKED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)  # exit codes of what was asked to end
@@ -46,7 +46,8 @@ def isolated(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     around = {**surroundings(), **lease.environ}
-    ranks = [{}] if spec.processes == 1 else places(spec.processes)
+    ranks = [{}] if spec.processes == 1 else places(spec.processes, spec.run_key)
+    leads, before = machines()[0] == 0, _written(spec.folder)
     told, tell = context.Pipe(duplex=False)
     processes = [
         context.Process(
@@ -70,6 +71,8 @@ def isolated(
     except BaseException:  # Ctrl-C: the run goes with its caller, and on from its checkpoint next time
         _end(processes)
         raise
+    if not leads and code == 0:
+        return _of_the_first_machine(spec, before)
     result = read_result(spec.folder)
     if code == 0 and result is not None and result.run_key == spec.run_key:
         return result
@@ -78,13 +81,33 @@ def isolated(
     last = told.recv() if told.poll() else None  # of one that could not write it down
     result = Result(spec.run_key, "failed", spec.config(), error=last or death(code, timed_out, minutes))
     result.error = {**(result.error or {}), "log": last_lines(spec.folder)}
-    if held(spec.folder):
+    if not leads or held(spec.folder):
         return result  # another process goes on with it: what became of this one is not the run's end
     with contextlib.suppress(OSError):  # a full disk: the caller still learns what happened
         spec.folder.mkdir(parents=True, exist_ok=True)
         write_result(spec.folder, result)
         (spec.folder / PROGRESS).unlink(missing_ok=True)
     return result
+
+
+def _written(folder: Path) -> int:
+    """Return when a run's result was last written; 0 where there is none."""
+    try:
+        return (folder / RESULT).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _of_the_first_machine(spec: Spec, before: int) -> Result:
+    """Return the result that the run's first machine writes, which evaluates while this one waits."""
+    while True:
+        going = held(spec.folder)  # asked first: it writes before it lets go
+        if _written(spec.folder) not in (0, before) and (result := read_result(spec.folder)) is not None:
+            return result
+        if not going:
+            error = {"type": "peer_lost", "message": "the run's first machine ended before it wrote a result"}
+            return Result(spec.run_key, "failed", spec.config(), error=error)
+        time.sleep(0.2)
 
 
 def _joined(processes: Sequence[Any], minutes: float | None) -> tuple[int, bool]:

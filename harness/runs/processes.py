@@ -1,7 +1,8 @@
 """Several processes for one run: they train side by side, and process 0 writes and evaluates.
 
-Each finds its place in the environment, as torch and accelerate expect it. Wherever one of them could
-go another way than the others (is this stage made already?), process 0 decides for all.
+Each finds its place in the environment, as torch and accelerate expect it. On several machines torchrun starts one
+command a machine, and says by the same names which of them this is; each command starts its share of the processes.
+Wherever one of them could go another way than the others (is this stage made already?), process 0 decides for all.
 """
 
 from __future__ import annotations
@@ -9,21 +10,64 @@ from __future__ import annotations
 import os
 import socket
 
+from harness.errors import UsageError
 
-def places(count: int) -> list[dict[str, str]]:
-    """Return what the environment of each of a run's processes must hold, on this machine."""
+
+def machines() -> tuple[int, int]:
+    """Return which of the commands of one run this is, and how many there are: (0, 1) without torchrun's RANK."""
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    return (int(os.environ.get("RANK", 0)), count) if count > 1 else (0, 1)
+
+
+def here(count: int) -> int:
+    """Return how many of a run's `count` processes this command starts. Raises UsageError where that is no number."""
+    commands = machines()[1]
+    if int(os.environ.get("LOCAL_RANK", 0)) or int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1:
+        raise UsageError(
+            "torchrun started several commands on this machine: start one (--nproc-per-node=1), it starts its "
+            "processes itself"
+        )
+    if count % commands:
+        raise UsageError(
+            f"{commands} commands start this run's processes, and processes={count} is no multiple of that: "
+            f"give processes={commands} or {2 * commands}, or start without torchrun (unset WORLD_SIZE)"
+        )
+    return count // commands
+
+
+def places(count: int, run: str = "") -> list[dict[str, str]]:
+    """Return what the environment of each process that this command starts for `run` must hold."""
+    (command, commands), share = machines(), here(count)
+    around = os.environ if commands > 1 else {}
+    shared = {
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(share),
+        "MASTER_ADDR": around.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": around.get("MASTER_PORT") or str(_free_port()),
+    }
+    if (
+        "TORCHELASTIC_RESTART_COUNT" in around
+    ):  # torchrun's store serves many runs: each meets under its own name
+        shared["TORCHELASTIC_RESTART_COUNT"] = f"{around['TORCHELASTIC_RESTART_COUNT']}-{run}"
+    return [{**shared, "RANK": str(command * share + i), "LOCAL_RANK": str(i)} for i in range(share)]
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+        port: int = free.getsockname()[1]
+    return port
 
 
 def join(device: str) -> None:
     """Join the run's other processes: over gloo on CPUs, NCCL on GPUs."""
     from accelerate.state import PartialState
 
+    if device == "cuda":  # shards that wait in the processor's memory are reduced there
+        import torch
+
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl")
     PartialState(cpu=device == "cpu")
 
 

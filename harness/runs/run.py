@@ -72,6 +72,9 @@ class Run(Generic[Task, Method]):
     folder: Path
     micro_batch: int | None = None
     checkpoint_seconds: float = 30.0
+    checkpoint_activations: bool = False
+    shard: bool = False
+    offload: bool = False
     trust_remote_code: bool = False
     about: dict[str, Any] = field(default_factory=dict)
     absences: dict[str, str] = field(default_factory=dict)
@@ -258,6 +261,9 @@ class Run(Generic[Task, Method]):
             micro_batch=self.micro_batch,
             checkpoint=checkpoint,
             checkpoint_seconds=self.checkpoint_seconds,
+            checkpoint_activations=self.checkpoint_activations,
+            shard=self.shard,
+            offload=self.offload,
             log=log,
             progress=progress,
             **options,
@@ -356,7 +362,12 @@ def prepared(spec: Spec, plugin: Any, run: Run) -> Path:
     def make(folder: Path) -> None:
         plugin.hook("prepare")(task=run.task, data=run.data, model=run.model, data_dir=folder)
 
-    return stage(run.stages_dir, f"{spec.paper}-data", inputs, make)
+    if run.processes == 1:
+        return stage(run.stages_dir, f"{spec.paper}-data", inputs, make)
+    from accelerate.state import PartialState
+
+    with PartialState().main_process_first():  # transformers saves in process 0 alone
+        return stage(run.stages_dir, f"{spec.paper}-data", inputs, make)
 
 
 def execute(spec: Spec, plugin: Any, leased: Sequence[str] = ()) -> Result:
@@ -495,9 +506,26 @@ def describe(error: BaseException) -> dict[str, Any]:
         or any(s in str(error) for s in no_memory)
     ):
         kind = "oom"
+    elif _peer_lost(error):
+        said_so = said(error).partition("This may indicate")[0].strip()
+        return {
+            "type": "peer_lost",
+            "message": f"another process of this run ended ({said_so}): the log of its machine says why; repeat the "
+            "command, and it goes on from its checkpoint",
+        }
     elif _disk_full(error):
         return {"type": "disk_full", "message": f"{said(error)}: free some of it, or put results= on another"}
     return {"type": kind, "message": said(error) or kind}
+
+
+LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL communicator was aborted")
+
+
+def _peer_lost(error: BaseException) -> bool:
+    """Say whether an error is that of a process whose other ones are gone, in gloo's and NCCL's words."""
+    return type(error).__name__ in ("RuntimeError", "DistBackendError", "DistNetworkError") and any(
+        words in str(error) for words in LOST
+    )
 
 
 FULL = ("No space left on device", "StorageFull", "Disk quota exceeded", "disk is full", "code: 28")

@@ -20,10 +20,13 @@ T = TypeVar("T")
 
 @dataclass
 class Fit:
-    """What may differ without making another run: how a batch is cut, how often state is saved."""
+    """What may differ without making another run: how a batch is cut, what is kept where, how often state is saved."""
 
     micro_batch: int | None = setting(None, "rows of a batch that go through the model at once", least=1)
     checkpoint_seconds: float = setting(30.0, "seconds between two checkpoints", least=0)
+    checkpoint_activations: bool = setting(False, "compute activations again in the backward pass")
+    shard: bool = setting(False, "share weights, gradients and optimiser out among the processes (FSDP2)")
+    offload: bool = setting(False, "let shards wait in the processor's memory")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ class Spec:
 
     @property
     def run_key(self) -> str:
-        """Who this run is: 64 hex digits over all that decides it. No paths, indices or URIs."""
+        """Who this run is: 64 hex digits over all that decides it. No paths, indices or URIs.
+
+        Any number of processes makes the same run; 1 stands for all of them, as in the keys of before.
+        """
         return digest(
             {
                 "version": KEY_VERSION,
@@ -81,7 +87,7 @@ class Spec:
                 "seed": self.seed,
                 "precision": self.precision,
                 "device": self.device,
-                "processes": self.processes,
+                "processes": 1,
             }
         )
 

@@ -5,8 +5,10 @@ Everything is checked here: only merging into the plugin's own dataclasses refus
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.errors import UsageError, nearest
 from harness.papers.plugins import Plugin, load
 from harness.papers.statement import setting
+from harness.runs.processes import here, machines
+from harness.runs.run import open_run
 from harness.runs.spec import Fit, Spec, as_plain, filled
 
 
@@ -180,7 +184,53 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
         raise UsageError(
             f"objective={spec.objective} is no metric of {spec.paper}: {nearest(spec.objective, paper.metrics)}"
         )
+    if resolved:
+        _refuse_processes(spec, settings, plugin)
     return spec, settings
+
+
+def _refuse_processes(spec: Spec, settings: Settings, plugin: Plugin) -> None:
+    """Raise UsageError for several processes, on this machine or many, that this run could not use."""
+    count = spec.processes
+    if here(count) and count == 1:
+        if spec.fit.shard:
+            raise UsageError(
+                "fit.shard=true shares a model out among processes, and this run has one: add processes=2"
+            )
+        if spec.fit.offload:
+            raise UsageError(
+                "fit.offload=true moves shards, and nothing is sharded: add fit.shard=true processes=2"
+            )
+        return
+    if spec.fit.offload and not spec.fit.shard:
+        raise UsageError("fit.offload=true moves shards, and nothing is sharded: add fit.shard=true")
+    if not settings.isolate:
+        raise UsageError(f"processes={count} need processes of their own: leave isolate=false out")
+    if settings.rerun and machines()[1] > 1:
+        raise UsageError("rerun=true is for one machine: remove the run's folder, or give other results=")
+    rows = spec.task.get("batch_size")
+    if isinstance(rows, int) and rows < count:
+        raise UsageError(
+            f"a batch of {rows} rows cannot be shared by {count} processes: give processes={rows} or fewer, "
+            f"or task.batch_size={count} or more"
+        )
+    if not _trains(spec, plugin):
+        raise UsageError(
+            f"{spec.paper}/{spec.name} trains no model, so processes={count} would do nothing: leave it out"
+        )
+
+
+def _trains(spec: Spec, plugin: Plugin) -> bool:
+    """Say whether a method trains a model, by its plan; where that cannot be told, that it does."""
+    if not plugin.implements("plan"):
+        return plugin.implements("training_step")
+    with (
+        contextlib.suppress(Exception),
+        warnings.catch_warnings(),
+    ):  # a plan that fails is no reason not to run
+        warnings.simplefilter("ignore")
+        return bool(plugin.hook("plan")(run=open_run(spec, plugin)).flops)
+    return True
 
 
 def _instead(paper: Any) -> str:

@@ -29,6 +29,7 @@ from harness.papers.plugins import Plugin, load, load_all
 from harness.runs.isolate import work_for
 from harness.runs.journal import Sweep, note, read_journal
 from harness.runs.locks import alone
+from harness.runs.processes import here, machines
 from harness.runs.provenance import stale
 from harness.runs.results import LOG, Newer, Result, local_store, read_record, whole, write_result
 from harness.runs.run import describe, execute
@@ -197,7 +198,15 @@ def plan_sweep(
     by_name = {plugin.name: plugin for plugin in plugins if not plugin.problem}
     planned = [(job.words, *config.to_spec(job.cfg, by_name.get(job.cfg.get("paper")))) for job in jobs]
     settings = planned[0][2] if planned else config.to_settings(shared)
-    uri = "" if settings.tracking.uri == "off" else settings.tracking.uri or local_store(results)
+    if machines()[1] > 1 and len(planned) > 1:
+        raise UsageError(
+            "several machines make one run at a time, and this sweep has more: give one run a command"
+        )
+    uri = (
+        ""
+        if settings.tracking.uri == "off" or machines()[0]
+        else settings.tracking.uri or local_store(results)
+    )
     identity = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(4)  # unlike any other machine's
     command = masked("harness run " + " ".join(arguments))
     chosen = tuple({spec.run_key: spec for _, spec, _ in planned}.values())
@@ -330,7 +339,7 @@ def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:
                 shutil.rmtree(own, ignore_errors=True)
     try:
         cpus, per_gpu = settings.leases.cpus, settings.leases.per_gpu
-        with leased(spec.device, spec.processes, cpus, per_gpu, spec.title) as lease:
+        with leased(spec.device, here(spec.processes), cpus, per_gpu, spec.title) as lease:
             if settings.isolate:
                 limits = settings.limits
                 result = isolated(spec, limits.minutes, limits.memory_gb, lease)

@@ -482,18 +482,14 @@ def test_the_checkpoint_of_another_fit_is_refused(tmp_path, name):
         trained(checkpoint=tmp_path, **OTHER[name])
 
 
-def test_the_checkpoint_of_a_fit_that_trained_less_or_beside_others_is_refused(tmp_path):
+def test_the_checkpoint_of_a_fit_that_trained_less_is_refused(tmp_path):
     made = model()
     made[0].requires_grad_(False)
     fit(made, batches(), step, checkpoint=tmp_path, **OPTIONS)
     with pytest.raises(HarnessError, match=r"parameters was 340, is 660"):
         trained(checkpoint=tmp_path)
     kept = torch.load(tmp_path / "step-000000023/shared.pt", weights_only=True)
-    assert set(kept["recipe"]) == {*OTHER, "parameters", "processes"}
-    kept["recipe"] |= {"parameters": 660, "processes": 2}
-    torch.save(kept, tmp_path / "step-000000023/shared.pt")
-    with pytest.raises(HarnessError, match=r"processes was 2, is 1"):
-        trained(checkpoint=tmp_path)
+    assert set(kept["recipe"]) == {*OTHER, "parameters"}
 
 
 def test_of_two_checkpoints_that_a_kill_left_the_newer_counts(tmp_path):

@@ -2,48 +2,101 @@
 
 import json
 
+import psutil
 import pytest
 
-pytestmark = pytest.mark.slow
+BUDGET = ("tuned=false", "budget=smoke", "device=cpu", "tracking=off")
+DECODERS = {  # a method of every paper that trains through the loop; without dropout, whose masks follow the shares
+    "alibi/retrofit": (),
+    "iclm/in_context_masked": (),
+    "longskywork/cip_synl": (),
+    "lora/lora_r8": ("data.train=builtin:python",),
+    "magpie/self_instruct": ("task.batch_size=16",),
+    "neftune/plain": (),
+    "rdass/p_sbert_scratch": (),
+    "score/score": (),
+    "score/star": (),
+    "simcse/no_dropout": (),
+}
 
 
-def results(harness) -> dict[int, tuple]:
-    found = {}
-    for path in (harness.folder / "results" / "runs").rglob("result.json"):
-        result = json.loads(path.read_text())
-        found[result["config"]["processes"]] = path.parent, result
-    return found
+def result_of(folder) -> tuple:
+    (path,) = (folder / "runs").rglob("result.json")
+    return path.parent, json.loads(path.read_text())
 
 
-def same(harness) -> None:
-    """Compare the runs of one and of two processes."""
-    found = results(harness)
-    (_, one), (folder, two) = found[1], found[2]
-    assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-3)
+def losses(folder) -> dict:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {(row["step"], key): row[key] for row in rows for key in row if key.rpartition("/")[2] == "loss"}
+
+
+def same(one, two) -> None:
+    """Compare the runs of one and of several processes."""
+    (alone, one), (folder, two) = result_of(one), result_of(two)
     assert two["status"] == "finished"
+    assert two["run_key"] == one["run_key"]
+    assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-3, abs=1e-4)
+    if (alone / "metrics.jsonl").exists():
+        assert losses(folder) == pytest.approx(losses(alone), abs=1e-5)
     assert len((folder / "starts.jsonl").read_text().splitlines()) == 1
     assert not list(folder.glob("rank-*"))
-    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert steps == sorted(set(steps))
 
 
-def test_two_processes_train_evaluate_and_write_what_one_does(harness, text):
-    words = ("method=alibi/alibi", "processes=1,2", "budget=smoke", "device=cpu", "tracking=off")
-    harness("run", "-m", *words, f"data.corpus={text}")
-    same(harness)
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "more"), DECODERS.items())
+def test_shards_of_a_papers_model_learn_what_one_process_learns(harness, method, more):
+    words = (f"method={method}", *more, *BUDGET)
+    harness("run", *words, "results=one")
+    harness("run", *words, "processes=2", "fit.shard=true", "results=two")  # both make the stages
+    same(harness.folder / "one", harness.folder / "two")
 
 
-def test_a_stage_that_trains_is_made_by_all_processes_together(harness, text):
-    words = ("method=lora/lora_r8", "tuned=false", "budget=smoke", "device=cpu", "tracking=off")
-    corpus = (f"data.train={text}", f"data.general={text}")
-    harness("run", "-m", *words, *corpus, "processes=2", "results=together")  # no stage is there
-    (harness.folder / "together").rename(harness.folder / "results")
-    harness("run", "-m", *words, *corpus, "processes=1", "results=alone")
-    for path in (harness.folder / "alone" / "runs" / "lora" / "lora_r8").iterdir():
-        path.rename(harness.folder / "results" / "runs" / "lora" / "lora_r8" / path.name)
-    same(harness)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more", [(), ("fit.shard=true", "fit.offload=true", "fit.checkpoint_activations=true")]
+)
+def test_copies_in_two_processes_and_shards_in_four_write_what_one_process_does(harness, text, more):
+    words = ("method=alibi/alibi", f"data.corpus={text}", *BUDGET)
+    harness("run", *words, "results=one")
+    harness("run", *words, f"processes={4 if more else 2}", *more, "results=two")
+    same(harness.folder / "one", harness.folder / "two")
 
 
+REFUSED = {
+    "fit.shard=true": "fit.shard=true shares a model out among processes, and this run has one",
+    "fit.offload=true": "fit.offload=true moves shards, and nothing is sharded",
+    "processes=2 fit.offload=true": "nothing is sharded: add fit.shard=true",
+    "processes=2 isolate=false": "leave isolate=false out",
+    "processes=500": "cannot be shared by 500 processes",
+    "processes=0": "processes=0 is out of range",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_processes_that_a_run_cannot_use_are_refused_before_anything_starts(harness, words):
+    done = harness("run", "method=alibi/alibi", *BUDGET, *words.split(), code=2)
+    assert REFUSED[words] in done.stderr
+    assert not list(harness.folder.rglob("result.json"))
+
+
+@pytest.mark.parametrize("method", ["lora/base", "rdass/reference_only"])
+def test_processes_are_refused_for_a_method_that_trains_nothing(harness, method):
+    done = harness("run", f"method={method}", *BUDGET, "processes=2", code=2)
+    assert f"{method} trains no model, so processes=2 would do nothing" in done.stderr
+
+
+def test_commands_that_torchrun_started_must_share_the_processes_evenly(harness):
+    words = ("run", "method=alibi/alibi", *BUDGET)
+    on_two = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    done = harness(*words, "processes=3", code=2, **on_two)
+    assert "2 commands start this run's processes, and processes=3 is no multiple of that" in done.stderr
+    done = harness(*words, "-m", "processes=2", "seed=0,1", code=2, **on_two)
+    assert "several machines make one run at a time" in done.stderr
+    done = harness(*words, "processes=2", code=2, LOCAL_WORLD_SIZE="2", **on_two)
+    assert "start one (--nproc-per-node=1)" in done.stderr
+
+
+@pytest.mark.slow
 def test_when_one_of_them_dies_the_run_fails_by_name(harness):
     from tests.faults.test_failures import PLUGIN
     from tests.papers.test_plugins import install
@@ -57,3 +110,40 @@ def test_when_one_of_them_dies_the_run_fails_by_name(harness):
     words = ("run", "method=ways/raises", "processes=2", "device=cpu", "tracking=off")
     done = harness(*words, code=1, PYTHONPATH=str(harness.folder))
     assert "exit code 9" in done.stderr
+
+
+@pytest.mark.fault
+def test_a_process_that_is_killed_fails_the_run_by_name_and_fewer_take_it_up(harness, text):
+    import subprocess
+    import sys
+    import time
+
+    words = (
+        "method=alibi/alibi",
+        f"data.corpus={text}",
+        "task.steps=600",
+        "fit.checkpoint_seconds=0",
+        *BUDGET,
+    )
+    command = [sys.executable, "-m", "harness", "run", *words, "processes=3", "fit.shard=true"]
+    run = subprocess.Popen(command, cwd=harness.folder, stderr=subprocess.PIPE, text=True)
+    while not list((harness.folder / "results/runs").glob("*/*/*/checkpoint/step-*")):
+        assert run.poll() is None
+        time.sleep(0.1)
+    log = str(next((harness.folder / "results/runs").glob("*/*/*/log.txt")))
+    ranks = [
+        p for p in psutil.Process(run.pid).children(recursive=True) if log in [f.path for f in p.open_files()]
+    ]
+    assert len(ranks) == 3
+    max(ranks, key=lambda p: p.pid).kill()
+    assert "SIGKILL" in run.communicate(timeout=120)[1]
+    folder, result = result_of(harness.folder / "results")
+    assert result["error"]["type"] in ("signal", "peer_lost")
+    kept = int(next((folder / "checkpoint").glob("step-*")).name.removeprefix("step-"))
+    harness("run", *words, "processes=2", "fit.shard=true")
+    (folder, result) = result_of(harness.folder / "results")
+    assert result["status"] == "finished"
+    steps = [step for step, _ in losses(folder)]
+    assert kept > 0
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 600

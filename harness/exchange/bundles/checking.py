@@ -200,13 +200,11 @@ def _keys(plugin: Any, records: Sequence[Record]) -> list[str]:
         if result.status == "finished" and task != config["task_digest"]:
             wrong.append(f"{_title(record)}: its task digest is not that of its task and data")
         own = {name: config[name] for name in ("paper", "method", "budget", "seed", "precision", "device")}
-        key = {
-            "version": KEY_VERSION,
-            **own,
-            "task": config["task_digest"],
-            "processes": config.get("processes", 1),
-        }
-        if digest(key) != result.run_key or record.folder.name != result.run_key[:16]:
+        keys = [  # the number of processes was of a run's key before
+            digest({"version": KEY_VERSION, **own, "task": config["task_digest"], "processes": processes})
+            for processes in (1, config.get("processes", 1))
+        ]
+        if result.run_key not in keys or record.folder.name != result.run_key[:16]:
             wrong.append(f"{_title(record)}: its key is not that of its settings")
     return wrong
 

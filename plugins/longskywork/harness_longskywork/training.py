@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from harness import Run
 from harness.data.batches import Counted, Shuffled
 from harness.data.jsonl import read_json
-from harness.fit import Stateful, fit, seed_everything, targets, trial_step
+from harness.fit import Stateful, fit, seed_everything, targets, trial_step, whole
 from harness.nn.bases import config_of, load_model, tokenizer_of
 from harness.tools import write_json
 from harness_longskywork.interleaving import gather, interleave
@@ -32,6 +32,7 @@ from harness_longskywork.symbols import IGNORED, Rows, facts, load_symbols, need
 
 # Columns, and the share of batches that are records: cells come first, and records alone would make them forgotten.
 FORMS = ((1, 0.0), (2, 0.0), (4, 0.0), (2, 1.0), (4, 0.5))
+EVERY = 10  # steps between two looks
 SHARED = ("batch_size", "warmup", "clip", "weight_decay")
 SETTINGS = {  # that decide a stage, beside those of all
     "copy": (
@@ -127,22 +128,28 @@ class Drawn(Counted):
 
 
 def learn(
-    run: Run, name: str, model: Any, batches: Stateful, steps: int, rate: float, schedule: Any, **more: Any
-) -> None:
+    run: Run, name: str, model: Any, batches: Stateful, steps: int, rate: float, schedule: Any,
+    step: Callable[[Any, dict[str, Tensor]], Tensor] | None = None, **more: Any,
+) -> None:  # fmt: skip
     """Train in one stage, with a checkpoint of the stage's own."""
-    task = run.task
+    task, checkpoint = (
+        run.task,
+        run.checkpoint.with_name(f"checkpoint-{name}"),
+    )  # the run's processes share it
     if task.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     fitted = fit(
-        model, batches, loss, steps=steps, learning_rate=rate, schedule=schedule,
+        model, batches, step or loss, steps=steps, learning_rate=rate, schedule=schedule,
         warmup=min(task.warmup, steps // 4), clip=task.clip, weight_decay=task.weight_decay,
         optimizer=functools.partial(torch.optim.AdamW, betas=(0.9, 0.98)), device=run.device,
-        precision=run.precision, micro_batch=run.micro_batch, weigh=targets, log_every=10,
-        checkpoint=run.folder / f"checkpoint-{name}", checkpoint_seconds=run.checkpoint_seconds,
+        precision=run.precision, micro_batch=run.micro_batch, weigh=targets, log_every=EVERY,
+        checkpoint=checkpoint, checkpoint_seconds=run.checkpoint_seconds,
+        checkpoint_activations=run.checkpoint_activations, shard=run.shard, offload=run.offload,
         progress=lambda done, total, **values: run.progress(done, total, note=name, **values), **more,
     )  # fmt: skip
     run.measure("train_tokens_per_second", fitted.tokens_per_second)
-    shutil.rmtree(run.folder / f"checkpoint-{name}", ignore_errors=True)
+    if run.rank == 0:
+        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
@@ -287,13 +294,25 @@ def needle_stage(run: Run, before: Path) -> Path:
         seen = {int(step): float(exact) for step, exact in found.items()}
         seen[0] = float(scored(model, looked)["exact"].mean())
 
-        def look(done: int, **_: float) -> None:
-            seen[done] = float(scored(model, looked)["exact"].mean())
-            write_json(so_far, seen)
+        def look(done: int) -> None:
+            with whole(model), torch.autocast(model.device.type, enabled=False):
+                if run.rank == 0:
+                    seen[done] = float(scored(model, looked)["exact"].mean())
+                    write_json(so_far, seen)
+            looks.add(done)
             model.train()
 
+        def step(model: Any, batch: dict[str, Tensor]) -> Tensor:
+            done = batches.drawn - 1
+            if done and done % EVERY == 0 and done not in looks:  # pieces of a batch come in turn
+                look(done)
+            return loss(model, batch)
+
+        looks: set[int] = set()
         batches = drawn(run, lambda random: needles(random, symbols, prose, task.prose, task.batch_size), 9)
-        _next(run, "needles", model, batches, task.needle_steps, task.needle_rate, "constant", to, log=look)
+        _next(run, "needles", model, batches, task.needle_steps, task.needle_rate, "constant", to, step=step)
+        if task.needle_steps:
+            look(task.needle_steps)
         so_far.unlink(missing_ok=True)
         reached = [step for step, exact in seen.items() if exact >= STEPS_TO]
         write_json(to / "steps.json", {"steps": min(reached, default=None), "by_step": seen})

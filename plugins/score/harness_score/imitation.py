@@ -18,6 +18,7 @@ from torch import Tensor
 from harness.data.batches import Counted
 from harness.data.jsonl import read_jsonl
 from harness.errors import HarnessError
+from harness.fit import whole
 from harness.nn.generate import pad_left
 from harness_score.asked import asked, opened
 from harness_score.episodes import Episodes, answer_log_probs, sample, scores
@@ -60,11 +61,12 @@ class Imitate(Looks):
         self.due(model, step)
         if step // self.each != self.round:
             self.round = step // self.each
-            self.traces = self.made(model, batch["draw"].device)
+            with whole(model):
+                self.traces = self.made(model, batch["draw"].device)
 
     def made(self, model: Any, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Return this round's traces: tokens, what is seen, the second answers' mask; from disk if they are there."""
-        path = self.run.folder / f"traces-{self.round}.pt"
+        path = self.run.checkpoint.with_name(f"traces-{self.round}.pt")  # the run's processes share it
         if not path.exists():
             partial = path.with_suffix(f".{os.getpid()}")
             torch.save(tuple(part.cpu() for part in self.sampled(model, device)), partial)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.data.jsonl import read_jsonl
+from harness.fit import whole
 from harness_score.episodes import Episodes
 from harness_score.judging import decode, judge
 from harness_score.policies import Keeper
@@ -38,6 +39,10 @@ class Looks:
     def look(self, model: Any, step: int) -> None:
         """Judge the policy on validation after `step` steps, log it, and keep it if it is the best."""
         self.looked = step
+        with whole(model):
+            self.judged_and_kept(model, step)
+
+    def judged_and_kept(self, model: Any, step: int) -> None:
         found = judge(
             model, self.held, self.turns, self.tokenizer, self.verify, self.task, blank=self.method.blank
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.data.batches import Counted, Shuffled
 from harness.data.jsonl import read_jsonl
-from harness.fit import VOCABULARY, recipe, seed_everything, trial_step
+from harness.fit import VOCABULARY, recipe, seed_everything, trial_step, whole
 from harness.nn.generate import pad_left
 from harness.tools import write_json
 from harness_score.asked import compared, refuse
@@ -100,10 +100,12 @@ class Reinforce(Looks):
         """Return the step, a batch's episodes, both turns' rewards and who is credited: what a GPU is waited for."""
         step = int(batch["step"][0])
         self.due(model, step)
-        episodes = sample(
-            model, batch["prompts"], self.turns, samples=self.task.samples, temperature=self.task.temperature,
-            seeds=batch["seed"], only_first=self.method.turns == 1, blank=self.method.blank, tokenizer=self.tokenizer,
-        )  # fmt: skip
+        with whole(model):
+            episodes = sample(
+                model, batch["prompts"], self.turns, samples=self.task.samples, temperature=self.task.temperature,
+                seeds=batch["seed"], only_first=self.method.turns == 1, blank=self.method.blank,
+                tokenizer=self.tokenizer,
+            )  # fmt: skip
         first, second = self.rewards(batch["rows"].tolist(), episodes)
         return step, episodes, first, second, self.credit(first, second, step)
 

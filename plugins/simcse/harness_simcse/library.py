@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.jsonl import read_json
+from harness.errors import UsageError
 from harness.nn.encoder import Encoder, StaticEmbedding, load_encoder
 from harness_simcse.patient import set_dropout
 from harness_simcse.settings import Trained
 
 
 def train_with_library(run: Any, encoder: Encoder) -> Encoder:
-    """Return `encoder` after training by the library, on this run's device."""
+    """Return `encoder` after training by the library, on this run's device. Raises UsageError in several processes."""
+    if run.processes > 1:
+        raise UsageError(
+            "simcse/sentence_transformers is trained by the library in one process: leave processes= out"
+        )
     import torch
     from datasets import Dataset
     from sentence_transformers import (  # type: ignore[attr-defined]

@@ -18,14 +18,14 @@ from torch.utils.checkpoint import checkpoint
 
 from harness.data.jsonl import read_json
 from harness.errors import UsageError
-from harness.fit import seed_everything, trial_step
+from harness.fit import seed_everything, trial_step, whole
 from harness.nn.encoder import Encoder, dense
 from harness.tools import write_json
 from harness_simcse.contrast import supervised_loss, unsupervised_loss
 from harness_simcse.gathering import gathered
 from harness_simcse.patient import fitted, model_folder, new_head, patient, save, width
 from harness_simcse.preparation import load_sets, test_set, tiny_config, validation_set
-from harness_simcse.protocol import correlation, cosines, vectors
+from harness_simcse.protocol import Pairs, correlation, cosines, vectors
 from harness_simcse.sentences import Batches, augmentation
 from harness_simcse.settings import Augmentation, Head, Objective, SimCSE, Task, Trained, WhitenOn
 from harness_simcse.space import whitening
@@ -97,6 +97,12 @@ def contrast(run: Any, encoder: Encoder) -> None:
     method, task = run.method, run.task
     model = views(encoder, method, task, run.micro_batch)
     supervised = method.objective is Objective.supervised
+    rows = task.triplet_batch_size if supervised else task.batch_size
+    if run.shard and run.micro_batch and rows % run.processes:
+        raise UsageError(
+            f"shards are gathered for each piece, and {run.processes} processes have unlike shares of {rows} rows: "
+            "give a number of processes that divides them, or leave fit.micro_batch out"
+        )
     batches = Batches(
         training_rows(run),
         encoder,
@@ -169,12 +175,18 @@ class Looks:
     def __call__(self, step: int, last: bool = False) -> None:
         # A step may be seen twice: pieces of a batch, or again after a stop, with the same score.
         due = step > 0 and (step % self.run.task.look_every == 0 or last)
-        if self.pairs is None or not due or step <= self.done or self.run.rank > 0:
+        if self.pairs is None or not due or step <= self.done:
             return
         self.done = step
+        with whole(self.encoder):
+            if self.run.rank == 0:
+                self.look(step, self.pairs)
+
+    def look(self, step: int, pairs: Pairs) -> None:
+        """Score the encoder after `step` steps, and keep its weights if they are the best."""
         with torch.autocast(self.encoder.device.type, enabled=False):
-            known = vectors(self.encoder.encode, [self.pairs])
-        score = correlation(self.pairs, cosines(known, {"": self.pairs})[""])
+            known = vectors(self.encoder.encode, [pairs])
+        score = correlation(pairs, cosines(known, {"": pairs})[""])
         self.run.log(step, validation=score)
         best = read_json(self.path) if self.path.exists() else {"score": -2.0}
         if score > best["score"]:
