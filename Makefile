@@ -11,7 +11,7 @@ RECIPE ?= conf/scorecard.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install dev test test-all oracle engines lint pages docs scorecard bench bench-verdict forgeries torture lock dist clean
+.PHONY: demo install dev test test-all oracle engines lint pages docs scorecard bench gpu-check bench-verdict forgeries torture lock dist clean
 
 demo: $(FOR_USE)  ## a verdict on a published claim, on real text, after a good minute; three methods compared in four
 	$(BIN)/harness run -m +experiment=quickstart method=alibi/sinusoidal
@@ -68,6 +68,9 @@ scorecard: $(STAMP)  ## run the recipe on real data and write the tracked scorec
 
 bench: $(STAMP)  ## side by side with what one would use instead: 50 minutes on two cores
 	$(BIN)/python benchmarks/run.py
+
+gpu-check: $(STAMP)  ## what only a GPU can answer, in ten minutes, into results/gpu-check.json; goes on where it stopped
+	$(BIN)/python -m benchmarks.gpu_check
 
 bench-verdict: $(STAMP)  ## how often the verdict rule and the referee are right, by simulation (into docs/): three minutes
 	$(BIN)/python -m benchmarks.verdict --write
