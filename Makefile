@@ -11,7 +11,7 @@ RECIPE ?= conf/scorecard.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install dev test test-all oracle engines lint pages docs scorecard bench gpu-check bench-verdict forgeries torture lock dist clean
+.PHONY: demo install dev test test-all oracle engines ray lint pages docs scorecard bench gpu-check bench-verdict forgeries torture lock dist clean
 
 demo: $(FOR_USE)  ## a verdict on a published claim, on real text, after a good minute; three methods compared in four
 	$(BIN)/harness run -m +experiment=quickstart method=alibi/sinusoidal
@@ -48,6 +48,10 @@ oracle: $(STAMP)  ## every model family and setting beside peft and sentence-tra
 
 engines: $(STAMP)  ## llama.cpp's server beside transformers, where HARNESS_LLAMA_PYTHON has llama-cpp-python[server]
 	$(BIN)/python -m pytest -m oracle -n 0 -rs tests/engines
+
+ray: $(STAMP)  ## sweeps on a Ray cluster of two nodes on this machine, one of them killed: six minutes if it is busy
+	$(PIP) --editable ".[ray]"
+	$(BIN)/python -m pytest -n 0 -rs tests/faults/test_ray.py
 
 test-all: lint  ## also slow, fault and fresh-install tests
 	$(BIN)/python -m pytest -m "(slow or install) and not fault and not oracle" -n 2 --dist loadgroup

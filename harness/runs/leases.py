@@ -37,7 +37,7 @@ class Lease:
 
 
 def places() -> Path:
-    """Return the folder of this user's locks on this machine; HARNESS_LEASES names another."""
+    """Return the folder of this user's locks on this machine; HARNESS_LEASES names another, or is off."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     return Path(os.environ.get("HARNESS_LEASES") or f"{tempfile.gettempdir()}/harness-leases-{user}")
 
@@ -83,8 +83,13 @@ def leased(
 ) -> Iterator[Lease]:
     """Hold `count` devices of a kind, waiting for free ones; a GPU is held by `per_gpu` at most.
 
-    Raises UsageError where there are not as many. Where no GPU can be named, nothing is held.
+    Raises UsageError where there are not as many. Where no GPU can be named, nothing is held; nor with
+    HARNESS_LEASES=off, where a cluster gave out all that this process sees.
     """
+    given = os.environ.get("HARNESS_LEASES") == "off"
+    if given and device != "cuda":
+        yield Lease()
+        return
     if device == "cuda":
         devices = gpus()
         if not devices:
@@ -94,16 +99,23 @@ def leased(
             raise UsageError(
                 f"processes={count} needs {count} GPUs and {len(devices)} are here: ask for fewer"
             )
+        if given:
+            yield _lease("cuda", [f"{uuid}.0" for uuid in devices[:count]])
+            return
         names = [f"{uuid}.{place}" for place in range(per_gpu) for uuid in devices]
     else:
         names = cores(cpus) if device == "cpu" else [device]
         count = min(count, len(names))  # more processes than cores take all of them
     with _held(device, names, count, who) as taken:
-        devices = [name.rpartition(".")[0] for name in taken]
-        environ = {}
-        if device == "cuda":
-            environ = {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        yield Lease(tuple(taken), environ)
+        yield _lease(device, taken)
+
+
+def _lease(device: str, names: Sequence[str]) -> Lease:
+    """Return what names of a kind of device mean to a run."""
+    if device != "cuda":
+        return Lease(tuple(names))
+    devices = ",".join(name.rpartition(".")[0] for name in names)
+    return Lease(tuple(names), {"CUDA_VISIBLE_DEVICES": devices, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
 
 
 @contextlib.contextmanager

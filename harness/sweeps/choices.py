@@ -20,7 +20,10 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from harness.papers.plugins import Plugin, load_all
+from harness.sweeps import inside
+from harness.sweeps.cluster import RayLauncher
 from harness.sweeps.config import Settings
+from harness.sweeps.trusted import RAY
 
 CHOOSE = "choose"
 HIDDEN = "overlay"  # of a budget on a method: chosen by budget=, no choice of a person's
@@ -54,6 +57,7 @@ def offer(plugins: Sequence[Plugin]) -> None:
     for kind in (Choices, ChoicesPath):
         if kind not in Plugins.instance().discover():
             Plugins.instance().register(kind)
+    inside.offer_launcher(RAY, RayLauncher)
     if not OmegaConf.has_resolver("jobs"):
         OmegaConf.register_new_resolver("jobs", jobs)
 
@@ -87,10 +91,10 @@ class Choices(ConfigSource):  # type: ignore[misc]  # Hydra's own module is not 
         return config_path.rstrip("/").removesuffix(".yaml") in _known()
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        inside = f"{config_path.strip('/')}/" if config_path.strip("/") else ""
-        below = [path.removeprefix(inside) for path in _known() if path.startswith(inside)]
+        within = f"{config_path.strip('/')}/" if config_path.strip("/") else ""
+        below = [path.removeprefix(within) for path in _known() if path.startswith(within)]
         groups = {path.partition("/")[0] for path in below if "/" in path} - (
-            {HIDDEN} if not inside else set()
+            {HIDDEN} if not within else set()
         )
         configs = {path for path in below if "/" not in path}
         if results_filter is None:

@@ -1,6 +1,6 @@
-"""What is taken from inside Hydra and joblib, one function each: no public name gives it.
+"""What is taken from inside Hydra, its joblib launcher and joblib, one function each: no public name gives it.
 
-Checked with hydra-core 1.3.8 and joblib 1.6.
+Checked with hydra-core 1.3.8, hydra-joblib-launcher 1.2.0 and joblib 1.6.
 """
 
 from __future__ import annotations
@@ -36,6 +36,20 @@ def begin_workers_with(first: Callable[..., None], *arguments: Any) -> None:
 
     loky = functools.partial(BACKENDS["loky"], initializer=first, initargs=arguments)
     joblib.register_parallel_backend("loky", loky)
+
+
+def execute_job(*parts: Any) -> Any:
+    """Make one job in the process of a launcher, as Hydra's joblib launcher does; return what Hydra wants of it."""
+    from hydra_plugins.hydra_joblib_launcher._core import execute_job
+
+    return execute_job(*parts)
+
+
+def offer_launcher(name: str, launcher: type) -> None:
+    """Let Hydra find a launcher by a name below `hydra_plugins`: it takes none from elsewhere."""
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance().class_name_to_class[name] = launcher
 
 
 def composed(overrides: list[str], multirun: bool) -> DictConfig:

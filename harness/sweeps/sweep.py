@@ -24,7 +24,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from harness.errors import HarnessError, Stopped, UsageError, masked
+from harness.errors import HarnessError, Stopped, UsageError, masked, said
 from harness.papers.plugins import Plugin, load, load_all
 from harness.runs.isolate import work_for
 from harness.runs.journal import Sweep, note, read_journal
@@ -37,6 +37,7 @@ from harness.runs.spec import AGAIN, Spec
 from harness.sweeps import config, inside
 from harness.sweeps.again import broken_off, settle
 from harness.sweeps.choices import offer
+from harness.sweeps.cluster import Lost
 from harness.sweeps.compose import compose, translated
 from harness.sweeps.planned import forget, leave, pick_up
 from harness.sweeps.trusted import refuse_asked, refuse_flags
@@ -102,7 +103,7 @@ def swept(arguments: Sequence[str], heard: Heard | None = None) -> Swept:
     sweep, jobs = plan_sweep(arguments, plugins)
     if heard:
         heard({"event": "sweep", "sweep": sweep.id, "command": sweep.command, "runs": len(sweep.specs)})
-    lost = False
+    lost = ""
     kept = all_kept([(spec, settings) for _, spec, settings in jobs], plugins)
     with watched(sweep, bool(kept) and _up_to_date(sweep.uri, kept), heard) as behind:
         if kept:
@@ -116,8 +117,8 @@ def swept(arguments: Sequence[str], heard: Heard | None = None) -> Swept:
                 launched = Launched.here()
                 inside.begin_workers_with(work_for, launched.driver, launched.began)
                 _hydra(hydra, told, launched)
-            except BrokenExecutor:
-                lost = True
+            except BrokenExecutor as broken:
+                lost = said(broken) if isinstance(broken, Lost) else "a joblib worker was ended (killed?)"
             except BrokenPipeError:
                 if _unread():
                     raise
@@ -165,6 +166,8 @@ def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:
     except (BrokenPipeError, BrokenExecutor):
         raise
     except Exception as error:
+        if type(error).__module__.startswith("submitit."):  # its job left without an answer
+            raise Lost(f"a job of submitit was ended ({config.first_line(error)[:300]})") from error
         raise translated(error, arguments) from error
     finally:
         sys.argv = before[0]
@@ -372,11 +375,8 @@ def _stands(sweep: Sweep) -> str:
     return f"{len(done)} of {len(sweep.specs) or 'its'} runs are finished"
 
 
-def close(sweep: Sweep, behind: Sequence[str] = (), lost: bool = False) -> Swept:
-    """Say how a sweep ended, and return it.
-
-    `lost` says that a process of the launcher was ended from outside, and the sweep with it.
-    """
+def close(sweep: Sweep, behind: Sequence[str] = (), lost: str = "") -> Swept:
+    """Say how a sweep ended, and return it; `lost` says what of the launcher was ended from outside, where it was."""
     lines = read_journal(sweep.journal)
     count = {
         kind: sum(line["outcome"] == kind for line in lines) for kind in ("finished", "skipped", "failed")
@@ -392,8 +392,7 @@ def close(sweep: Sweep, behind: Sequence[str] = (), lost: bool = False) -> Swept
     print("; ".join(parts), file=sys.stderr)
     if lost:
         print(
-            f"harness: {missing or 'some'} runs not started or broken off: a joblib worker was ended (killed?): "
-            "repeat the command",
+            f"harness: {missing or 'some'} runs not started or broken off: {lost}: repeat the command",
             file=sys.stderr,
         )
     count["stale"] = _stale(lines)

@@ -14,7 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import UsageError
 
+RAY = "hydra_plugins.harness.RayLauncher"  # the harness's own, under a name that Hydra takes
 LAUNCHERS = (
+    RAY,
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",

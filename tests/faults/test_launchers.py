@@ -2,6 +2,10 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -31,6 +35,35 @@ def test_submitit_starts_all_jobs_at_once_and_runs_take_turns(harness):
     found = spans(harness)
     assert len(found) == 3
     assert all(one[1] <= two[0] + 0.05 for one, two in itertools.pairwise(found))
+
+
+def test_a_job_of_submitit_that_is_killed_is_told_and_the_same_command_goes_on(harness):
+    import psutil
+
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install hydra-submitit-launcher")
+    install(harness.folder, "ways", PLUGIN.replace('print("the last words")', "time.sleep(8)"))
+    words = ("run", "-m", "method=ways/well", "seed=0", "hydra/launcher=submitit_local", "tracking=off")
+    around = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(harness.folder)}
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "harness", *words], cwd=harness.folder, env=around, **streams
+    )
+    until = time.monotonic() + 120
+    runs = harness.folder / "results" / "runs"
+    while not (
+        begun := [line for path in runs.rglob("starts.jsonl") for line in path.read_text().splitlines()]
+    ):
+        assert time.monotonic() < until, "no run began"
+        time.sleep(0.05)
+    run = psutil.Process(json.loads(begun[0])["pid"])
+    run.parent().parent().kill()  # above it are the fork server and submitit's own process
+    said = driver.communicate(timeout=120)[1]
+    assert driver.returncode == 1, said
+    assert "0 finished; 0 already there; 0 failed; 1 not started" in said
+    assert "harness: 1 runs not started or broken off: a job of submitit was ended (" in said
+    assert "Traceback" not in said
+    done = harness(*words, PYTHONPATH=str(harness.folder))
+    assert "1 finished; 0 already there; 0 failed" in done.stderr
 
 
 def test_optuna_takes_the_objective_and_steers_clear_of_a_run_that_fails(harness):

@@ -163,6 +163,21 @@ def test_a_gpu_takes_as_many_runs_as_it_may_and_all_are_used(inventory, per_gpu)
     assert most == {"GPU-aaaa-1": per_gpu, "GPU-bbbb-2": per_gpu}
 
 
+def test_where_a_cluster_gave_out_the_devices_nothing_is_locked(inventory, monkeypatch, tmp_path):
+    inventory(TWO)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_LEASES", "off")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with leased("cuda") as one, leased("cuda") as two, leased("cpu") as cores_alone:
+        assert one == two
+        assert one.names == ("GPU-bbbb-2.0",)
+        assert one.environ["CUDA_VISIBLE_DEVICES"] == "GPU-bbbb-2"
+        assert cores_alone.names == ()
+    with pytest.raises(UsageError, match="needs 2 GPUs and 1 are here"), leased("cuda", 2):
+        pass
+    assert not {"off", "leases"} & {path.name for path in tmp_path.iterdir()}
+
+
 def test_several_processes_get_a_device_each(inventory):
     inventory(TWO)
     with leased("cuda", 2, per_gpu=2) as lease:
