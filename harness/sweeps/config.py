@@ -223,7 +223,7 @@ def _refuse_processes(spec: Spec, settings: Settings, plugin: Plugin) -> None:
 def _trains(spec: Spec, plugin: Plugin) -> bool:
     """Say whether a method trains a model, by its plan; where that cannot be told, that it does."""
     if not plugin.implements("plan"):
-        return plugin.implements("training_step")
+        return plugin.implements("train")
     with (
         contextlib.suppress(Exception),
         warnings.catch_warnings(),

@@ -91,7 +91,7 @@ def save(model: Any, folder: Path) -> None:
     """Save a model; one with ALiBi in place of rotary positions is marked as no longer of its family."""
     family = getattr(model.config, MARK, None)
     model.save_pretrained(folder)
-    if family:
+    if family and (folder / "config.json").exists():  # of several processes the first alone writes
         values = read_json(folder / "config.json")
         write_json(folder / "config.json", {**values, "model_type": TYPE, "architectures": []})
 

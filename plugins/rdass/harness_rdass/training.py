@@ -44,9 +44,11 @@ def start(run: Any, tables: dict[str, list[dict[str, Any]]]) -> Path:
     """Return the folder of the encoder that training starts from."""
     if run.method.scratch:
         texts = [row[side] for rows in tables.values() for row in rows for side in SIDES]
-        folder: Path = run.output_dir / "start"
-        build(folder, texts, run.method.width, run.method.layers)
-        return folder
+        size = {"width": run.method.width, "layers": run.method.layers}
+        made: Path = run.stage(
+            "start", {"data": run.data_dir.name, **size}, lambda to: build(to, texts, **size)
+        )
+        return made
     if run.model is not None:
         return run.model.path if run.model.path.is_dir() else run.model.path.parent
     if run.task.sample:
