@@ -62,6 +62,7 @@ FEWER = {  # a sweep's methods, cut to two for the test
     "score": "score/score,score/base",
     "score_few": "score/star",
 }
+TINY = {"score": ("task.train_problems=24",)}  # what an experiment asks for and two digits have not
 TEXTS = {
     "lora": ("train", "general"),
     "score": (),
@@ -94,6 +95,7 @@ def smoke(words: list[str], text: Path) -> list[str]:
         small += [f"data.{name}={text}" for name in TEXTS.get(experiment or paper, ("corpus",))]
     if experiment in FEWER:
         small.append(f"method={FEWER[experiment]}")
+    small += TINY.get(experiment, ())
     if words[0] == "decide":  # which says itself what seeds it takes
         small.remove("seed=0")
     else:

@@ -203,8 +203,9 @@ def _look_around(ray: Any, asked: Asked, shared: Shared) -> None:
         try:
             ray.get(answer, timeout=PATIENCE)
         except ray.exceptions.RayError as error:
-            if isinstance(getattr(error, "cause", None), HarnessError):
-                raise HarnessError(_why(error)) from error
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, HarnessError):
+                raise cause from error
             raise HarnessError(
                 f"the node {name} cannot make runs ({_why(error)}): install the harness and the same papers there"
             ) from error
