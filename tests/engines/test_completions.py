@@ -449,7 +449,11 @@ def test_ctrl_c_ends_a_wait_at_once():
         "Wire(address(sys.argv[1])).all('completions', {i: {} for i in range(9)}, print, print, at_once=4)"
     )
     with Loopback(troubles=[hang(60)] * 9) as server:
-        running = subprocess.Popen([sys.executable, "-c", code, server.address], stderr=subprocess.PIPE)
+        running = subprocess.Popen(
+            [sys.executable, "-c", code, server.address],
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+        )
         while server.now < 4:
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)

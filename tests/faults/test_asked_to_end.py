@@ -126,11 +126,7 @@ def test_a_gate_that_is_asked_to_end_takes_its_programs_with_it(waits):
 def test_a_signal_that_nohup_has_hidden_changes_nothing(waits):
     (waits.folder / "train.py").write_text("import time\nopen('training', 'w')\ntime.sleep(600)\n")
     run = f"{shlex.quote(sys.executable)} -S train.py {{change}} {{seed}}"
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
-    try:
-        driver = start(waits, "gate", "1", "2", "--run", run, "--better", "higher")
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    driver = start(waits, "gate", "1", "2", "--run", run, "--better", "higher", hidden=signal.SIGHUP)
     wait_for((waits.folder / "training").exists)
     os.kill(driver.pid, signal.SIGHUP)
     time.sleep(1)

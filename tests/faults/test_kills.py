@@ -21,7 +21,13 @@ TRAINING = (
 )
 
 
-def start(harness, *words: str) -> subprocess.Popen:
+def start(harness, *words: str, hidden: int = 0) -> subprocess.Popen:
+    """Start a command as a terminal does, whatever started this process; `hidden` is a signal that it ignores."""
+
+    def as_a_terminal_does() -> None:
+        for number in (signal.SIGINT, signal.SIGHUP):  # a shell's background job ignores one, nohup the other
+            signal.signal(number, signal.SIG_IGN if number == hidden else signal.SIG_DFL)
+
     return subprocess.Popen(
         [sys.executable, "-m", "harness", *words],
         cwd=harness.folder,
@@ -30,9 +36,7 @@ def start(harness, *words: str) -> subprocess.Popen:
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a shell's background job ignores it
+        preexec_fn=as_a_terminal_does,
     )
 
 
