@@ -65,6 +65,7 @@ docs: $(STAMP)  ## the documentation site, into build/site; warnings are errors 
 
 scorecard: $(STAMP)  ## run the recipe on real data and write the tracked scorecard; goes on where it was stopped; PAPERS="alibi lora" for these alone
 	@test -n "$(HARNESS_DATA)" || { echo "make scorecard needs real data: set HARNESS_DATA to its folder"; exit 2; }
+	@for paper in $(PAPERS); do test -d plugins/$$paper || { echo "PAPERS=$$paper: no such paper in plugins/"; exit 2; }; done
 	grep -v '^#' $(RECIPE) | while read -r line; do \
 	  paper=$$(echo "$$line" | sed -E 's/.*[+]experiment=([a-z]+).*/\1/; s/ .*//'); \
 	  case " $(or $(PAPERS),$$paper) " in *" $$paper "*) eval "$(BIN)/harness $$line" < /dev/null || exit 1;; esac; done

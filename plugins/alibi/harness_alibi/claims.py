@@ -3,9 +3,10 @@
 Tables 2 to 5 are perplexities without overlap, tables 13 to 15 with a sliding window of stride 1. The paper has no
 8L: where it stops at 6 or 6.9 L its number is told in words. Its prose says ALiBi wins at every length; its own
 tables 2 and 5 say that below about 2L T5's bias, and for L of 64 and 128 sinusoids, are ahead. So nothing is claimed
-at L here. That ALiBi trained short does as well as sinusoids trained long is the paper's title: the long ones get as
-many tokens a step, in fewer windows, as there. What this saves is claimed too, and has the control that shorter windows
-alone must save it.
+at L here. That ALiBi trained short is better than sinusoids trained long is what its Table 5 has under the title: the
+long ones get as many tokens a step, in fewer windows, as there. What this saves is claimed too, and has the control that
+shorter windows alone must save it. The runs of a sweep are timed at different moments, beside other runs: what that adds
+is noise between seeds, so such a claim wants a machine that does nothing else.
 """
 
 from harness import Bound, Claim, Figure, Origin, Reported, Seen, ratio
@@ -115,14 +116,14 @@ CLAIMS = [
         control=POSITIONS,
     ),
     Claim(
-        "Trained at L, ALiBi at 2L is as good as or better than sinusoids trained at 2L",
+        "Trained at L, ALiBi at 2L is better than sinusoids trained at 2L",
         ratio("perplexity_2L", "alibi", than="sinusoidal_2L", at_most=1.0),
         "the title; Tables 5 and 11",
         _reported(18.05, 18.87, "L = 1024 at 2048 against sinusoids trained at 2048", "Table 5", same=True),
         control=LONG[2],
     ),
     Claim(
-        "Trained at L, ALiBi at 4L is as good as or better than sinusoids trained at 4L",
+        "Trained at L, ALiBi at 4L is better than sinusoids trained at 4L",
         ratio("perplexity_4L", "alibi", than="sinusoidal_4L", at_most=1.0),
         "the title; Table 5",
         _reported(18.48, 18.87, "L = 512 at 2048 against sinusoids trained at 2048", "Table 5", same=True),
