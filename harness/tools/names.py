@@ -151,13 +151,24 @@ def picture_to_write(path: Path) -> Path:
     return file_to_write(path)
 
 
-def outside(path: Path, read: Source) -> None:
-    """Raise UsageError for a place within the file or folder that is read: it would be lost, or read as data later."""
-    place, source = path.resolve(), read.path.resolve()
-    if read.kind == "file" and (place == source or source in place.parents):
-        raise UsageError(
-            f"{path} lies in what is read, {read.name}: write it elsewhere, so that both stay what they are"
-        )
+def outside(path: Path, *read: Source | str | Path) -> None:
+    """Raise UsageError for a place within a file or folder that is read: it would be lost, or read as data later.
+
+    What is read is a source, a path, or a table as it was typed, with the names of columns behind it.
+    """
+    place = path.resolve()
+    for one in read:
+        if isinstance(one, str):
+            one = Path(one) if Path(one).exists() else Path(one.partition("?")[0])
+        elif not isinstance(one, Path):
+            if one.kind != "file":
+                continue
+            one = one.path
+        source = one.expanduser().resolve()
+        if place == source or source in place.parents:
+            raise UsageError(
+                f"{path} lies in what is read, {one}: write it elsewhere, so that both stay what they are"
+            )
 
 
 def device_of(word: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.errors import UsageError, nearest
-from harness.tools import device_of, digest, fetched, quiet_libraries, stage
+from harness.tools import device_of, digest, fetched, outside, quiet_libraries, stage
 from harness.tools.bars import Bars
 from harness.tools.options import (
     Batch,
@@ -176,6 +176,7 @@ def answer(
 
     quiet_libraries()
     refuse_sizes(max_tokens=max_tokens, batch_size=batch_size)
+    outside(out, questions)
     rows = list(files.rows(questions))
     texts = asked(rows)
     if not texts:

@@ -55,9 +55,12 @@ def score(
 
     Example: harness rdass score --documents a.txt --references b.txt --summaries c.txt --out scores.csv
     """
+    from harness.tools import outside
+
     _options(long, tokens, encoder)
     if out is not None:
         _one_of("the ending of --out", out.suffix, ENDINGS)
+        outside(out, *(read for read in (table, documents, references, summaries) if read))
     given = from_table(table) if table else from_files([documents, references, summaries])
     model = _encoder(encoder, pooling, prompt, device, results, trust_remote_code)
     scored, marks, notes = _scores(given.columns, model, long, tokens)

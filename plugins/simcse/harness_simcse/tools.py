@@ -126,8 +126,10 @@ def tools(app: typer.Typer) -> None:
         results: Results = Path("results"),
     ) -> None:
         """Make data.triplets of NLI data: harness simcse triplets snli/ --to triplets.csv"""
+        from harness.tools import outside
         from harness_simcse.nli import pairs_of, rows, triplets, write
 
+        outside(to, source)
         path = _there(source)
         pairs = list(rows(path) if path else pairs_of(_resolved(source, (), results).rows(), source))
         found = triplets(pairs)
@@ -155,8 +157,10 @@ def tools(app: typer.Typer) -> None:
         """Gather data.sentences of several files: harness simcse sentences sts-train.csv subj.txt --to s.txt"""
         from collections import Counter
 
+        from harness.tools import outside
         from harness_simcse.sentences import gather, lines
 
+        outside(to, *files)
         found: list[str] = []
         for file in files:
             path = _there(file)
