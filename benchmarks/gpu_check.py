@@ -1,4 +1,4 @@
-"""What a GPU that is lent for ten minutes is asked: `python -m benchmarks.gpu_check`, or `make gpu-check`.
+"""What ten minutes of a GPU are asked: `python -m benchmarks.gpu_check`, or `make gpu-check`.
 
 Each part runs in a process of its own with a budget of seconds, is printed as it ends and kept in
 `results/gpu-check.json`; the same command goes on with the parts that are not there yet, for the same device and code.

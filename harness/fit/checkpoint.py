@@ -90,9 +90,8 @@ def load(
     if found is None:
         return None
     wrote = len(list(found.glob("process-*.pt")))
-    device = (
-        "cpu" if torch.device(device).type == "cpu" else device
-    )  # accelerate's cpu:0 is not known to torch.load
+    if torch.device(device).type == "cpu":  # torch.load does not know accelerate's cpu:0
+        device = "cpu"
     return _read(found / "shared.pt", device), _read(found / f"process-{process % wrote}.pt")
 
 

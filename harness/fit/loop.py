@@ -132,8 +132,8 @@ def fit(
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats(where)
 
-    together = ExitStack()
-    together.enter_context(recomputed(model, checkpoint_activations))
+    recomputing = ExitStack()
+    recomputing.enter_context(recomputed(model, checkpoint_activations))
     sharded = Sharded(model, where, offload) if shard and processes > 1 else None
     model.train() if sharded else model.to(where).train()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -237,7 +237,7 @@ def fit(
     if sharded:
         optimiser.state.clear()  # room for the whole model
         sharded.join()
-    together.close()
+    recomputing.close()
     model.eval()
     per_second = tokens / seconds if seconds else 0.0
     return Fitted(steps, per_second, peak_memory(where), seconds, loss, given, tokens)

@@ -69,7 +69,7 @@ class Sharded(nn.Module):
                 del vars(module)[name]
             _module_state_mapping.pop(
                 module, None
-            )  # or it could not be shared out again; no public name does it
+            )  # or it could not be shared out again: no public name does it
 
 
 @contextmanager
@@ -86,9 +86,8 @@ def whole(model: nn.Module) -> Iterator[None]:
     for block in blocks:
         block.unshard()
     for found in hooks:
-        for key in [
-            key for key, hook in found.items() if hook.__module__.startswith("torch.distributed.fsdp")
-        ]:
+        theirs = [key for key, hook in found.items() if hook.__module__.startswith("torch.distributed.fsdp")]
+        for key in theirs:
             del found[key]
     try:
         yield

@@ -45,10 +45,9 @@ def places(count: int, run: str = "") -> list[dict[str, str]]:
         "MASTER_ADDR": around.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": around.get("MASTER_PORT") or str(_free_port()),
     }
-    if (
-        "TORCHELASTIC_RESTART_COUNT" in around
-    ):  # torchrun's store serves many runs: each meets under its own name
-        shared["TORCHELASTIC_RESTART_COUNT"] = f"{around['TORCHELASTIC_RESTART_COUNT']}-{run}"
+    restarts = around.get("TORCHELASTIC_RESTART_COUNT")
+    if restarts is not None:  # torchrun's store serves many runs: each meets under its own name
+        shared["TORCHELASTIC_RESTART_COUNT"] = f"{restarts}-{run}"
     return [{**shared, "RANK": str(command * share + i), "LOCAL_RANK": str(i)} for i in range(share)]
 
 

@@ -192,7 +192,8 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
 def _refuse_processes(spec: Spec, settings: Settings, plugin: Plugin) -> None:
     """Raise UsageError for several processes, on this machine or many, that this run could not use."""
     count = spec.processes
-    if here(count) and count == 1:
+    here(count)  # refuses what torchrun's variables do not fit
+    if count == 1:
         if spec.fit.shard:
             raise UsageError(
                 "fit.shard=true shares a model out among processes, and this run has one: add processes=2"
@@ -224,10 +225,8 @@ def _trains(spec: Spec, plugin: Plugin) -> bool:
     """Say whether a method trains a model, by its plan; where that cannot be told, that it does."""
     if not plugin.implements("plan"):
         return plugin.implements("train")
-    with (
-        contextlib.suppress(Exception),
-        warnings.catch_warnings(),
-    ):  # a plan that fails is no reason not to run
+    # A plan that fails is no reason not to run.
+    with contextlib.suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return bool(plugin.hook("plan")(run=open_run(spec, plugin)).flops)
     return True

@@ -4,9 +4,9 @@ Tables 2 to 5 are perplexities without overlap, tables 13 to 15 with a sliding w
 8L: where it stops at 6 or 6.9 L its number is told in words. Its prose says ALiBi wins at every length; its own
 tables 2 and 5 say that below about 2L T5's bias, and for L of 64 and 128 sinusoids, are ahead. So nothing is claimed
 at L here. That ALiBi trained short is better than sinusoids trained long is what its Table 5 has under the title: the
-long ones get as many tokens a step, in fewer windows, as there. What this saves is claimed too, and has the control that
-shorter windows alone must save it. The runs of a sweep are timed at different moments, beside other runs: what that adds
-is noise between seeds, so such a claim wants a machine that does nothing else.
+long ones get as many tokens a step, in fewer windows, as there. What this saves is claimed too, with the control that
+shorter windows alone must save it. The runs of a sweep are timed at different moments, beside other runs: that is noise
+between seeds, so such a claim wants a machine that does nothing else.
 """
 
 from harness import Bound, Claim, Figure, Origin, Reported, Seen, ratio

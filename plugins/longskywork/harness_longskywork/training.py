@@ -132,10 +132,8 @@ def learn(
     step: Callable[[Any, dict[str, Tensor]], Tensor] | None = None, **more: Any,
 ) -> None:  # fmt: skip
     """Train in one stage, with a checkpoint of the stage's own."""
-    task, checkpoint = (
-        run.task,
-        run.checkpoint.with_name(f"checkpoint-{name}"),
-    )  # the run's processes share it
+    task = run.task
+    checkpoint = run.checkpoint.with_name(f"checkpoint-{name}")  # the run's processes share it
     if task.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     fitted = fit(

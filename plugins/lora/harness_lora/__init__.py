@@ -23,9 +23,8 @@ __getattr__ = lazy(
     },
 )  # fmt: skip
 
-TUNE = {
-    "learning_rate": [3e-3, 1e-2, 3e-2, 1e-1, 3e-1]
-}  # of every method alike; those chosen so far lie inside
+# Of every method alike; the rates chosen so far lie inside.
+TUNE = {"learning_rate": [3e-3, 1e-2, 3e-2, 1e-1, 3e-1]}
 Q_AND_V = r".*\b(q_proj|v_proj|query|value|q_lin|v_lin)"  # what families of models call them
 Q_ALONE = r".*\b(q_proj|query|q_lin)"
 FOUR = r".*\b(q_proj|k_proj|v_proj|o_proj|query|key|value|attention\.output\.dense|[qkv]_lin|out_lin)"

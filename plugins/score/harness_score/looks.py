@@ -40,9 +40,9 @@ class Looks:
         """Judge the policy on validation after `step` steps, log it, and keep it if it is the best."""
         self.looked = step
         with whole(model):
-            self.judged_and_kept(model, step)
+            self._judge(model, step)
 
-    def judged_and_kept(self, model: Any, step: int) -> None:
+    def _judge(self, model: Any, step: int) -> None:
         found = judge(
             model, self.held, self.turns, self.tokenizer, self.verify, self.task, blank=self.method.blank
         )
