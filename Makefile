@@ -71,7 +71,7 @@ scorecard: $(STAMP)  ## run the recipe on real data and write the tracked scorec
 	  case " $(or $(PAPERS),$$paper) " in *" $$paper "*) eval "$(BIN)/harness $$line" < /dev/null || exit 1;; esac; done
 	$(BIN)/python -m harness.reports.publish results/scorecard-runs $(PAPERS)
 
-bench: $(STAMP)  ## side by side with what one would use instead: 50 minutes on two cores
+bench: $(STAMP)  ## side by side with what one would use instead: its rows have 50 minutes of two cores
 	$(BIN)/python benchmarks/run.py
 
 gpu-check: $(STAMP)  ## what only a GPU can answer, in ten minutes, into results/gpu-check.json; goes on where it stopped
