@@ -16,15 +16,8 @@ if TYPE_CHECKING:
     from harness.data.sources import Source
 
 PICTURES = (".svg", ".png", ".pdf")
-TOKENIZERS = (
-    "tokenizer",
-    "vocab",
-    "spiece",
-    "sentencepiece",
-    "spm",
-    "source.spm",
-    "merges",
-)  # their files begin so
+# How a tokenizer's files begin.
+TOKENIZERS = ("tokenizer", "vocab", "spiece", "sentencepiece", "spm", "source.spm", "merges")
 
 
 def run_folder(paper: str, name: str, results: Path) -> Path:

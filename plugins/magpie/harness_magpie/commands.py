@@ -128,10 +128,8 @@ def synthesize(
     tools = tools_for(recipe, generator, source.path, results, place, trust_remote_code)
     with Bars() as bars:
         made = make(recipe, generator, tools, out, bars)
-    spoken, unfinished = (
-        of_languages(made.languages, language or SPOKEN.get(domain, "")),
-        made.dropped["unfinished thought"],
-    )
+    spoken = of_languages(made.languages, language or SPOKEN.get(domain, ""))
+    unfinished = made.dropped["unfinished thought"]
     files = export(recipe, made, out)
     if as_json:
         said = {
