@@ -40,13 +40,14 @@ class UsageError(HarnessError):
 class Stopped(BaseException):
     """A signal asks this command to end: it passes whatever handles failures, up to the command line.
 
-    `stands` says what is done by now.
+    `stands` says what is done by now, `fix` how to go on.
     """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
         self.stands = "what is finished is kept"
+        self.fix = "repeat the command; it takes up what it had kept, if anything"
 
 
 def masked(text: str) -> str:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 HOURS_AT = (("A100 (312 TFLOP/s bf16)", 312e12), ("H100 (989 TFLOP/s bf16)", 989e12))
 UTILISATION = 0.4  # the share of a GPU's peak that a well-fed training loop reaches
+RECOMPUTED = (
+    "fit.checkpoint_activations=true keeps less than the activations here, which are counted without it"
+)
 SHARDED = ("weights", "gradients", "optimiser states", "base")
 Settings = Mapping[str, Any]
 
@@ -107,10 +110,12 @@ def priced(overrides: Sequence[str], gb: float = 80.0) -> tuple[Plan, Fit]:
             )
             spec = spec if asked else dataclasses.replace(spec, precision="bfloat16")
             found: Plan = plugin.hook("plan")(run=open_run(spec, plugin))
-            return dataclasses.replace(found, notes=(*notes, *found.notes))
+            again = (RECOMPUTED,) if spec.fit.checkpoint_activations else ()
+            return dataclasses.replace(found, notes=(*notes, *again, *found.notes))
 
         assert plugin.paper is not None
-        first, devices = spec, plugin.paper.devices.get(spec.budget, 1)
+        first = spec
+        devices = spec.processes if spec.fit.shard else plugin.paper.devices.get(spec.budget, 1)
         plan = price({})
         return plan, fitted(plan, price, gb, devices)
 

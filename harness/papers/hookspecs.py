@@ -45,11 +45,11 @@ def prepare(task: Any, data: Mapping[str, Any], model: Any, data_dir: Path) -> N
 
 
 @hookspec(firstresult=True)
-def fits(task: Any, data: Mapping[str, Any], model: Any) -> None:
-    """Raise UsageError where `task`, `data` and `model` cannot go together. Optional.
+def fits(task: Any, data: Mapping[str, Any], model: Any, method: Any) -> None:
+    """Raise UsageError where `task`, `data`, `model` and `method` cannot go together. Optional.
 
-    Called with what `prepare` will get, once for each, when a command line is composed: so a sweep that cannot work
-    is refused before its first run. It writes nothing and takes seconds.
+    Called with what `prepare` will get and the method's settings, once for each, when a command line is composed: so
+    a sweep that cannot work is refused before its first run. It writes nothing and takes seconds.
     """
 
 

@@ -161,7 +161,7 @@ def to_spec(cfg: DictConfig, plugin: Plugin | None = None, resolved: bool = True
                 sources[f.name] = resolve(name, cache=cache, columns=columns)
         if settings.model:
             model_source = resolve_model(settings.model, cache=cache, allow_pickle=settings.allow_pickle)
-        _refuse_what_does_not_fit(plugin, task, sources, model_source)
+        _refuse_what_does_not_fit(plugin, task, sources, model_source, method)
     spec = filled(
         Spec,
         settings,
@@ -238,15 +238,16 @@ def _instead(paper: Any) -> str:
     return f", or choose one of {', '.join(takers)}" if takers else ""
 
 
-def _refuse_what_does_not_fit(plugin: Plugin, task: Any, sources: dict[str, Any], model: Any) -> None:
-    """Ask the paper's `fits` hook, where it has one, once for each task of a command."""
+def _refuse_what_does_not_fit(
+    plugin: Plugin, task: Any, sources: dict[str, Any], model: Any, method: Any
+) -> None:
+    """Ask the paper's `fits` hook, where it has one, once for each task and method of a command."""
     if not plugin.implements("fits"):
         return
-    asked = repr(
-        (plugin.name, task, {name: source.digest for name, source in sources.items()}, model and model.digest)
-    )
+    read = {name: source.digest for name, source in sources.items()}, model and model.digest
+    asked = repr((plugin.name, task, method, read))
     if asked not in _FITTING:
-        plugin.hook("fits")(task=task, data=sources, model=model)
+        plugin.hook("fits")(task=task, data=sources, model=model, method=method)
         _FITTING.add(asked)
 
 

@@ -126,7 +126,7 @@ def swept(arguments: Sequence[str], heard: Heard | None = None) -> Swept:
                     f"a process that this command started ended at once: see that you may run {sys.executable}"
                 ) from None
             except Stopped as stop:
-                stop.stands = _stands(sweep)
+                stop.stands, stop.fix = _stands(sweep), "repeat the command to go on where it stopped"
                 raise
             finally:
                 forget(sweep)

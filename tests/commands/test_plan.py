@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.cli import main
-from harness.commands.plan import fitted, nearest, needed, on_each, priced
+from harness.commands.plan import RECOMPUTED, fitted, nearest, needed, on_each, priced
 from harness.errors import UsageError
 from harness.papers.statement import Plan
 
@@ -74,6 +74,16 @@ def test_simcse_prices_the_model_that_runs(tmp_path, capsys):
 def test_a_model_that_is_neither_here_nor_known_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is not here"):
         priced(["method=simcse/unsupervised", "budget=full", "model=hub:some/thing", f"results={tmp_path}"])
+
+
+def test_what_a_plan_counts_of_shards_and_of_recomputing_is_said(tmp_path):
+    words = ["method=alibi/alibi", "budget=smoke", f"results={tmp_path}"]
+    plan, whole = priced(words)
+    recomputed, _ = priced([*words, "fit.checkpoint_activations=true"])
+    assert set(recomputed.notes) - set(plan.notes) == {RECOMPUTED}
+    _, half = priced([*words, "fit.shard=true", "processes=2"])
+    assert (whole.devices, half.devices) == (1, 2)
+    assert half.bytes_each < whole.bytes_each
 
 
 FULL = {  # a paper's own method at its full budget

@@ -64,6 +64,7 @@ COMMANDS = {
     "run -m": ("run", "-m", "method=waits/more,waits/less", "seed=0,1", *SETTINGS),
     "decide": ("decide", "method=waits/more,waits/less", *SETTINGS),
 }
+GOES_ON, TAKES_UP = " to go on where it stopped", "; it takes up what it had kept, if anything"
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def training(harness) -> list:
     return list((harness.folder / "results").rglob("training"))
 
 
-def asked(harness, driver, number: int, group: bool = False) -> str:
+def asked(harness, driver, number: int, group: bool = False, fix: str = TAKES_UP) -> str:
     """Ask a command, or its whole group as a terminal does, to end; return what it said."""
     began = time.monotonic()
     (os.killpg if group else os.kill)(driver.pid, number)
@@ -90,7 +91,7 @@ def asked(harness, driver, number: int, group: bool = False) -> str:
     assert "Traceback" not in said
     (line,) = [line for line in said.splitlines() if "ended by" in line]
     assert line.startswith(f"harness: ended by {signal.Signals(number).name}: ")
-    assert line.endswith("; repeat the command to go on where it stopped")
+    assert line.endswith(f"; repeat the command{fix}")
     wait_for(lambda: not workers(harness), 5)
     return line
 
@@ -104,7 +105,7 @@ def asked(harness, driver, number: int, group: bool = False) -> str:
 def test_what_is_asked_to_end_says_what_stands_and_ends(waits, command, number, group):
     driver = start(waits, *COMMANDS[command])
     wait_for(lambda: training(waits))
-    line = asked(waits, driver, number, group)
+    line = asked(waits, driver, number, group, GOES_ON)
     runs = {"run": 1, "run -m": 4, "decide": 2}[command]  # each method is tried with one seed first
     assert f"0 of {runs} runs are finished" in line
     assert not list((waits.folder / "results").rglob("result.json"))  # it is no failure of the run
@@ -121,6 +122,13 @@ def test_a_gate_that_is_asked_to_end_takes_its_programs_with_it(waits):
         driver = start(waits, *words)
         wait_for((waits.folder / "training").exists)
         asked(waits, driver, number)
+
+
+def test_a_tool_that_is_asked_to_end_promises_nothing_and_leaves_no_half_of_its_file(waits):
+    driver = start(waits, "longskywork", "tables", "--count", "1000000", "--out", "synl.jsonl")
+    wait_for(lambda: list(waits.folder.glob(".synl.jsonl.*")))
+    asked(waits, driver, signal.SIGTERM)
+    assert not list(waits.folder.glob("*synl.jsonl*"))
 
 
 def test_a_signal_that_nohup_has_hidden_changes_nothing(waits):

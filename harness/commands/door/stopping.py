@@ -59,12 +59,11 @@ def tell(stop: Any, as_json: bool = False) -> None:
         return
     stop.args = ()
     name = signal.Signals(stop.number).name
-    fix = "repeat the command to go on where it stopped"
-    print(f"\nharness: ended by {name}: {stop.stands}; {fix}", file=sys.stderr, flush=True)
+    print(f"\nharness: ended by {name}: {stop.stands}; {stop.fix}", file=sys.stderr, flush=True)
     if as_json:
         from harness.commands.door.answers import complain
 
-        complain(name, f"ended by {name}: {stop.stands}", fix, 128 + stop.number)
+        complain(name, f"ended by {name}: {stop.stands}", stop.fix, 128 + stop.number)
 
 
 def _late(stop: Any, as_json: bool) -> None:

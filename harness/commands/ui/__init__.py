@@ -72,7 +72,7 @@ def show_ui(paper: str, uri: str, port: int, browse: bool, as_json: bool = False
         finally:
             end_children()
     except Stopped as stop:
-        stop.stands = "MLflow's pages are closed"
+        stop.stands, stop.fix = "MLflow's pages are closed", "repeat the command to open them again"
         raise
     raise HarnessError(f"MLflow's server ended with exit code {server.returncode}: it says why above")
 

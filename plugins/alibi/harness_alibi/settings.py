@@ -63,6 +63,14 @@ class Alibi:
     interpolated: bool = setting(False, "scale the slopes by L / length beyond the training length")
     window: int = setting(1, "times L that a training window holds; a step's tokens stay as many", least=1)
 
+    def __post_init__(self) -> None:
+        """Refuse positions that the decoder does not know."""
+        kinds = ("alibi", "sinusoidal", "rotary", "t5_bias", "learned", "none")
+        if self.position not in kinds:
+            raise UsageError(
+                f"method.position={self.position} is no way to know positions: {nearest(self.position, kinds)}"
+            )
+
 
 @dataclass
 class Retrofit:

@@ -9,7 +9,7 @@ from harness_alibi import alibi_bias
 from harness_alibi.models import load, save
 from harness_alibi.preparation import fits
 from harness_alibi.retrofit import FAMILIES, refuse, replace_rotary, retrofitted
-from harness_alibi.settings import Retrofit, Task
+from harness_alibi.settings import Alibi, Retrofit, Task
 from harness_alibi.training import windows_of
 
 from harness.errors import UsageError
@@ -163,6 +163,10 @@ def test_a_tokenizer_that_is_not_there_is_told_before_a_run_starts(tmp_path):
 def test_an_unknown_kind_and_a_window_that_does_not_fit_are_sentences():
     with pytest.raises(UsageError, match="no retrofit"):
         Retrofit("alibbi")
+    with pytest.raises(
+        UsageError, match=r"method\.position=alibbi is no way to know positions: did you mean 'alibi'"
+    ):
+        Alibi("alibbi")
     for factor in (0.0, 0.5, -8.0, float("nan")):
         with pytest.raises(UsageError, match="lengthens nothing"):
             Retrofit(factor=factor)

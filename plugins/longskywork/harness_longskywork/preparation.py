@@ -18,17 +18,20 @@ import numpy as np
 from harness.data.documents import split
 from harness.errors import UsageError
 from harness.nn.bases import config_of, tokenizer_of
+from harness_longskywork.models import suited
 from harness_longskywork.own import demand_reader, keep
-from harness_longskywork.settings import Task
+from harness_longskywork.settings import LongSkywork, Task
 from harness_longskywork.symbols import Symbols, save_symbols
 
 NAMES, NUMBERS, HEADERS = 100, 100, 16
 
 
-def fits(task: Task, data: Mapping[str, Any], model: Any) -> None:
-    """Raise UsageError for sizes and files that no run could use, before one starts."""
+def fits(task: Task, data: Mapping[str, Any], model: Any, method: LongSkywork | None = None) -> None:
+    """Raise UsageError for sizes, files, and a model to be lengthened by a method, that no run could use."""
     check(task)
     demand_reader(data, model)
+    if model is not None and method is not None:
+        suited(config_of(model), method)
 
 
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:

@@ -8,6 +8,7 @@ are ours. `checking` executes every question again, by other means.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -87,7 +88,7 @@ def _table(
     else:
         raise UsageError(
             f"a table of {target:.0f} tokens holds its header and {len(sheet.rows)} rows, fewer than 12: "
-            "ask for larger tables"
+            f"ask for {_enough(random, words, split, length):,} tokens or more a table"
         )
     text = head(form, sheet.header) + "".join(row_text(form, sheet.header, row) for row in sheet.rows)
     row: dict[str, Any] = {
@@ -112,6 +113,15 @@ def _table(
         row["depth"].append(asked["depth"])
         row["programs"].append(asked["program"])
     return row
+
+
+def _enough(random: np.random.Generator, words: Language, split: str, length: Callable[[str], int]) -> int:
+    """Return a number of tokens, in hundreds, that holds 12 rows of any schema in any form and a tenth more."""
+    size = 0
+    for schema, form in itertools.product(words.schemas[split], FORMS):
+        while len(_fill(random, words, schema, 4, form, size, length).rows) < 12:
+            size += 100
+    return 100 * math.ceil(1.1 * size / 100)
 
 
 def _fill(

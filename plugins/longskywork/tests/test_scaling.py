@@ -128,6 +128,23 @@ def test_a_model_without_rope_is_named(tmp_path):
             scaled(tmp_path / name, LongSkywork(), 256)
 
 
+def test_a_sweep_on_a_model_without_rope_is_refused_before_its_first_run(tmp_path, capsys):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from harness.cli import main
+
+    GPT2LMHeadModel(GPT2Config(vocab_size=8, n_embd=8, n_layer=1, n_head=1)).save_pretrained(
+        tmp_path / "mine"
+    )
+    methods = "longskywork/base_scaled_only,longskywork/cip"
+    words = ["-m", f"method={methods}", f"model={tmp_path / 'mine'}", f"results={tmp_path / 'results'}"]
+    with pytest.raises(SystemExit) as left:
+        main(["run", *words, "budget=smoke", "tracking=off"])
+    assert left.value.code == 2
+    assert "gpt2 without one RoPE base" in capsys.readouterr().err
+    assert not list((tmp_path / "results").rglob("result.json"))
+
+
 def test_a_base_by_hand_is_asked_for_before_a_run_starts():
     for base in (0.0, -1.0, float("nan")):
         with pytest.raises(UsageError, match=r"set method\.abf_base"):
