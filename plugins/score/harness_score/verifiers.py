@@ -17,6 +17,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -183,7 +184,7 @@ def _rewards_in(text: str, words: str, wanted: int, strict: bool) -> list[float]
 
 
 def command_words(words: str) -> list[str]:
-    """Return the words of a command line. Raises UsageError where it has none, or a quotation without its end."""
+    """Return the words of a command line. Raises UsageError for none, a quotation without its end, no such program."""
     try:
         found = shlex.split(words)
     except ValueError as error:
@@ -192,6 +193,10 @@ def command_words(words: str) -> list[str]:
         ) from None
     if not found:
         raise UsageError("task.verifier=command needs task.verifier_command: name the program to ask")
+    if shutil.which(found[0]) is None:
+        raise UsageError(
+            f"task.verifier_command={words!r}: there is no program {found[0]!r} that can be started"
+        )
     return found
 
 

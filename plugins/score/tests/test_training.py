@@ -357,6 +357,10 @@ def test_what_cannot_work_is_refused_before_a_run_starts(own, tmp_path, capsys):
         ("task.verifier=command",): "needs task.verifier_command",
         ("task.verifier=command", "task.verifier_command='  '"): "needs task.verifier_command",
         ("task.verifier=command", "task.verifier_command='a \\'b'"): "cannot be read",
+        (
+            "task.verifier=command",
+            "task.verifier_command='pythn judge.py'",
+        ): "no program 'pythn' that can be started",
         ("task.answer_tokens=300",): "leave task.length=512 no room for a problem",
         ("task.length=5000",): "beyond the model's 512 tokens",
         ("task.samples=1",): "leaves nothing to compare",

@@ -105,7 +105,7 @@ def test_a_command_that_fails_is_named(tmp_path, body, said):
 
 
 def test_a_command_that_is_not_there_is_named():
-    with pytest.raises(VerifierError, match="cannot be started"):
+    with pytest.raises(HarnessError, match="there is no program"):
         command("no-such-program-here", 2.0)(asked("1"), ["1"])
 
 
