@@ -49,6 +49,12 @@ METHODS = {
         "every parameter, a twentieth of the data", True, trains=Trains.everything, share=FEW
     ),
     "full": _method("every parameter", True, trains=Trains.everything),
+    "adapters": _method(
+        "a bottleneck behind attention and feed-forward: as many parameters as lora_r8",
+        True,
+        trains=Trains.adapters,
+    ),
+    "prefix": _method("16 keys and values before those of every layer", True, trains=Trains.prefix),
     "bitfit": _method("the biases alone", True, trains=Trains.biases),
     "head_only": _method("the output layer alone", True, trains=Trains.head),
     "base": Method(Lora(Trains.nothing), "the base as it is", baseline=True, deterministic=True),

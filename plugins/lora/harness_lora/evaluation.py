@@ -34,6 +34,7 @@ from harness_lora.settings import Trains
 from harness_lora.training import TRAINED, load, padded
 
 PASSES = 25  # of each model, to tell their times by the median
+BESIDE = (Trains.adapters, Trains.prefix)  # what is added stays beside the base for good
 ROWS = 32  # examples or windows that are scored at once
 
 
@@ -203,14 +204,24 @@ def storage(run: Any, model: Any, form: Form, split: str) -> dict[str, float | I
             run.absent("checkpoint_bytes", "without A and B a checkpoint is the model itself")
             for name in ("merge_error", "merged_latency", "unmerged_latency"):
                 run.absent(name, "there is nothing to merge")
-        folder = write(model, Path(room) / "merged", "merged")
-        found["merged_bytes"] = size_of(folder)
-        del model
-        merged = load_base(folder, form).to(run.device)
+        if run.method.trains in BESIDE:
+            run.absent("merged_bytes", "what was added cannot be merged")
+            run.measure("latency", latencies(run, {"added": model}, ids)["added"])
+            merged = model
+        else:
+            folder = write(model, Path(room) / "merged", "merged")
+            found["merged_bytes"] = size_of(folder)
+            del model
+            merged = load_base(folder, form).to(run.device)
         if adapted:
-            tell_latency(run, merged, ids)
+            told = latencies(run, {"merged": merged.eval(), "unmerged": load(run)}, ids)
+            for name, taken in told.items():
+                run.measure(f"{name}_latency", taken)
+            run.measure("latency", told["merged"])
             with torch.inference_mode():
                 found["merge_error"] = float((merged(**ids).logits.float().cpu() - unmerged).abs().max())
+        elif run.method.trains not in BESIDE:
+            run.absent("latency", "the model is as large as its base")
         if form.kind != "labels" and run.task.lm_eval:
             found["lm_eval"] = lm_eval_accuracy(
                 merged,
@@ -225,9 +236,9 @@ def storage(run: Any, model: Any, form: Form, split: str) -> dict[str, float | I
     return found
 
 
-def tell_latency(run: Any, merged: Any, ids: dict[str, Tensor]) -> None:
-    """Measure a forward pass of the merged and the unmerged model over the base's, in turn, so that all wait alike."""
-    models = {"base": run_base(run).to(run.device).eval(), "merged": merged.eval(), "unmerged": load(run)}
+def latencies(run: Any, models: dict[str, Any], ids: dict[str, Tensor]) -> dict[str, float]:
+    """Return the time of a forward pass of each model over the base's, in turn, so that all wait alike."""
+    models = {"base": run_base(run).to(run.device).eval(), **models}
     clock = time.process_time if run.device == "cpu" else time.perf_counter
     taken: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(PASSES):
@@ -236,9 +247,8 @@ def tell_latency(run: Any, merged: Any, ids: dict[str, Tensor]) -> None:
             with torch.inference_mode():
                 model(**ids).logits.sum().item()  # waits for the device
             taken[name].append(clock() - begun)
-    base = float(np.median(taken["base"]))
-    for name in ("merged", "unmerged"):
-        run.measure(f"{name}_latency", float(np.median(taken[name])) / base)
+    base = float(np.median(taken.pop("base")))
+    return {name: float(np.median(some)) / base for name, some in taken.items()}
 
 
 def probe(run: Any, form: Form, split: str) -> dict[str, Tensor]:

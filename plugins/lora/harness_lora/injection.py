@@ -38,7 +38,7 @@ def inject(model: nn.Module, config: LoraConfig) -> nn.Module:
             hint = f"did you mean {' or '.join(near)}?" if near else "name a module, or () for none"
             raise UsageError(f"the head {name!r} is no module of this model: {hint}")
     for name, module in matched(model, config, strict=True).items():
-        wide, high = _sides(module)
+        wide, high = sides(module)
         rank = config.at(name)[0]
         if rank > min(wide, high):
             raise UsageError(
@@ -309,7 +309,7 @@ def _linear(module: Any) -> bool:
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
-def _sides(module: nn.Module) -> tuple[int, int]:
+def sides(module: nn.Module) -> tuple[int, int]:
     """Return a layer's (in, out)."""
     rows, columns = module.weight.shape  # type: ignore[union-attr, misc]
     return (columns, rows) if isinstance(module, nn.Linear) else (rows, columns)

@@ -37,6 +37,7 @@ METRICS = {
     "merge_error": Metric("lower", "largest difference of merged from unmerged logits"),
     "merged_latency": Metric("lower", "time of a forward pass once merged, over the base's"),
     "unmerged_latency": Metric("lower", "time of a forward pass with A and B beside, over the base's"),
+    "latency": Metric("lower", "time of a forward pass, merged where that can be, over the base's"),
     "train_peak_memory": Metric("lower", "peak memory in training", unit="bytes"),
     "train_tokens_per_second": Metric("higher", "training speed", unit="tokens/s"),
 }

@@ -11,9 +11,11 @@ from harness import setting, source
 
 
 class Trains(Enum):
-    """Which parameters move: those of LoRA, all, the biases, the last layer, or none (the base as it is)."""
+    """Which parameters move: those of LoRA, of adapters or a prefix, all, the biases, the last layer, or none."""
 
     lora = "lora"
+    adapters = "adapters"
+    prefix = "prefix"
     everything = "everything"
     biases = "biases"
     head = "head"
@@ -87,7 +89,7 @@ class Task:
 class Lora:
     """What is trained, and how. The learning rate here is the one fixed rate that all methods share."""
 
-    trains: Trains = setting(Trains.lora, "lora, everything, biases, head or nothing")
+    trains: Trains = setting(Trains.lora, "lora, adapters, prefix, everything, biases, head or nothing")
     rank: int = setting(8, "rank of the change of each adapted matrix", least=1)
     alpha: float = setting(16.0, "the change is scaled by alpha / rank")
     dropout: float = setting(0.0, "dropout on the input of A", least=0, most=1)
@@ -96,6 +98,10 @@ class Lora:
     )
     rslora: bool = setting(False, "scale by alpha / sqrt(rank) instead")
     dora: bool = setting(False, "learn the rows' lengths apart from their directions (DoRA)")
+    bottleneck: int = setting(
+        0, "width of an adapter; 0: with as many parameters as rank has on all linear layers", least=0
+    )
+    prefix: int = setting(16, "tokens of a prefix: keys and values before those of every layer", least=1)
     share: float = setting(
         1.0, "share of the training data that is used, from its beginning", least=0, most=1
     )

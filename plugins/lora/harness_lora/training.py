@@ -25,6 +25,7 @@ from harness_lora.heads import head_names
 from harness_lora.injection import inject
 from harness_lora.options import LoraConfig
 from harness_lora.preparation import form_of
+from harness_lora.rivals import add_adapters, add_prefix
 from harness_lora.settings import Lora, Trains
 
 TRAINED = "trained.safetensors"
@@ -67,6 +68,10 @@ def adapt(model: nn.Module, method: Lora) -> nn.Module:
     if method.trains is Trains.lora:
         return inject(model, lora_config(method, heads))
     model.requires_grad_(method.trains is Trains.everything)
+    if method.trains is Trains.adapters:
+        add_adapters(model, method.bottleneck, method.rank)
+    elif method.trains is Trains.prefix:
+        add_prefix(model, method.prefix)
     for name, parameter in model.named_parameters():
         if any(name.startswith(f"{head}.") for head in heads):
             parameter.requires_grad_(method.trains is not Trains.nothing)

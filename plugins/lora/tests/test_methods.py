@@ -66,7 +66,7 @@ def test_a_method_of_few_data_draws_from_their_beginning_alone(tmp_path):
 
 
 def test_a_classifiers_new_head_is_trained_by_every_method_but_the_base():
-    for name in METHODS:
+    for name in METHODS.keys() - {"prefix"}:  # an encoder keeps no cache to stand in
         head = {n for n in trained(roberta(), name) if n.startswith("classifier.")}
         assert bool(head) == (name != "base"), name
 
