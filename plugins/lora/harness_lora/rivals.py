@@ -102,7 +102,14 @@ def add_prefix(model: Any, tokens: int) -> None:
 
 
 def _read_first(model: Any, words: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Let a model that has read nothing yet read its prefix, and count its tokens among those before."""
+    """Let a model that has read nothing yet read its prefix, and count its tokens among those before.
+
+    Raises UsageError where blocks forget their activations: they would forget the cache too.
+    """
+    if model.training and model.is_gradient_checkpointing:
+        raise UsageError(
+            "a prefix needs the cache that fit.checkpoint_activations=true drops: leave that out"
+        )
     given = {**dict(zip(("input_ids", "attention_mask"), words, strict=False)), **given}
     shown = given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
     tokens = model.prefix.states.shape[3]

@@ -148,6 +148,15 @@ def test_a_model_that_a_rival_cannot_work_on_says_so():
         add_adapters(torch.nn.Sequential(torch.nn.Linear(2, 2)), 1, 1)
 
 
+@pytest.mark.parametrize("make", [decoder, llama])
+def test_a_prefix_is_never_thrown_away_with_the_activations(make):
+    model = adapt(make(), METHODS["prefix"].config).train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    with pytest.raises(UsageError, match="checkpoint_activations"):
+        model(input_ids=ids(), use_cache=False)
+    model.eval()(input_ids=ids())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["adapters", "prefix"])
 def test_a_run_of_a_rival_answers_prompts_and_says_what_it_costs(method, tmp_path):
