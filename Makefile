@@ -43,7 +43,7 @@ lint: $(STAMP)
 test: lint  ## lint, types and the quick tests
 	$(BIN)/python -m pytest -m "not slow and not fault and not install and not oracle" -n 2 --dist loadgroup
 
-oracle: $(STAMP)  ## every model family and setting beside peft and sentence-transformers: ten minutes
+oracle: $(STAMP)  ## every model family and setting beside peft and sentence-transformers, whole sets of problems: ten minutes
 	$(BIN)/python -m pytest -m oracle -n 2
 
 engines: $(STAMP)  ## llama.cpp's server beside transformers, where HARNESS_LLAMA_PYTHON has llama-cpp-python[server]

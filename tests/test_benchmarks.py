@@ -166,8 +166,15 @@ for row in ROWS:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("names", [("sweep",), ("report",), ()], ids=["sweep", "report", "the others"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("sweep",), marks=pytest.mark.oracle),
+        pytest.param(("report",), marks=pytest.mark.oracle),
+        pytest.param((), marks=pytest.mark.slow),
+    ],
+    ids=["sweep", "report", "the others"],
+)
 def test_a_row_runs_in_small(names):  # those that share their imports in one process
     apart = (*QUICK, "sweep", "report")
     names = names or [row.name for row in ROWS if row.name not in apart]

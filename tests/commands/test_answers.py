@@ -181,7 +181,7 @@ def test_gate_tells_runs_and_looks_as_they_come(harness, add, code):
 def test_check_says_each_part_as_its_schema_says(harness):
     found = json.loads(harness("check", "alibi", "--json").stdout)
     valid("check", found)
-    assert all(one["passed"] for one in found)
+    assert [one["name"] for one in found if not one["passed"] or one["untried"]] == []
 
 
 def test_ui_says_where_it_opens_before_it_does(tmp_path):

@@ -25,7 +25,7 @@ def test_another_executor_answers_every_question_alike(some):
     assert list(errors(some + tables(40, (800, 4000), seed=0, split="test"))) == []
 
 
-@pytest.mark.slow
+@pytest.mark.oracle
 def test_another_executor_answers_ten_thousand_questions_alike():
     rows = tables(2400, (600, 2500), seed=7)
     assert sum(len(row["questions"]) for row in rows) > 10_000
