@@ -68,7 +68,8 @@ scorecard: $(STAMP)  ## run the recipe on real data and write the tracked scorec
 	@for paper in $(PAPERS); do test -d plugins/$$paper || { echo "PAPERS=$$paper: no such paper in plugins/"; exit 2; }; done
 	grep -v '^#' $(RECIPE) | while read -r line; do \
 	  paper=$$(echo "$$line" | sed -E 's/.*[+]experiment=([a-z]+).*/\1/; s/ .*//'); \
-	  case " $(or $(PAPERS),$$paper) " in *" $$paper "*) eval "$(BIN)/harness $$line" < /dev/null || exit 1;; esac; done
+	  case " $(or $(PAPERS),$$paper) " in *" $$paper "*) eval "$(BIN)/harness $$line" < /dev/null || { \
+	    test $$? = 1 || exit 1; echo "a run failed, and the card will say which" >&2; };; esac; done
 	$(BIN)/python -m harness.reports.publish results/scorecard-runs $(PAPERS)
 
 bench: $(STAMP)  ## side by side with what one would use instead: its rows have 50 minutes of two cores
