@@ -15,9 +15,9 @@ PROTOTYPE = "documents, tables and needles of a prototype's own drawing"
 
 # The base must copy within one document, or nothing can be continued from afar.
 COPIES = difference("single_accuracy", "concatenate", than="copy_warm_up")
-# Training on tables must help on tables, and needles must be left to find.
+# Training on tables must help on tables, and needles must be left to find: the first look comes after ten steps.
 TAUGHT = difference("table_exact", "synl", than="copy_warm_up")
-UNFOUND = level("needle_start", "copy_warm_up", at_most=0.9)
+UNFOUND = level("needle_steps", "copy_warm_up", at_least=10)
 
 CLAIMS = [
     Claim(
@@ -50,7 +50,7 @@ CLAIMS = [
         difference("needle_steps", "cip_synl", than="cip"),
         SYNL,
         # Where long pretraining alone finds them untaught, there is nothing to save.
-        control=level("needle_start", "cip", at_most=0.9),
+        control=level("needle_steps", "cip", at_least=10),
     ),
     Claim(
         "An intra-document mask gains more than plain CIP at the same distance",
