@@ -48,8 +48,9 @@ def prepare(task: Any, data: Mapping[str, Any], model: Any, data_dir: Path) -> N
 def fits(task: Any, data: Mapping[str, Any], model: Any, method: Any) -> None:
     """Raise UsageError where `task`, `data`, `model` and `method` cannot go together. Optional.
 
-    Called with what `prepare` will get and the method's settings, once for each, when a command line is composed: so
-    a sweep that cannot work is refused before its first run. It writes nothing and takes seconds.
+    Called with what `prepare` will get, once for each, when a command line is composed: so a sweep that cannot work
+    is refused before its first run. A hook that takes `method` is called for each method too, with its settings. It
+    writes nothing and takes seconds.
     """
 
 

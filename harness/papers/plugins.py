@@ -86,6 +86,14 @@ class Plugin:
         """Say whether the plugin has the optional hook `name`."""
         return bool(self.hook(name).get_hookimpls())
 
+    def asks_for(self, hook: str, argument: str) -> bool:
+        """Say whether the plugin's `hook`, which it has, takes `argument`; it may leave out what it does not read."""
+        submodule = self.paper.hooks.get(hook) if self.paper is not None else None
+        if submodule is not None:
+            function = _function(f"{self.module.__name__}.{submodule}", hook)
+            return argument in inspect.signature(function).parameters
+        return any(argument in found.argnames for found in self.hook(hook).get_hookimpls())
+
 
 class Named:
     """The hooks that a paper names by submodule: each is a function of the hook's name, imported when called."""
@@ -101,16 +109,20 @@ def _named(module: str, hook: str) -> Callable[..., Any]:
     @hookspecs.hookimpl
     @functools.wraps(specified)  # by which pluggy learns the arguments' names
     def call(*values: Any) -> Any:
-        function = getattr(importlib.import_module(module), hook, None)
-        if function is None:
-            raise HarnessError(
-                f"{module} has no function {hook!r}, which Paper(hooks=...) names: write it there"
-            )
+        function = _function(module, hook)
         given = zip(inspect.signature(specified).parameters, values, strict=True)
         taken = inspect.signature(function).parameters
         return function(**{name: value for name, value in given if name in taken})
 
     return call
+
+
+def _function(module: str, hook: str) -> Callable[..., Any]:
+    """Import the function that stands for a hook which a paper names by submodule."""
+    function: Callable[..., Any] | None = getattr(importlib.import_module(module), hook, None)
+    if function is None:
+        raise HarnessError(f"{module} has no function {hook!r}, which Paper(hooks=...) names: write it there")
+    return function
 
 
 def listed() -> list[Listing]:

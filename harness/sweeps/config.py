@@ -241,11 +241,11 @@ def _instead(paper: Any) -> str:
 def _refuse_what_does_not_fit(
     plugin: Plugin, task: Any, sources: dict[str, Any], model: Any, method: Any
 ) -> None:
-    """Ask the paper's `fits` hook, where it has one, once for each task and method of a command."""
+    """Ask the paper's `fits` hook, where it has one, once for each task of a command, and each method if it asks."""
     if not plugin.implements("fits"):
         return
     read = {name: source.digest for name, source in sources.items()}, model and model.digest
-    asked = repr((plugin.name, task, method, read))
+    asked = repr((plugin.name, task, read, method if plugin.asks_for("fits", "method") else None))
     if asked not in _FITTING:
         plugin.hook("fits")(task=task, data=sources, model=model, method=method)
         _FITTING.add(asked)

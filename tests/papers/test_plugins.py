@@ -1,8 +1,12 @@
 """Papers are found by their metadata, and a broken one is a row with its reason while the others work."""
 
 import json
+from types import ModuleType
 
 import pytest
+
+from harness.papers.plugins import Listing, Plugin, load
+from harness.sweeps.config import _refuse_what_does_not_fit
 
 BROKEN = {
     "raises": ("raise RuntimeError('no luck today')", "no luck today"),
@@ -110,3 +114,23 @@ def test_the_papers_here_are_listed_with_version_and_words(harness, name):
     rows = {row["name"]: row for row in json.loads(harness("papers", "--json").stdout)}
     assert rows[name]["version"]
     assert rows[name]["summary"]
+
+
+@pytest.mark.parametrize(
+    ("paper", "wants"), [("longskywork", True), ("lora", True), ("score", False), ("alibi", False)]
+)
+def test_a_hook_that_a_paper_names_says_what_it_asks_for(paper, wants):
+    assert load(paper).asks_for("fits", "method") is wants
+
+
+@pytest.mark.parametrize(("words", "times"), [("task, model", 1), ("method, task", 2)])
+def test_a_paper_is_asked_whether_all_fits_once_a_task_and_once_a_method_where_it_wants_to_know(words, times):
+    module = ModuleType(f"asks_{times}")
+    module.asked = []
+    exec(
+        f"from harness import hookimpl\n@hookimpl\ndef fits({words}):\n    asked.append(task)\n", vars(module)
+    )
+    plugin = Plugin(Listing(module.__name__, module.__name__, "", "", ""), module)
+    for method in ("a", "b", "a", "b"):
+        _refuse_what_does_not_fit(plugin, "a task", {}, None, method)
+    assert module.asked == ["a task"] * times

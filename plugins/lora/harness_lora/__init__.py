@@ -94,7 +94,7 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 HOOKS = {
-    "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
+    "fits": "fitting", "prepare": "preparation", "train": "training", "evaluate": "evaluation", "plan": "pricing",
     "training_step": "training", "tools": "commands",
 }  # fmt: skip
 

@@ -51,9 +51,8 @@ def train_small(run: Any, folder: Path) -> None:
 
     from harness.nn.losses import next_token_loss
 
-    task, form = run.task, form_of(run.data_dir)
-    if form.kind == "labels":
-        raise UsageError("text with labels needs a pretrained model: add model=<hub id or folder>")
+    task = run.task
+    refuse_labels_without_a_model(form_of(run.data_dir).kind)
     tokenizer = AutoTokenizer.from_pretrained(run.data_dir / "tokenizer")
     tokens = np.load(run.data_dir / "general-train.npy", mmap_mode="r")
     seed_everything(BASE_SEED)
@@ -74,6 +73,21 @@ def train_small(run: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def refuse_labels_without_a_model(kind: str) -> None:
+    """Raise UsageError for data with labels where no model is given: the small base is no classifier."""
+    if kind == "labels":
+        raise UsageError("text with labels needs a pretrained model: add model=<hub id or folder>")
+
+
+def refuse_quantised(config: Any, name: object) -> None:
+    """Raise UsageError for a config of quantised weights."""
+    if method := (getattr(config, "quantization_config", None) or {}):
+        word = method.get("quant_method", "") if isinstance(method, dict) else type(method).__name__
+        raise UsageError(
+            f"{name} is quantised ({word}), and LoRA needs weights as numbers: give the base it was made from"
+        )
+
+
 def load_base(
     folder: str | Path,
     form: Form | None = None,
@@ -91,11 +105,7 @@ def load_base(
 
     options: dict[str, Any] = {"revision": revision} if revision else {}
     config = transformers.AutoConfig.from_pretrained(folder, **options)
-    if method := (getattr(config, "quantization_config", None) or {}):
-        word = method.get("quant_method", "") if isinstance(method, dict) else type(method).__name__
-        raise UsageError(
-            f"{folder} is quantised ({word}), and LoRA needs weights as numbers: give the base it was made from"
-        )
+    refuse_quantised(config, folder)
     if form is not None and form.kind == "labels":
         names = dict(enumerate(form.labels))
         kind = TASKS["SEQ_CLS"]

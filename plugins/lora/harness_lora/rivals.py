@@ -9,6 +9,7 @@ start as nothing; a prefix starts as what the base itself makes of some tokens, 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -18,10 +19,14 @@ from torch.nn.functional import gelu
 from harness.errors import UsageError
 from harness_lora.injection import linear_names, outputs_of, sides
 
-ENDS = re.compile(  # the layers that end attention and feed-forward, as families of models call them
-    r"\.(o_proj|down_proj|c_proj|output\.dense|[a-z_]*attn\.(out_proj|dense)|attention\.dense"
-    r"|out_lin|lin2|fc2|dense_4h_to_h|ffn_output)$"
-)
+BLOCK = re.compile(r"(.*?)\.(\d+)\.(.+)")  # a stack of blocks, a block's number, and a name within the block
+KINDS = {  # how families of models call the layers that end the two parts of a block
+    "attention": re.compile(r".*att.*\.(o|o_proj|out_proj|c_proj|out_lin|wo|dense)", re.IGNORECASE),
+    "forward": re.compile(
+        r"(?!.*(att|expert))(.*\.)?(down_proj|c_proj|fc2|fc_out|lin2|wo|dense_4h_to_h|ffn_output|output\.dense)",
+        re.IGNORECASE,
+    ),
+}
 
 
 class Adapter(nn.Module):
@@ -42,13 +47,9 @@ def add_adapters(model: nn.Module, bottleneck: int, rank: int) -> None:
     """Put an adapter behind every attention and feed-forward part, in place; only they can be trained of these.
 
     A bottleneck of 0 is as wide as makes the parameters nearest to those of LoRA of `rank` on all linear layers. Raises
-    UsageError for a model whose parts are called otherwise.
+    UsageError as `ends_of` does.
     """
-    ends = {name: module for name, module in model.named_modules() if ENDS.search(f".{name}")}
-    if not ends:
-        raise UsageError(
-            f"where a block of {type(model).__name__} ends is not known, so it gets no adapters: leave the method out"
-        )
+    ends = {name: model.get_submodule(name) for name in ends_of(model)}
     if not bottleneck:
         outputs = outputs_of(model)
         adapted = (n for n in linear_names(model) if not any(f"{n}.".startswith(f"{o}.") for o in outputs))
@@ -60,6 +61,30 @@ def add_adapters(model: nn.Module, bottleneck: int, rank: int) -> None:
         adapter = Adapter(sides(module)[1], bottleneck).to(weight.device, weight.dtype)
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, nn.Sequential(module, _ours(adapter)))
+
+
+def ends_of(model: nn.Module) -> list[str]:
+    """Return the names of the layers that end the attention (each, where there are two) and the feed-forward of blocks.
+
+    Raises UsageError unless every block of a stack is seen to have both, the feed-forward once: not so one of experts.
+    """
+    stacks: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    for name in linear_names(model):
+        if place := BLOCK.fullmatch(name):
+            kind = next((kind for kind, ends in KINDS.items() if ends.fullmatch(place[3])), "")
+            stacks[place[1]][place[2]].append((kind, name))
+    blocks = [
+        block
+        for stack in stacks.values()
+        if any(k for b in stack.values() for k, _ in b)
+        for block in stack.values()
+    ]
+    kinds = [[kind for kind, _ in block] for block in blocks]
+    if not blocks or not all("attention" in some and some.count("forward") == 1 for some in kinds):
+        raise UsageError(
+            f"where the blocks of {type(model).__name__} end is not known, so it gets no adapters: leave the method out"
+        )
+    return [name for block in blocks for kind, name in block if kind]
 
 
 class Prefix(nn.Module):
@@ -96,6 +121,10 @@ def add_prefix(model: Any, tokens: int) -> None:
         ids = torch.randint(config.vocab_size, (1, tokens), device=like.device)
         with torch.no_grad():
             read = model(input_ids=ids, use_cache=True).past_key_values
+        if any(one.keys.shape[2] < tokens for one in read.layers):
+            raise UsageError(
+                f"a layer of this model looks back on fewer than method.prefix={tokens} tokens: lower it"
+            )
         start = torch.stack([torch.stack((one.keys[0], one.values[0])) for one in read.layers])
     model.prefix = _ours(Prefix(start.clone()))
     model.register_forward_pre_hook(_read_first, with_kwargs=True)

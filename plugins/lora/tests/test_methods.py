@@ -271,8 +271,20 @@ def test_the_merged_model_answers_lm_evals_questions(home, tmp_path, monkeypatch
             "\n".join(f'{{"text": "a {n}", "label": {n % 2}}}' for n in range(90)),
             "add model=",
         ),
-        ("short.txt", "too short to be cut in three", "28 characters"),
         ("odd.jsonl", '{"question": "q", "answer": "a"}', "question, answer"),
+    ],
+    ids=["labels without a model", "other columns"],
+)
+def test_data_that_cannot_be_learned_from_are_refused_before_a_run(name, text, message, home, tmp_path):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        ran(home, "full", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("short.txt", "too short to be cut in three", "28 characters"),
         ("few.jsonl", '{"prompt": "q", "completion": "a"}', "give data."),
     ],
 )

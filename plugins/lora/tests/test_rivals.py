@@ -1,21 +1,39 @@
 """Adapters and prefixes: what the paper compares LoRA with, at as many parameters, on any family of models."""
 
+import re
+
 import pytest
 import torch
+import transformers
 from harness_lora import METHODS, parameter_counts
 from harness_lora.bases import small
-from harness_lora.rivals import Adapter, add_adapters, add_prefix
+from harness_lora.rivals import Adapter, add_adapters, add_prefix, ends_of
 from harness_lora.settings import Task
 from harness_lora.training import adapt, load, save
-from lora_families import folder_of, loaded, logits
+from lora_families import GROUPED, SIZES, T5, folder_of, loaded, logits
 from lora_models import decoder, ids, llama, roberta
 
 from harness.contract.bench import smoke_spec
 from harness.errors import UsageError
 from harness.nn.generate import generate
+from harness.nn.pricing import shaped
 from harness.papers.plugins import load as plugin_of
 from harness.runs.run import execute, open_run, prepared
 
+BLOOM = {"vocab_size": 48, "hidden_size": 16, "n_layer": 2, "n_head": 2}
+MORE = {  # families whose blocks end in layers of other names, or keep the same ones elsewhere
+    "bloom": BLOOM,
+    "falcon": SIZES,
+    "gptj": {"vocab_size": 48, "n_embd": 16, "n_layer": 2, "n_head": 2, "rotary_dim": 4},
+    "gpt_neo": {
+        "vocab_size": 48,
+        "hidden_size": 16,
+        "num_layers": 2,
+        "num_heads": 2,
+        "attention_types": [[["global", "local"], 1]],
+    },
+    "modernbert": {**SIZES, "pad_token_id": 0},
+}
 CAUSAL = ("llama", "qwen3", "gemma3", "phi", "phi3", "neox", "gpt2")
 
 
@@ -69,6 +87,20 @@ def test_adapters_of_a_classifier_leave_its_head_alone_and_it_is_trained_too(fam
     assert sum(isinstance(m, Adapter) for m in model.modules()) == (2 if family == "albert" else 4)
     assert torch.equal(logits(model), before)
     assert 0 < parameter_counts(model)["head"] < parameter_counts(model)["trainable"]
+
+
+@pytest.mark.parametrize("family", MORE)
+def test_no_family_has_adapters_behind_one_half_of_its_blocks(family):
+    model = shaped({"model_type": family, **MORE[family]}, "AutoModelForSequenceClassification")
+    ends = ends_of(model)
+    assert len(ends) == 2 * 2
+    assert sum("att" in name.lower() for name in ends) == 2
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe", "gpt_oss"])
+def test_blocks_of_experts_get_no_adapters_rather_than_half_of_them(family):
+    with pytest.raises(UsageError, match="gets no adapters"):
+        ends_of(shaped({"model_type": family, **GROUPED}))
 
 
 def test_an_adapter_is_a_bottleneck_added_to_what_comes_in():
@@ -142,8 +174,11 @@ def test_what_a_rival_trained_comes_back(method, tmp_path):
 
 
 def test_a_model_that_a_rival_cannot_work_on_says_so():
+    gemma = transformers.AutoConfig.for_model("gemma2", **GROUPED, sliding_window=4)
     with pytest.raises(UsageError, match="cache"):
         add_prefix(roberta(), 4)
+    with pytest.raises(UsageError, match=r"looks back on fewer than method\.prefix=4 tokens"):
+        add_prefix(transformers.AutoModelForCausalLM.from_config(gemma), 4)
     with pytest.raises(UsageError, match="no adapters"):
         add_adapters(torch.nn.Sequential(torch.nn.Linear(2, 2)), 1, 1)
 
@@ -174,3 +209,31 @@ def test_a_run_of_a_rival_answers_prompts_and_says_what_it_costs(method, tmp_pat
     run = open_run(spec, plugin)
     run.data_dir = prepared(spec, plugin, run)
     assert trained(load(run))
+
+
+@pytest.mark.parametrize(
+    ("family", "method", "told"),
+    [
+        ("bert", "prefix", "a causal language model|cache"),
+        ("mixtral", "adapters", "gets no adapters"),
+        ("llama", "bitfit", "this model has no biases"),
+        ("t5", "lora_r8", "is a t5, of which there is no causal language model"),
+    ],
+)
+def test_a_model_that_a_method_cannot_train_is_refused_before_the_first_run(
+    family, method, told, tmp_path, capsys
+):
+    from harness.cli import main
+
+    sizes = {"t5": T5, "mixtral": GROUPED, "llama": GROUPED}.get(family, SIZES)
+    transformers.AutoConfig.for_model(family, **sizes).save_pretrained(tmp_path / "mine")
+    (tmp_path / "mine" / "model.safetensors").write_bytes(b"")
+    data = "labels.csv" if family == "bert" else "mine.txt"
+    (tmp_path / "labels.csv").write_text("text,label\ngood,1\nbad,0\n")
+    (tmp_path / "mine.txt").write_text("the river runs low. " * 300)
+    words = [f"data.train={tmp_path / data}", f"model={tmp_path / 'mine'}", f"results={tmp_path / 'results'}"]
+    with pytest.raises(SystemExit) as left:
+        main(["run", "-m", f"method=lora/full,lora/{method}", *words, "budget=smoke", "tracking=off"])
+    assert left.value.code == 2
+    assert re.search(told, capsys.readouterr().err)
+    assert not list((tmp_path / "results").rglob("result.json"))
