@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.contract.bench import Bench
+from harness.contract.bench import Altered, Bench
 from harness.contract.checks import _blind, _one_device, checks
 from harness.contract.confine import confined
 from harness.contract.statements import statements
@@ -43,30 +43,22 @@ def test_the_papers_here_keep_the_contract_and_are_tried_on_another_device(paper
     assert tried == {f"{name}: on another device it gives the same" for name in load(paper).paper.methods}
 
 
-class Meddled:
+class Meddled(Altered):
     """ALiBi's plugin with one method and its baseline, some hooks replaced, and something else stated."""
 
     def __init__(self, text: Path, stated: dict[str, Any] | None = None, **hooks) -> None:
-        self.plugin, self.hooks = load("alibi"), hooks
+        super().__init__(load("alibi"), **hooks)
         paper = self.plugin.paper
         assert paper is not None
         data = replace_default(paper.data, "corpus", str(text))
         kept = {name: paper.methods[name] for name in ("alibi", "none")}
         self.paper = replace(paper, **{"methods": kept, "data": data, "claims": [], **(stated or {})})
-        self.name, self.listing, self.module, self.problem = (
-            "alibi",
-            self.plugin.listing,
-            self.plugin.module,
-            "",
-        )
 
     def implements(self, hook: str) -> bool:
         return hook in self.hooks or self.plugin.implements(hook)
 
     def hook(self, name: str):
-        if name == "paper":
-            return lambda: self.paper
-        return self.hooks.get(name) or self.plugin.hook(name)
+        return (lambda: self.paper) if name == "paper" else super().hook(name)
 
 
 def replace_default(cls: type, name: str, default: str) -> type:
