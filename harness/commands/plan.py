@@ -10,6 +10,7 @@ import bisect
 import dataclasses
 import math
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 HOURS_AT = (("A100 (312 TFLOP/s bf16)", 312e12), ("H100 (989 TFLOP/s bf16)", 989e12))
 UTILISATION = 0.4  # the share of a GPU's peak that a well-fed training loop reaches
-RECOMPUTED = (
-    "fit.checkpoint_activations=true keeps less than the activations here, which are counted without it"
-)
 SHARDED = ("weights", "gradients", "optimiser states", "base")
 Settings = Mapping[str, Any]
 
@@ -90,6 +88,7 @@ def show_plan(
 
 def priced(overrides: Sequence[str], gb: float = 80.0) -> tuple[Plan, Fit]:
     """Return the plan of the run that `overrides` describe, and how it fits the budget's devices of `gb` each."""
+    from harness.nn.pricing import recomputing
     from harness.papers.plugins import load, load_all
     from harness.runs.run import open_run
     from harness.sweeps.compose import compose_one
@@ -104,14 +103,15 @@ def priced(overrides: Sequence[str], gb: float = 80.0) -> tuple[Plan, Fit]:
     with _model(spec, typed) as (source, notes):
 
         def price(more: Settings) -> Plan:
-            words = [*overrides, *(f"{name}={value}" for name, value in more.items())]
+            words = [*overrides, *_words(more)]
             spec = dataclasses.replace(
                 compose_one(words, plugins, resolved=False) if more else first, model_source=source
             )
             spec = spec if asked else dataclasses.replace(spec, precision="bfloat16")
-            found: Plan = plugin.hook("plan")(run=open_run(spec, plugin))
-            again = (RECOMPUTED,) if spec.fit.checkpoint_activations else ()
-            return dataclasses.replace(found, notes=(*notes, *again, *found.notes))
+            with recomputing(spec.fit.checkpoint_activations), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of names that transformers will drop
+                found: Plan = plugin.hook("plan")(run=open_run(spec, plugin))
+            return dataclasses.replace(found, notes=(*notes, *found.notes))
 
         assert plugin.paper is not None
         first = spec
@@ -126,11 +126,23 @@ def fitted(plan: Plan, price: Callable[[Settings], Plan], gb: float, devices: in
     each = on_each(plan, devices)
     if each <= most:
         return Fit(gb, devices, each, True)
-    found = nearest(plan.levers, lambda more: on_each(price(more), devices) <= most)
+
+    def tried(more: Settings) -> Plan | None:
+        try:
+            return price(more)
+        except UsageError:  # a method may refuse what its model could do
+            return None
+
+    def fits(more: Settings) -> bool:
+        found = tried(more)
+        return found is not None and on_each(found, devices) <= most
+
+    found = nearest(plan.levers, fits)
     if found:
         return Fit(gb, devices, each, False, found, on_each(price(found), devices))
-    free = {name: values[-1] for name, values in plan.levers.items() if name == "fit.micro_batch" and values}
-    return Fit(gb, devices, each, False, devices_needed=needed(price(free) if free else plan, most))
+    free = {name: values[-1] for name, values in plan.levers.items() if name.startswith("fit.") and values}
+    least = (tried(free) if free else None) or plan
+    return Fit(gb, devices, each, False, devices_needed=needed(least, most))
 
 
 def nearest(levers: Mapping[str, Sequence[Any]], fits: Callable[[Settings], bool]) -> dict[str, Any]:
@@ -186,13 +198,20 @@ def _said(fit: Fit) -> str:
     if fit.fits:
         return f"fits in {on} ({_gib(fit.bytes_each)} each)"
     if fit.settings:
-        words = " ".join(f"{name}={value}" for name, value in fit.settings.items())
+        words = " ".join(_words(fit.settings))
         return f"does not fit in {on}: {words} does ({_gib(fit.settings_bytes_each or 0)})"
     if fit.devices_needed:
         return (
             f"does not fit in {on}, whatever its settings: sharded over {fit.devices_needed} devices it does"
         )
     return f"does not fit in {on}, nor sharded over any number: what one row keeps is too large"
+
+
+def _words(settings: Settings) -> list[str]:
+    return [
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in settings.items()
+    ]
 
 
 def _gib(size: int) -> str:

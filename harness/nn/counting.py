@@ -90,7 +90,6 @@ class Alive(TorchDispatchMode):
         super().__init__()
         self.vocabulary, self.now, self.now_logits, self.peak, self.logits = vocabulary, 0, 0, 0, 0
         self.sweeps = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-        self.swept = 0  # bytes alive when garbage was last collected
         self.known: dict[int, tuple[int, bool]] = {}  # storage -> its bytes, and whether they are logits
         for tensor in [*model.parameters(), *model.buffers()]:
             self.known[tensor.untyped_storage()._cdata] = (0, False)
@@ -116,9 +115,8 @@ class Alive(TorchDispatchMode):
         self.now += size
         self.now_logits += size * over
         weakref.finalize(storage, self._gone, key)
-        if self.sweeps and self.now > 1.05 * self.swept:
-            gc.collect()  # what a checkpoint's early stop left in cycles would have been freed by its kernels
-            self.swept = self.now
+        if self.sweeps:
+            gc.collect()  # what is made again is left in cycles, in pieces; a step that runs frees it at once
         if self.now > self.peak:
             self.peak, self.logits = self.now, self.now_logits
 

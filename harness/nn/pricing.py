@@ -10,7 +10,9 @@ A paper hands in what is its own: how many parameters are trained, what a token 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +146,32 @@ def halved(most: int) -> list[int]:
     return [2**i for i in range(most.bit_length(), -1, -1) if 2**i < most]
 
 
+_recomputed: ContextVar[bool] = ContextVar("recomputed", default=False)
+
+
+@contextmanager
+def recomputing(wanted: bool) -> Iterator[None]:
+    """Price what is priced within as `fit.checkpoint_activations` would train it, where `wanted`."""
+    before = _recomputed.set(wanted)
+    try:
+        yield
+    finally:
+        _recomputed.reset(before)
+
+
+def recomputes(model: Any) -> bool:
+    """Say whether the model's blocks make their activations again, by its own setting or by the run's."""
+    return _recomputed.get() or any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
+
+
+def with_forgetting(levers: Mapping[str, Sequence[Any]], model: Any) -> dict[str, Sequence[Any]]:
+    """Put making activations again among a plan's levers, after what costs nothing and before what changes numbers."""
+    able = any(getattr(m, "supports_gradient_checkpointing", False) for m in model.modules())
+    free = {name: values for name, values in levers.items() if name == "fit.micro_batch"}
+    forgetting = {"fit.checkpoint_activations": [True]} if able and not recomputes(model) else {}
+    return {**free, **forgetting, **levers}
+
+
 def held(
     model: Any,
     step: Callable[..., Any],
@@ -154,15 +182,19 @@ def held(
     vocabulary: int,
 ) -> tuple[int, int]:
     """Return the bytes of activations and of logits at the peak of a step of `rows` at once."""
+    from harness.fit.sharding import recomputed
     from harness.nn.counting import counted
 
     if not rows:
         return 0, 0
     trains = tuple(p.requires_grad for p in model.parameters())
-    again = getattr(model, "is_gradient_checkpointing", False)
+    again = recomputes(model)
     key = (str(model), trains, again, getattr(step, "__qualname__", str(step)), rows, length, precision)
     if key not in _held:
-        found = counted(model, step, lambda: batch(rows, length), precision=precision, vocabulary=vocabulary)
+        with recomputed(model, again):
+            found = counted(
+                model, step, lambda: batch(rows, length), precision=precision, vocabulary=vocabulary
+            )
         _held[key] = found.activations, found.logits
     return _held[key]
 
@@ -199,7 +231,8 @@ def plan_of(
     """
     size = size or (model if isinstance(model, Size) else size_of(model))
     trained = size.parameters if trained is None else trained
-    again = 4 / 3 if getattr(model, "is_gradient_checkpointing", False) else 1.0
+    sized = isinstance(model, Size)
+    again = 4 / 3 if not sized and recomputes(model) else 1.0
     tokens, work, largest = 0, 0.0, (0, 0, 0)
     for steps, step_rows, length in parts:
         multiplied = size.parameters - size.looked_up
@@ -211,7 +244,7 @@ def plan_of(
         formal = at_once * (activation * size.layers * size.width * length + 8 * size.vocabulary * kept)
         largest = max(largest, (formal * (steps > 0), at_once, length))
     _, at_once, length = largest
-    if step is not None and largest[0] and not isinstance(model, Size):
+    if step is not None and largest[0] and not sized:
         assert batch is not None
         active, scored = held(model, step, batch, at_once, length, precision, size.vocabulary)
     else:
@@ -234,6 +267,6 @@ def plan_of(
         formula=formula or (FORMULA if step is None else COUNTED),
         notes=tuple(notes),
         memory={"training": memory},
-        levers=levers or {},
+        levers=dict(levers or {}) if sized else with_forgetting(levers or {}, model),
         gathered=2 * 4 * size.block,
     )

@@ -30,6 +30,7 @@ from harness.runs.spec import Spec
 ASKED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)  # exit codes of what was asked to end
 PR_SET_PDEATHSIG = 1
 PRELOAD = ["harness.runs.warm"]  # what the fork server imports before its first run
+SERVED = "HARNESS_SERVED"  # names the process that a fork server works for
 
 
 def isolated(
@@ -46,6 +47,7 @@ def isolated(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     around = {**surroundings(), **lease.environ}
+    os.environ[SERVED] = str(os.getpid())
     ranks = [{}] if spec.processes == 1 else places(spec.processes, spec.run_key)
     leads, before = machines()[0] == 0, _written(spec.folder)
     told, tell = context.Pipe(duplex=False)
@@ -166,7 +168,7 @@ def last_lines(folder: Path, count: int = 20) -> str:
 
 def surroundings() -> dict[str, str]:
     """Return the environment as data: what is set after the server started would not reach a run."""
-    return dict(os.environ)
+    return {name: value for name, value in os.environ.items() if name != SERVED}
 
 
 def start_runs_from_a_fork_server() -> None:

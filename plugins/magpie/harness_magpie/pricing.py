@@ -13,16 +13,16 @@ from transformers import AutoConfig
 from harness import Plan
 from harness.errors import UsageError
 from harness.nn.bases import config_of
-from harness.nn.pricing import copies, halved, known, plan_of, shaped, size_of
+from harness.nn.pricing import copies, halved, known, plan_of, recomputes, shaped, size_of
 from harness_magpie.packing import answer_loss
 from harness_magpie.settings import Prompt
 from harness_magpie.student import kept_layers, prune, set_trained
 
 FORMULA = (
     "training: tokens = steps x pairs in a batch x tokens of a pair (a question of at most 30, an answer of at most "
-    "430: the paper's averages), FLOPs = 2 x all + 4 x tuned parameters of the body x tokens, memory = 4 bytes a "
-    "parameter + 12 a tuned one + activations and logits of packed rows, counted on tensors without content; "
-    "generating: 2 x the generator's parameters x tokens read and written, at 9 % of the peak"
+    "430: the paper's averages), FLOPs = (2 x all, 4 where activations are made again, + 4 x tuned parameters of the "
+    "body) x tokens, memory = 4 bytes a parameter + 12 a tuned one + activations and logits of packed rows, counted on "
+    "tensors without content; generating: 2 x the generator's parameters x tokens read and written, at 9 % of the peak"
 )
 A100 = 312e12
 BUSY = 0.09  # of the peak: at this share the paper's answers take the 600 GPU-hours it tells
@@ -65,8 +65,10 @@ def plan(run: Any) -> Plan:
         },
     )
     tokens = (task.steps if pairs else 0) * pairs * tokens_a_pair(task)
-    flops = (2 * body + 4 * min(tuned, body)) if tuned < body else 6 * (size.parameters - size.looked_up)
-    memory = {**found.memory, "generating": generating(task, writer)}
+    forward = 2 * (body if tuned < body else size.parameters - size.looked_up)
+    flops = forward + 4 * min(tuned, body) if tuned < body else 3 * forward
+    flops += forward * recomputes(learner)
+    memory = {**found.memory, **({} if task.engine else {"generating": generating(task, writer)})}
     return replace(
         found,
         tokens=tokens,

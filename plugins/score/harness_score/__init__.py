@@ -70,7 +70,8 @@ BUDGETS: Mapping[str, Mapping[str, Any]] = {
             "train": "hub:nlile/hendrycks-MATH-benchmark#train",
             "test": "hub:HuggingFaceH4/MATH-500#test",
         },
-        "fit": {"micro_batch": 1},  # the logits of both models for one problem's episodes
+        # at once: the logits of both models for one problem's episodes, and the activations of one block
+        "fit": {"micro_batch": 1, "checkpoint_activations": True},
         "method": {"kl": "k1"},  # the sum over a large vocabulary needs the logits of both models at once
         "model": "Qwen/Qwen2.5-1.5B-Instruct",
     },

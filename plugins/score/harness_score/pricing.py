@@ -11,7 +11,7 @@ from torch import nn
 
 from harness import Plan
 from harness.nn.bases import config_of
-from harness.nn.pricing import copies, halved, held, size_of
+from harness.nn.pricing import copies, halved, held, recomputes, size_of, with_forgetting
 from harness_score.addition import small
 from harness_score.credit import credit
 from harness_score.episodes import Episodes
@@ -20,7 +20,8 @@ from harness_score.settings import Score, Task, Trains
 from harness_score.training import episode_loss
 
 FORMULA = (
-    "FLOPs = parameters x (2 x sampled tokens and prompts read + 6 x tokens trained on + 2 x tokens the base scores); "
+    "FLOPs = parameters x (2 x sampled tokens and prompts read + 6 x tokens trained on, 8 where activations are made "
+    "again, + 2 x tokens the base scores); "
     "memory = weights, gradients and Adam's two (16 bytes a trained weight) + the base (4, none with LoRA); with "
     "them lie either the rollouts' cache or a step's activations and logits, counted on tensors without content"
 )
@@ -36,7 +37,8 @@ def plan(run: Any) -> Plan:
     total = size.parameters
     made, read, trained = tokens(task, method)
     forward = 2 * (total - size.looked_up)
-    flops = forward * (made + read) + 3 * forward * trained + forward * trained
+    again = 4 if recomputes(both.policy) else 3
+    flops = forward * (made + read) + again * forward * trained + forward * trained
     updated = sum(p.numel() for p in both.policy.parameters() if p.requires_grad)
     adapter = updated if task.lora_rank else 0
     kept = {"weights": 4 * (total + adapter), "optimiser states": 8 * updated}
@@ -71,10 +73,10 @@ def plan(run: Any) -> Plan:
             f"{rows:,} episodes of up to {columns:,} tokens go through at once",
         ),
         memory=memory,
-        levers={
-            "fit.micro_batch": halved(problems),
-            "task.lora_rank": [] if task.lora_rank else [64, 16],
-        },
+        levers=with_forgetting(
+            {"fit.micro_batch": halved(problems), "task.lora_rank": [] if task.lora_rank else [64, 16]},
+            both.policy,
+        ),
         gathered=2 * 4 * size.block,
     )
 
@@ -92,10 +94,8 @@ class Both(nn.Module):
             with torch.device("meta"):
                 return small(task, 16)
 
-        self.shape, policy, self.base = one(), one(), None
-        if not task.lora_rank:
-            self.base = one().requires_grad_(False)
-        else:
+        policy = one()
+        if task.lora_rank:
             from peft import LoraConfig, get_peft_model
 
             rank = task.lora_rank
@@ -106,7 +106,9 @@ class Both(nn.Module):
                         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
                     ),
                 )
-        self.policy = policy
+        self.policy = policy  # the first, so that its blocks are those that make their activations again
+        self.base = None if task.lora_rank else one().requires_grad_(False)
+        self.shape = one()
 
 
 def both_loss(run: Any, both: Any, batch: dict[str, Any]) -> Any:
