@@ -1,4 +1,4 @@
-"""What a run would cost, and what ordering the paper's 235 million documents would, stage by stage.
+"""What a run would cost, and what ordering ten, a hundred and the paper's 235 million documents would, stage by stage.
 
 Rates were measured with this code on one thread of a 2-core x86-64 machine (2026-11-25, see the card); counts, bytes
 and the split into shards are arithmetic. The paper's own times stand beside them.
@@ -6,6 +6,7 @@ and the split into shards are arithmetic. The paper's own times stand beside the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def plan(run: Run) -> Plan:
         precision=run.precision,
         rows=rows,
         levers={"fit.micro_batch": halved(rows)},
-        notes=order_notes(PAPER, run.method.neighbours),
+        notes=order_notes((10_000_000, 100_000_000, PAPER), run.method.neighbours),
     )
 
 
@@ -62,27 +63,28 @@ class Here:
     path: Path
 
 
-def order_notes(documents: int, k: int, width: int = 768, code: int = 256) -> list[str]:
-    """Say what each stage of ordering `documents` costs, and how it is split over machines."""
-    gb = 1e9
-    index = documents * (code + 8) / gb  # PQ256 and an 8-byte id
-    edges = 2 * documents * k
-    lookups = documents * (documents * 64 / 32_768) * code / 1e15
-    walk = documents / WALKED / 3600
-    build = documents / SYMMETRISED / 3600
+def order_notes(sizes: Sequence[int], k: int, width: int = 768, code: int = 256) -> list[str]:
+    """Say what each stage of ordering so many documents costs, and how it is split over machines."""
+
+    def each(what: Callable[[int], float], digits: int = 0) -> str:
+        return " / ".join(f"{what(documents):,.{digits}f}" for documents in sizes)
+
+    gb, shard = 1e9, 50_000_000
+    vectors = each(lambda n: n * width * 2 / gb)
+    index, batches = each(lambda n: n * (code + 8) / gb, 1), each(lambda n: -(-n // shard))
+    lookups = each(lambda n: n * n * 64 / 32_768 * code / 1e15, 2)
+    edges, held = each(lambda n: 2 * n * k / gb, 1), each(lambda n: 2 * n * k * 6 / gb, 1)
+    built, walked = each(lambda n: n / SYMMETRISED / 3600, 3), each(lambda n: n / WALKED / 3600, 3)
     return [
-        f"ordering {documents:,} documents, the paper's corpus:",
-        f"embeddings: {documents * width * 2 / gb:,.0f} GB in fp16 ({documents * width * 4 / gb:,.0f} in fp32); "
-        "sharded by documents, no shard needs another",
-        f"index IVF32768,PQ256: {index:,.0f} GB; trained once on 1,572,864 vectors (the paper: 423 s), then filled "
-        f"by shards of 50M ({-(-documents // 50_000_000)} of them; 628 s each)",
-        f"search, {k} neighbours, 64 of 32,768 lists: {lookups:,.1f}e15 table look-ups; sharded by queries, "
-        f"{-(-documents // 50_000_000)} batches of 50M at 4,738 s on 8 GPUs (the paper; 6 hours on 32 GPUs in all)",
-        f"near duplicates: {documents:,} searches among those kept so far, in the same lists; in file order, by one "
-        "process",
-        f"graph: {edges / gb:,.1f}G edges at most, {edges * 4 / gb:,.0f} GB of int32 ids and "
-        f"{edges * 2 / gb:,.0f} GB of fp16 weights; "
-        f"{build:,.1f} h to symmetrise and sort at the rate measured here; sharded by rows",
-        f"walk: {walk:,.2f} h at the {WALKED:,.0f} documents/s measured here, on one core with the graph in memory "
-        "(the paper: 12 h on 20 CPUs); sequential, or one path a shard of lists, joined at their ends",
+        f"ordering {each(float)} documents, the last of them the paper's corpus:",
+        f"embeddings: {vectors} GB in fp16, twice that in fp32; sharded by documents, no shard needs another",
+        f"index IVF32768,PQ256: {index} GB with ids; trained once on 1,572,864 vectors (the paper: 423 s), then filled "
+        f"by shards of 50M ({batches} of them; 628 s each)",
+        f"search, {k} neighbours, 64 of 32,768 lists: {lookups}e15 table look-ups; sharded by queries, a batch of 50M "
+        "took 4,738 s on 8 GPUs (the paper; 6 hours on 32 GPUs in all)",
+        "near duplicates: as many searches among those kept so far, in the same lists; in file order, by one process",
+        f"graph: {edges}G edges at most, {held} GB of int32 ids and fp16 weights; {built} h to symmetrise and sort at "
+        "the rate measured here; sharded by rows",
+        f"walk: {walked} h at the {WALKED:,.0f} documents/s measured here, on one core with the graph in memory (the "
+        "paper: 12 h on 20 CPUs); sequential, or one path a shard of lists, joined at their ends",
     ]
