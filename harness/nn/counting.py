@@ -167,9 +167,22 @@ def _attend(
     # transformers leaves causal masks out where it can look at positions, which have no content here.
     bias = None if attn_mask is None or attn_mask.dtype == torch.bool else attn_mask.to(dtype)
     attended: Tensor = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        *given, 0.0, is_causal, attn_mask=bias, scale=scale
+        *given, 0.0, is_causal, attn_mask=None if bias is None else bias.detach(), scale=scale
     )[0]
-    return attended
+    return _Biased.apply(attended, bias) if bias is not None and bias.requires_grad else attended
+
+
+class _Biased(torch.autograd.Function):
+    """What attention gave, with the gradient of a bias that is learned: a GPU's kernel makes it, a CPU's cannot."""
+
+    @staticmethod
+    def forward(ctx: Any, attended: Tensor, bias: Tensor) -> Tensor:
+        ctx.shape, ctx.dtype = bias.shape, bias.dtype
+        return attended.view_as(attended)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+        return given[0], torch.empty(ctx.shape, dtype=ctx.dtype, device=given[0].device)
 
 
 def _forward(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:

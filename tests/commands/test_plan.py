@@ -7,6 +7,7 @@ import pytest
 from harness.cli import main
 from harness.commands.plan import fitted, nearest, needed, on_each, priced
 from harness.errors import UsageError
+from harness.papers.plugins import load
 from harness.papers.statement import Plan
 
 GB = 10**9
@@ -87,6 +88,17 @@ def test_a_plan_counts_shards_and_activations_that_are_made_again(tmp_path):
     _, half = priced([*words, "fit.shard=true", "processes=2"])
     assert (whole.devices, half.devices) == (1, 2)
     assert half.bytes_each < whole.bytes_each
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "paper", ["alibi", "iclm", "longskywork", "lora", "magpie", "rdass", "score", "simcse"]
+)
+def test_every_method_has_a_price(paper, tmp_path):
+    for method in load(paper).paper.methods:
+        plan, fit = priced([f"method={paper}/{method}", "budget=smoke", f"results={tmp_path}"])
+        assert plan.parameters > 0
+        assert fit.fits
 
 
 FULL = {  # a paper's own method at its full budget

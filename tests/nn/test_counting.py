@@ -143,6 +143,28 @@ def test_a_count_leaves_torchs_attention_as_it_was():
     assert nn.functional.scaled_dot_product_attention is before
 
 
+def test_a_bias_that_is_learned_has_its_gradient_counted():
+    """A CPU has no kernel of attention that gives it; a GPU has."""
+
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.slope = nn.Parameter(torch.ones(2, 1, 1))
+
+        def forward(self, x):
+            bias = self.slope * torch.ones(64, 64)
+            return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=bias[None])
+
+    def count(learned: bool) -> int:
+        model = meta(Attends)
+        model.slope.requires_grad_(learned)
+        rows = {"x": torch.ones(1, 2, 64, 8, requires_grad=True)}
+        found = counted(model, lambda m, b: m(b["x"]).sum(), lambda: rows, precision="float32")
+        return found.activations
+
+    assert count(True) - count(False) >= 4 * 2 * 64 * 64
+
+
 def test_a_linear_layer_by_hand():
     found = counted(
         meta(lambda: nn.Linear(4, 6, bias=False)),
