@@ -102,8 +102,8 @@ def test_every_method_has_a_price(paper, tmp_path):
 
 
 FULL = {  # a paper's own method at its full budget, and one that trains on longer rows
-    "alibi/alibi", "alibi/sinusoidal_4L", "iclm/in_context", "longskywork/cip_synl", "lora/lora_attention", "magpie/magpie", "rdass/p_sbert",
-    "score/score", "simcse/supervised",
+    "alibi/alibi", "alibi/sinusoidal_4L", "iclm/in_context", "longskywork/cip_synl", "lora/lora_attention",
+    "magpie/magpie", "rdass/p_sbert", "score/score", "simcse/supervised",
 }  # fmt: skip
 
 
