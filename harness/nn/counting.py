@@ -90,6 +90,7 @@ class Alive(TorchDispatchMode):
         super().__init__()
         self.vocabulary, self.now, self.now_logits, self.peak, self.logits = vocabulary, 0, 0, 0, 0
         self.sweeps = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+        self.unswept = 0  # bytes met since garbage was last collected
         self.known: dict[int, tuple[int, bool]] = {}  # storage -> its bytes, and whether they are logits
         for tensor in [*model.parameters(), *model.buffers()]:
             self.known[tensor.untyped_storage()._cdata] = (0, False)
@@ -115,8 +116,10 @@ class Alive(TorchDispatchMode):
         self.now += size
         self.now_logits += size * over
         weakref.finalize(storage, self._gone, key)
-        if self.sweeps:
+        self.unswept += size
+        if self.sweeps and self.unswept > self.peak / 50:
             gc.collect()  # what is made again is left in cycles, in pieces; a step that runs frees it at once
+            self.unswept = 0
         if self.now > self.peak:
             self.peak, self.logits = self.now, self.now_logits
 
