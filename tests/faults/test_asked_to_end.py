@@ -160,5 +160,8 @@ def test_a_joblib_worker_that_is_killed_is_told_as_such_and_the_same_command_goe
     broken = int(told[1])
     assert f"{3 - broken} finished; 0 already there; 0 failed; {broken} not started" in said
     wait_for(lambda: not workers(waits), 5)
-    done = waits(*words)
-    assert f"{broken} finished; {3 - broken} already there; 0 failed" in done.stderr
+    done = waits(*words)  # one that had just finished may not have been told of
+    counted = re.search(r"(\d) finished; (\d) already there; 0 failed", done.stderr)
+    assert counted, done.stderr
+    assert int(counted[1]) + int(counted[2]) == 3
+    assert int(counted[2]) >= 3 - broken
