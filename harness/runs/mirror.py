@@ -23,6 +23,7 @@ from harness.errors import HarnessError, said
 from harness.runs.files import tell, write_text
 from harness.runs.locks import held
 from harness.runs.produced import JUDGED, PRODUCED
+from harness.runs.provenance import file_digest
 from harness.runs.results import (
     CONFIG,
     CURVES,
@@ -191,11 +192,16 @@ class Mirror:
             return
         experiment = self.experiment(config["paper"])
         run_id = self._find(experiment, f"tags.run_key = '{folder.name}'")
+        before = ""  # the sweep of a run that is made again here
+        if run_id is not None and self._made_anew(run_id, folder):
+            before = self.client.get_run(run_id).data.tags.get("mlflow.parentRunId", "")
+            self.client.delete_run(run_id)  # its curves and parameters are those of the run before
+            run_id = None
         new = run_id is None
         if run_id is None:
             tags = self._tags(folder, config)
-            if parent():
-                tags["mlflow.parentRunId"] = parent()
+            if above := parent() or before:
+                tags["mlflow.parentRunId"] = above
             run_id = self.client.create_run(
                 experiment, tags=tags, run_name=tags["mlflow.runName"]
             ).info.run_id
@@ -210,6 +216,15 @@ class Mirror:
                 self.client.update_run(run_id, "RUNNING")
             return
         self._end(run_id, folder, result)
+
+    def _made_anew(self, run_id: str, folder: Path) -> bool:
+        """Say whether a finished run's folder holds the result of another one by now: it was made again."""
+        run = self.client.get_run(run_id)
+        result = folder / RESULT
+        if run.info.status != "FINISHED" or not result.exists():
+            return False
+        told = run.data.tags
+        return told.get("mirrored") != stamp(folder) and told.get("result") != file_digest(result)
 
     def _find(self, experiment: str, named: str) -> str | None:
         """Return the one run of these tags; a second one, made when an answer had been lost, is deleted."""
@@ -267,6 +282,7 @@ class Mirror:
         settings = {name: value for name, value in result.config.items() if name != "sweep"}
         params = [Param(name, value[:6000]) for name, value in flat(settings)]
         tags = {"git": result.code.get("git", ""), "dirty": str(result.code.get("dirty", ""))}
+        tags["result"] = file_digest(folder / RESULT)
         if result.error:
             tags["error"] = f"{result.error['type']}: {result.error['message']}"
         for start in range(0, len(params), 100):

@@ -136,20 +136,24 @@ def test_a_store_that_lost_a_run_gets_it_again_from_the_folder(swept):
     assert [run.info.status for run in found] == ["FINISHED"]
 
 
-def test_rerun_makes_a_run_again_with_the_same_numbers(swept):
+def test_rerun_makes_a_run_again_with_the_same_numbers_and_the_store_has_the_new_run_alone(swept):
+    from mlflow import MlflowClient
+
     harness, _, _ = swept
-    (folder,) = (
-        (harness.folder / "results" / "runs" / "alibi" / "learned").glob("*")[:1]
-        if False
-        else sorted((harness.folder / "results" / "runs" / "alibi" / "learned").glob("*/result.json"))[:1]
-    )
-    before = json.loads(folder.read_text())
-    seed = before["config"]["seed"]
-    corpus = before["config"]["data"]["corpus"]
+    path = min((harness.folder / "results" / "runs" / "alibi" / "learned").glob("*/result.json"))
+    before = json.loads(path.read_text())
+    corpus, seed = before["config"]["data"]["corpus"], before["config"]["seed"]
     harness("run", "method=alibi/learned", f"seed={seed}", *SMOKE, f"data.corpus={corpus}", "rerun=true")
-    after = json.loads(folder.read_text())
+    after = json.loads(path.read_text())
     assert after["timings"] != before["timings"]
     assert after["metrics"] == before["metrics"]
+    client = MlflowClient(f"sqlite:///{harness.folder / 'results' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("alibi").experiment_id
+    (run,) = client.search_runs([experiment], f"tags.run_key = '{path.parent.name}'")
+    assert run.data.metrics["seconds/total"] == after["timings"]["total"]
+    curves = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
+    told = [point.value for point in client.get_metric_history(run.info.run_id, "loss")]
+    assert told == [row["loss"] for row in curves if "loss" in row]
 
 
 def test_what_cannot_exist_for_a_method_is_absent_with_its_reason(swept):
