@@ -1,4 +1,4 @@
-"""One training step, counted without being run: FLOPs by torch's counter, memory by the tensors that are alive.
+"""One training step, counted without being run: FLOPs by torch's formulas, memory by the tensors that are alive.
 
     counted(model, step, batch, precision="bfloat16") -> Counted(flops, activations, logits)
 
@@ -9,7 +9,6 @@ a fused kernel: no matrix of its scores, none of its dropout, no boolean mask of
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 Step = Callable[[Any, dict[str, Tensor]], Tensor]
 
@@ -52,16 +51,13 @@ def counted(
         emptied(model.train())
         given = batch()
         alive = Alive(model, vocabulary)
-        flops = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
-        gc.freeze()  # sweeping is for the step's own garbage
-        with fused(), flops, alive:
+        with fused(), alive:
             with Nought(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
                 loss = step(model, given)
             if loss.requires_grad:
                 loss.backward()
             del loss
-        gc.unfreeze()
-    return Counted(float(flops.get_total_flops()), alive.peak - alive.logits, alive.logits)
+    return Counted(float(alive.flops), alive.peak - alive.logits, alive.logits)
 
 
 def emptied(model: nn.Module) -> None:
@@ -84,13 +80,16 @@ def emptied(model: nn.Module) -> None:
 
 
 class Alive(TorchDispatchMode):
-    """Follows the storages that operations make: `peak` bytes alive at once, of which `logits` then."""
+    """Follows the storages that operations make: `peak` bytes alive at once, of which `logits` then; adds up `flops`.
+
+    Torch's own counter of FLOPs hooks modules, and its hooks keep what blocks make again alive: so only its formulas
+    are used.
+    """
 
     def __init__(self, model: nn.Module, vocabulary: int) -> None:
         super().__init__()
         self.vocabulary, self.now, self.now_logits, self.peak, self.logits = vocabulary, 0, 0, 0, 0
-        self.sweeps = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-        self.unswept = 0  # bytes met since garbage was last collected
+        self.flops = 0
         self.known: dict[int, tuple[int, bool]] = {}  # storage -> its bytes, and whether they are logits
         for tensor in [*model.parameters(), *model.buffers()]:
             self.known[tensor.untyped_storage()._cdata] = (0, False)
@@ -100,6 +99,8 @@ class Alive(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
+        if formula := FORMULAS.get(func._overloadpacket):
+            self.flops += formula(*args, **(kwargs or {}), out_val=made)
         for tensor in tree_leaves(made):
             square = isinstance(tensor, Tensor) and tensor.ndim > 1 and tensor.shape[-1] == tensor.shape[-2]
             if isinstance(tensor, Tensor) and not (square and tensor.dtype == torch.bool):
@@ -116,10 +117,6 @@ class Alive(TorchDispatchMode):
         self.now += size
         self.now_logits += size * over
         weakref.finalize(storage, self._gone, key)
-        self.unswept += size
-        if self.sweeps and self.unswept > self.peak / 50:
-            gc.collect()  # what is made again is left in cycles, in pieces; a step that runs frees it at once
-            self.unswept = 0
         if self.now > self.peak:
             self.peak, self.logits = self.now, self.now_logits
 
@@ -188,15 +185,16 @@ class _Biased(torch.autograd.Function):
         return given[0], torch.empty(ctx.shape, dtype=ctx.dtype, device=given[0].device)
 
 
-def _forward(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
+def _forward(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
 
 
-def _backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    return int(sdpa_backward_flop_count(grad, query, key, value))
+def _backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape))
 
 
-CPU_ATTENTION: dict[Any, Any] = {
+FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _forward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _backward,
 }

@@ -24,6 +24,7 @@ FORMULA = (
     "layers x width bytes of activations a token (4 with gradient checkpointing) and 8 x vocabulary a token whose "
     "logits are kept"
 )
+AGAIN = "; where activations are made again, a forward pass more"
 COUNTED = (
     "FLOPs = tokens x (6 x parameters that multiply + 12 x layers x width x tokens of a row), 8 and 16 where "
     "activations are made again; memory = 4 bytes a parameter + for each trained one 4 (gradient) and the optimiser's "
@@ -164,12 +165,12 @@ def recomputes(model: Any) -> bool:
     return _recomputed.get() or any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
 
 
-def with_forgetting(levers: Mapping[str, Sequence[Any]], model: Any) -> dict[str, Sequence[Any]]:
+def with_recomputing(levers: Mapping[str, Sequence[Any]], model: Any) -> dict[str, Sequence[Any]]:
     """Put making activations again among a plan's levers, after what costs nothing and before what changes numbers."""
     able = any(getattr(m, "supports_gradient_checkpointing", False) for m in model.modules())
     free = {name: values for name, values in levers.items() if name == "fit.micro_batch"}
-    forgetting = {"fit.checkpoint_activations": [True]} if able and not recomputes(model) else {}
-    return {**free, **forgetting, **levers}
+    again = {"fit.checkpoint_activations": [True]} if able and not recomputes(model) else {}
+    return {**free, **again, **levers}
 
 
 def held(
@@ -232,11 +233,11 @@ def plan_of(
     size = size or (model if isinstance(model, Size) else size_of(model))
     trained = size.parameters if trained is None else trained
     sized = isinstance(model, Size)
-    again = 4 / 3 if not sized and recomputes(model) else 1.0
+    again = not sized and recomputes(model)
     tokens, work, largest = 0, 0.0, (0, 0, 0)
     for steps, step_rows, length in parts:
-        multiplied = size.parameters - size.looked_up
-        each = again * (6 * multiplied + 12 * size.layers * size.width * length) if flops is None else flops
+        forward = 2 * (size.parameters - size.looked_up) + 4 * size.layers * size.width * length
+        each = (3 * forward if flops is None else flops) + again * forward
         tokens += steps * step_rows * length
         work += each * steps * step_rows * length
         at_once = step_rows if rows is None else min(rows, step_rows)
@@ -264,9 +265,9 @@ def plan_of(
         tokens=tokens,
         flops=float(work),
         memory_bytes=sum(memory.values()),
-        formula=formula or (FORMULA if step is None else COUNTED),
+        formula=formula + again * AGAIN if formula else FORMULA if step is None else COUNTED,
         notes=tuple(notes),
         memory={"training": memory},
-        levers=dict(levers or {}) if sized else with_forgetting(levers or {}, model),
+        levers=dict(levers or {}) if sized else with_recomputing(levers or {}, model),
         gathered=2 * 4 * size.block,
     )

@@ -23,14 +23,12 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.runs.leases import Lease
 from harness.runs.locks import held
-from harness.runs.processes import join, machines, places
+from harness.runs.processes import SERVED, end_with, join, machines, places
 from harness.runs.results import LOG, PROGRESS, RESULT, Result, read_result, write_result
 from harness.runs.spec import Spec
 
 ASKED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)  # exit codes of what was asked to end
-PR_SET_PDEATHSIG = 1
 PRELOAD = ["harness.runs.warm"]  # what the fork server imports before its first run
-SERVED = "HARNESS_SERVED"  # names the process that a fork server works for
 
 
 def isolated(
@@ -256,10 +254,7 @@ def _run(spec: Spec, environ: dict[str, str], memory_gb: float | None, leased: S
     os.environ.update(environ)
     parent = parent_process()
     assert parent is not None
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # the server goes with its caller, and this run with it
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with(os.getppid())  # the server goes with its caller, and this run with it
     die_with(lambda: not parent.is_alive())
     spec.folder.mkdir(parents=True, exist_ok=True)
     log = (spec.folder / LOG).open("a", buffering=1, encoding="utf-8")

@@ -193,8 +193,8 @@ class Mirror:
         experiment = self.experiment(config["paper"])
         run_id = self._find(experiment, f"tags.run_key = '{folder.name}'")
         before = ""  # the sweep of a run that is made again here
-        if run_id is not None and self._made_anew(run_id, folder):
-            before = self.client.get_run(run_id).data.tags.get("mlflow.parentRunId", "")
+        if run_id is not None and _made_again(run := self.client.get_run(run_id), folder):
+            before = run.data.tags.get("mlflow.parentRunId", "")
             self.client.delete_run(run_id)  # its curves and parameters are those of the run before
             run_id = None
         new = run_id is None
@@ -216,15 +216,6 @@ class Mirror:
                 self.client.update_run(run_id, "RUNNING")
             return
         self._end(run_id, folder, result)
-
-    def _made_anew(self, run_id: str, folder: Path) -> bool:
-        """Say whether a finished run's folder holds the result of another one by now: it was made again."""
-        run = self.client.get_run(run_id)
-        result = folder / RESULT
-        if run.info.status != "FINISHED" or not result.exists():
-            return False
-        told = run.data.tags
-        return told.get("mirrored") != stamp(folder) and told.get("result") != file_digest(result)
 
     def _find(self, experiment: str, named: str) -> str | None:
         """Return the one run of these tags; a second one, made when an answer had been lost, is deleted."""
@@ -409,6 +400,14 @@ def _begun(folder: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             return int((folder / name).stat().st_mtime * 1000)
     return 0
+
+
+def _made_again(run: Any, folder: Path) -> bool:
+    """Say whether the folder of a run that is finished in the store holds the result of another one by now."""
+    if run.info.status != "FINISHED" or not (folder / RESULT).exists():
+        return False
+    tags = run.data.tags
+    return tags.get("mirrored") != stamp(folder) and tags.get("result") != file_digest(folder / RESULT)
 
 
 def stamp(folder: Path) -> str:

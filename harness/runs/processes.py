@@ -3,14 +3,30 @@
 Each finds its place in the environment, as torch and accelerate expect it. On several machines torchrun starts one
 command a machine, and says by the same names which of them this is; each command starts its share of the processes.
 Wherever one of them could go another way than the others (is this stage made already?), process 0 decides for all.
+And no process of a run outlives the one it works for.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
+import sys
 
 from harness.errors import UsageError
+
+SERVED = "HARNESS_SERVED"  # names the process that a fork server works for
+PR_SET_PDEATHSIG = 1
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # opened here: not after a fork
+
+
+def end_with(parent: int) -> None:
+    """Ask Linux to kill this process when the thread that started it is gone; if it is, and `parent` with it, now."""
+    if _PRCTL is not None:
+        _PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def machines() -> tuple[int, int]:

@@ -13,18 +13,13 @@ import os
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
-
 if "multiprocessing.forkserver" in " ".join(sys.orig_argv):
-    import ctypes
+    from harness.runs.processes import SERVED, end_with
 
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the one that started it, also while it imports
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.environ.get("HARNESS_SERVED", str(os.getppid())) != str(os.getppid()):
-        os._exit(1)
+    end_with(int(os.environ.get(SERVED, os.getppid())))
 
 # What is missing here, each run pays anew: torch._dynamo alone takes a second.
 NEEDED = (

@@ -5,14 +5,12 @@ A program that prints none, prints NaN, crashes or hangs is a typed failure, kep
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import json
 import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -25,6 +23,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.runs.files import digest, write_json
 from harness.runs.leases import leased
+from harness.runs.processes import end_with
 from harness.sweeps.watch import Heard
 
 SEED, CHANGE = "{seed}", "{change}"
@@ -170,7 +169,7 @@ def _run(
             text=True,
             errors="replace",
             process_group=0,
-            preexec_fn=functools.partial(_die_with, os.getpid()),
+            preexec_fn=functools.partial(end_with, os.getpid()),
         )
     except OSError as error:
         return {**outcome, "error": _failure("start", f"{words[0]} cannot be started: {error.strerror}")}
@@ -237,14 +236,3 @@ def _end(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-
-
-_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-
-def _die_with(caller: int) -> None:
-    """Ask Linux to kill this process when the thread that started it is gone, however it went; now, if it is."""
-    if _PRCTL is not None:
-        _PRCTL(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != caller:
-            os.kill(os.getpid(), signal.SIGKILL)

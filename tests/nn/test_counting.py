@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from harness.nn.counting import counted
 from harness.nn.decoder import Decoder, DecoderConfig
@@ -65,6 +66,15 @@ def qwen_again():
     return model
 
 
+def bloom_again():
+    """The same of a family with a backward pass of its own, whose graph must not be kept alive by what counts."""
+    from transformers import BloomConfig, BloomForCausalLM
+
+    model = BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=128, n_layer=6, n_head=4))
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
 def next_token(model, batch):
     logits = model(input_ids=batch["input_ids"], use_cache=False).logits
     return nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten())
@@ -72,6 +82,15 @@ def next_token(model, batch):
 
 def vectors(model, batch):
     return model(input_ids=batch["input_ids"]).last_hidden_state.mean()
+
+
+ALL = [
+    (decoder, next_token),
+    (llama, next_token),
+    (qwen_again, next_token),
+    (bloom_again, next_token),
+    (bert, vectors),
+]
 
 
 def meta(build):
@@ -103,9 +122,7 @@ def measured(build, step, folder: Path) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("build", "step"), [(decoder, next_token), (llama, next_token), (qwen_again, next_token), (bert, vectors)]
-)
+@pytest.mark.parametrize(("build", "step"), ALL)
 def test_memory_is_what_the_allocator_gives(build, step, tmp_path):
     model = meta(build)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -135,6 +152,19 @@ def test_flops_of_the_formula_are_those_of_torchs_counter(build, step):
     plan = plan_of(model, [(1, ROWS, LENGTH)])
     found = counted(model, step, lambda: tokens_of(VOCABULARY)(ROWS, LENGTH), precision="float32")
     assert plan.flops == pytest.approx(found.flops, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("build", "step"), [(decoder, next_token), (qwen_again, next_token), (bert, vectors)]
+)
+def test_flops_are_those_of_torchs_counter_on_a_step_that_runs(build, step):
+    """In forward and backward, and what is made again: on so few tokens that attention itself is nothing."""
+    rows = tokens_of(VOCABULARY)(1, 4)
+    torch_counts = FlopCounterMode(display=False)
+    with torch_counts:
+        step(build().train(), rows).backward()
+    found = counted(meta(build), step, lambda: tokens_of(VOCABULARY)(1, 4), precision="float32")
+    assert found.flops == pytest.approx(torch_counts.get_total_flops(), rel=0.01)
 
 
 def test_a_count_leaves_torchs_attention_as_it_was():

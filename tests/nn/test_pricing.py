@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from harness.nn.decoder import Decoder, DecoderConfig
-from harness.nn.pricing import Size, plan_of, recomputing, shaped, size_of, with_forgetting
+from harness.nn.pricing import Size, plan_of, recomputing, shaped, size_of, with_recomputing
 
 TEN = Size(parameters=10, embeddings=3, layers=2, width=5, vocabulary=7)
 
@@ -74,7 +74,7 @@ def test_a_known_shape_has_the_published_size_and_no_weights(name):
 
 def test_what_costs_nothing_is_tried_first_and_what_changes_numbers_last():
     llama = shaped("HuggingFaceTB/SmolLM2-135M")
-    levers = with_forgetting({"task.lora_rank": [16], "fit.micro_batch": [2, 1]}, llama)
+    levers = with_recomputing({"task.lora_rank": [16], "fit.micro_batch": [2, 1]}, llama)
     assert list(levers) == ["fit.micro_batch", "fit.checkpoint_activations", "task.lora_rank"]
     with recomputing(True):
-        assert "fit.checkpoint_activations" not in with_forgetting({}, llama)
+        assert "fit.checkpoint_activations" not in with_recomputing({}, llama)

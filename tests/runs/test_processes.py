@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from harness.runs.isolate import SERVED
+from harness.runs.processes import SERVED
 
 BUDGET = ("tuned=false", "budget=smoke", "device=cpu", "tracking=off")
 DECODERS = {  # of every paper that trains through the loop; RDASS's alone has dropout, whose masks follow the shares

