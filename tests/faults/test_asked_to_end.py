@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import time
 
@@ -129,6 +130,48 @@ def test_a_tool_that_is_asked_to_end_promises_nothing_and_leaves_no_half_of_its_
     wait_for(lambda: list(waits.folder.glob(".synl.jsonl.*")))
     asked(waits, driver, signal.SIGTERM)
     assert not list(waits.folder.glob("*synl.jsonl*"))
+
+
+SWALLOWS = """
+import sys, time
+from harness.commands.door.stopping import stopping, tell
+from harness.errors import Stopped
+
+try:
+    with stopping():
+        print("goes", flush=True)
+        for _ in range(int(sys.argv[1])):
+            try:
+                time.sleep(60)
+            except BaseException:
+                pass
+        try:
+            time.sleep(60)
+        finally:
+            time.sleep(1.5)
+            print("tidied", flush=True)
+except Stopped as stop:
+    tell(stop)
+    raise SystemExit(128 + stop.number)
+"""
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_a_library_swallows_is_raised_again_and_what_tidies_is_let_tidy(times, number):
+    words = [sys.executable, "-c", SWALLOWS, str(times)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, **streams) as process:
+        assert process.stdout.readline() == "goes\n"
+        time.sleep(0.3)  # until it sleeps
+        process.send_signal(number)
+        time.sleep(0.3)
+        process.send_signal(number)  # a further one changes nothing
+        out, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, said
+    assert out == "tidied\n"
+    assert said.count("ended by") == 1
+    assert "Traceback" not in said
 
 
 def test_a_signal_that_nohup_has_hidden_changes_nothing(waits):

@@ -8,11 +8,13 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 GRACE = 3.5  # seconds that a command has to end in order
+LOOK = 0.5  # seconds between two looks whether it does
 
 
 @contextlib.contextmanager
@@ -25,32 +27,60 @@ def stopping(as_json: bool = False) -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in ENDS}
-
-    def stop(number: int, _: Any) -> None:
-        from harness.errors import Stopped
-
-        for other in ENDS:
-            signal.signal(other, signal.SIG_IGN)
-        end_children()
-        stopped = Stopped(number)
-        threading.Thread(target=_late, args=(stopped, as_json), daemon=True).start()
-        raise stopped
-
+    asked = Asked(as_json)
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    stopped = False
+            signal.signal(number, asked.stop)
     try:
         yield
-    except BaseException as error:
+    finally:
+        asked.seen = True
+        for number, handler in before.items():
+            if not asked.number:
+                signal.signal(number, handler)
+
+
+class Asked:
+    """What becomes of a signal that asks to end: its `number`, 0 before it came, and whether the command was left."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json, self.number, self.seen = as_json, 0, False
+        self.stopped: weakref.ref[BaseException] | None = None
+
+    def stop(self, number: int, _: Any) -> None:
+        """Raise `Stopped` where the first signal finds the command, and again where a library has swallowed it."""
         from harness.errors import Stopped
 
-        stopped = isinstance(error, Stopped)
-        raise
-    finally:
-        for number, handler in before.items():
-            if not stopped:
-                signal.signal(number, handler)
+        if self.number and not self.lost():
+            return
+        if not self.number:
+            self.number = number
+            end_children()
+            threading.Thread(target=self.watch, daemon=True).start()
+        stopped = Stopped(self.number)
+        self.stopped = weakref.ref(stopped)
+        try:
+            raise stopped
+        finally:
+            del stopped  # of its traceback's frames none may hold it
+
+    def lost(self) -> bool:
+        """Say whether nobody holds the exception any more (DuckDB's queries may drop it), and the command goes on."""
+        return not self.seen and self.stopped is not None and self.stopped() is None
+
+    def watch(self) -> None:
+        """See that the exception gets through; end this process some seconds later, whatever it still waits for."""
+        from harness.errors import Stopped
+
+        until = time.monotonic() + GRACE
+        while time.monotonic() < until:
+            time.sleep(LOOK)
+            if self.lost():
+                signal.pthread_kill(threading.main_thread().ident or 0, self.number)
+        if not self.seen:
+            tell((self.stopped and self.stopped()) or Stopped(self.number), self.as_json)
+        end_children()
+        os._exit(128 + self.number)
 
 
 def tell(stop: Any, as_json: bool = False) -> None:
@@ -64,14 +94,6 @@ def tell(stop: Any, as_json: bool = False) -> None:
         from harness.commands.door.answers import complain
 
         complain(name, f"ended by {name}: {stop.stands}", stop.fix, 128 + stop.number)
-
-
-def _late(stop: Any, as_json: bool) -> None:
-    """End this process some seconds after a signal asked for it, whatever it still waits for."""
-    time.sleep(GRACE)
-    tell(stop, as_json)
-    end_children()
-    os._exit(128 + stop.number)
 
 
 def end_children() -> None:
