@@ -32,7 +32,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 KILLS = {"light": 10, "real": 6}  # of a sweep, before it is brought to its end
-RUNS = 12
+SEEDS = {"light": 3, "real": 3}  # of each of the four methods
 STEPS = {"light": 20, "real": 100}
 VICTIMS = ("driver", "group", "worker", "server", "run", "everything")
 AIMS = ("any moment", "a checkpoint", "a result")
@@ -132,7 +132,7 @@ def main(words: Sequence[str] | None = None) -> int:
             place = install(folder / f"{kind}-{sweep}", kind)
             chance = random.Random(f"{asked.seed} {number} {attempt}")
             killed = trial(number, place, kind, sweep, chance, log)
-            ended = log.kills(kind, sweep) >= KILLS[kind] or len(finished(place)) == RUNS
+            ended = log.kills(kind, sweep) >= KILLS[kind] or len(finished(place)) == 4 * SEEDS[kind]
             if ended or (killed and last):
                 log.add(closed(place, kind, sweep, install(folder / f"{kind}-calm", kind), log))
             if killed:
@@ -222,7 +222,7 @@ def start(place: Path, kind: str) -> subprocess.Popen[bytes]:
         "run",
         "-m",
         f"method={','.join(f'tortured/{name}' for name in names)}",
-        "seed=0,1,2",
+        f"seed={','.join(map(str, range(SEEDS[kind])))}",
         "device=cpu",
     ]
     words += [
@@ -300,27 +300,26 @@ def _compared(before: dict[str, Any], now: dict[str, Any]) -> dict[str, int]:
 
 def _moment(place: Path, kind: str, aim: str, chance: random.Random, driver: subprocess.Popen[bytes]) -> str:
     """Wait for the moment to kill; return what it was."""
+    begun = time.time()
     until = time.monotonic() + (chance.random() if aim == "any moment" else 20) * SECONDS[kind]
     ended = len(finished(place))
     while time.monotonic() < until and driver.poll() is None:
-        if aim == "a checkpoint" and _writing(
-            place, "checkpoint", ".st"
-        ):  # light and real alike begin with .s
+        if aim == "a checkpoint" and _writing(place, begun, "checkpoint", ".st"):  # light and real alike
             time.sleep(chance.random() * 0.005)
             return aim
-        if aim == "a result" and _writing(place, "", ".result.json", ".items.parquet"):
+        if aim == "a result" and _writing(place, begun, "", ".result.json", ".items.parquet"):
             return aim
         if aim == "a result" and len(finished(place)) > ended:
             return "just after a result"
-        time.sleep(0.001)
+        time.sleep(0.005)
     return "any moment"
 
 
-def _writing(place: Path, inside: str, *beginnings: str) -> bool:
-    """Say whether a run is writing a file that begins so, under its temporary name."""
+def _writing(place: Path, since: float, inside: str, *beginnings: str) -> bool:
+    """Say whether a run is writing a file that begins so, under its temporary name; an earlier kill left others."""
     for folder in glob.iglob(f"{place}/results/runs/*/*/*/{inside}"):
         with contextlib.suppress(OSError), os.scandir(folder) as files:
-            if any(file.name.startswith(beginnings) for file in files):
+            if any(file.name.startswith(beginnings) and file.stat().st_mtime > since for file in files):
                 return True
     return False
 
@@ -396,10 +395,10 @@ def closed(place: Path, kind: str, sweep: int, calm: Path, log: Log) -> dict[str
         "kind": kind,
         "sweep": sweep,
         **_compared(before, now),
-        "unended": int(codes[-1] != 0 or len(now) != RUNS),
+        "unended": int(codes[-1] != 0 or len(now) != 4 * SEEDS[kind]),
         "unlike": sum(metrics.get(run) != value for run, value in wanted.items()),
         "leftovers": len([p for p in left if p.name not in (".hydra", ".submitit")]),
-        **_stored(place),
+        **_stored(place, 4 * SEEDS[kind]),
     }
 
 
@@ -410,7 +409,7 @@ def _metrics(place: Path) -> dict[str, Any]:
     return found
 
 
-def _stored(place: Path) -> dict[str, int]:
+def _stored(place: Path, wanted: int) -> dict[str, int]:
     """Return how many points and runs are twice, or not, in files and in MLflow, and how many are RUNNING."""
     from mlflow import MlflowClient
 
@@ -418,7 +417,7 @@ def _stored(place: Path) -> dict[str, int]:
     experiment = client.get_experiment_by_name("tortured")
     runs = client.search_runs([experiment.experiment_id]) if experiment else []
     children = [run for run in runs if "run_key" in run.data.tags]
-    double = abs(len(children) - RUNS) + abs(len({run.data.tags["run_key"] for run in children}) - RUNS)
+    double = abs(len(children) - wanted) + abs(len({run.data.tags["run_key"] for run in children}) - wanted)
     for run in children:
         (folder,) = (place / "results" / "runs").glob(f"*/*/{run.data.tags['run_key']}")
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -17,6 +17,7 @@ def test_twenty_random_kills_lose_double_and_leave_nothing_and_a_stopped_torture
     words = ("--real", "0", "--folder", str(tmp_path))
     monkeypatch.setitem(torture.SECONDS, "light", 5.0)
     monkeypatch.setitem(torture.STEPS, "light", 8)
+    monkeypatch.setitem(torture.SEEDS, "light", 2)
     torture.main(("--trials", "10", *words))
     before = (tmp_path / "trials.jsonl").read_bytes()
     (tmp_path / "trials.jsonl").write_bytes(before + b'{"trial": 10, "ki')  # torn by a kill
