@@ -112,6 +112,32 @@ def starts(harness: Harness) -> Counter:
     return Counter({path.parent: len(path.read_text().splitlines()) for path in runs.rglob("starts.jsonl")})
 
 
+@pytest.mark.parametrize(
+    ("address", "code", "told"),
+    [
+        ("127.0.0.1:{free}", 1, "no Ray cluster answers at 127.0.0.1:{free} (Connection refused)"),
+        ("nowhere.invalid:6379", 1, "no Ray cluster answers at nowhere.invalid:6379"),
+        ("here", 2, "hydra.launcher.address=here is no address: give host:port, or auto"),
+        ("", 2, "hydra/launcher=ray was given no cluster: add hydra.launcher.address=host:port"),
+        ("auto", 1, "no Ray cluster can be joined at auto"),
+    ],
+)
+def test_an_address_without_a_cluster_is_told_in_one_sentence(
+    address, code, told, harness, plugin, monkeypatch
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(harness.folder))  # where auto looks for a node of this machine
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        free = closed.getsockname()[1]
+        where = f"hydra.launcher.address={address.format(free=free)}"
+        words = ("run", "-m", RUNS, "hydra/launcher=ray", where, "seed=0,1", "budget=smoke", "tracking=off")
+        done = harness(*words, code=code, PYTHONPATH=str(plugin))
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("harness: ")]
+    assert line.startswith(f"harness: {told.format(free=free)}")
+    assert not starts(harness)
+
+
 def second(cluster):
     (node,) = cluster.worker_nodes
     return node, node.all_processes["raylet"][0].process.pid
@@ -206,32 +232,6 @@ def test_another_version_of_ray_is_told_in_one_sentence(nodes, harness, plugin):
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("harness: ")]
     assert "runs Ray 2.9.3 on Python " in line
     assert line.endswith("install the same version")
-    assert not starts(harness)
-
-
-@pytest.mark.parametrize(
-    ("address", "code", "told"),
-    [
-        ("127.0.0.1:{free}", 1, "no Ray cluster answers at 127.0.0.1:{free} (Connection refused)"),
-        ("nowhere.invalid:6379", 1, "no Ray cluster answers at nowhere.invalid:6379"),
-        ("here", 2, "hydra.launcher.address=here is no address: give host:port, or auto"),
-        ("", 2, "hydra/launcher=ray was given no cluster: add hydra.launcher.address=host:port"),
-        ("auto", 1, "no Ray cluster can be joined at auto"),
-    ],
-)
-def test_an_address_without_a_cluster_is_told_in_one_sentence(
-    address, code, told, harness, plugin, monkeypatch
-):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_TMPDIR", str(harness.folder))  # where auto looks for a node of this machine
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        free = closed.getsockname()[1]
-        where = f"hydra.launcher.address={address.format(free=free)}"
-        words = ("run", "-m", RUNS, "hydra/launcher=ray", where, "seed=0,1", "budget=smoke", "tracking=off")
-        done = harness(*words, code=code, PYTHONPATH=str(plugin))
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("harness: ")]
-    assert line.startswith(f"harness: {told.format(free=free)}")
     assert not starts(harness)
 
 

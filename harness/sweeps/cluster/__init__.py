@@ -173,7 +173,7 @@ def _refuse_silence(address: str) -> None:
 
 
 def _look_around(ray: Any, asked: Asked, shared: Shared) -> None:
-    """Ask each node that can take a run whether it shares the results folder.
+    """Ask each node that can take a run whether it shares the results folder; one that dies meanwhile takes none.
 
     Says so where none can: a cluster that grows may have one later. Raises HarnessError.
     """
@@ -193,21 +193,24 @@ def _look_around(ray: Any, asked: Asked, shared: Shared) -> None:
             file=sys.stderr,
         )
     look = ray.remote(num_cpus=0, max_retries=0)(Shared.refuse_strangers)
-    answers = {
-        node["NodeManagerHostname"]: look.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(shared)
+    answers = [
+        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            shared
+        )
         for node in able
-    }
-    for name, answer in answers.items():
+    ]
+    for node, answer in zip(able, answers, strict=True):
         try:
             ray.get(answer, timeout=PATIENCE)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, HarnessError):
                 raise cause from error
+            if not any(other["Alive"] and other["NodeID"] == node["NodeID"] for other in ray.nodes()):
+                continue
             raise HarnessError(
-                f"the node {name} cannot make runs ({_why(error)}): install the harness and the same papers there"
+                f"the node {node['NodeManagerHostname']} cannot make runs ({_why(error)}): install the harness and the "
+                "same papers there"
             ) from error
 
 
