@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,33 @@ def stage(stages: Path, name: str, inputs: Any, make: Callable[[Path], None]) ->
         write_json(unfinished / "stage.json", {"name": name, "inputs": inputs})
         os.rename(unfinished, folder)
     return folder
+
+
+def shared(
+    stages: Path,
+    name: str,
+    inputs: Sequence[Any],
+    make: Callable[[int, Path], None],
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> list[Path]:
+    """Return the folders of a step's shards, each a stage that `make(number, folder)` fills.
+
+    Several processes, on one machine or on many, share the work: each takes the next shard that nobody is at, and waits
+    for the others at the end. So the same command may be started as often as one likes on a shared folder (a Slurm
+    array, Ray tasks, a loop); killed and repeated, it goes on with the shards that are missing.
+    """
+    import filelock
+
+    def made(number: int) -> Path:
+        return stage(stages, name, inputs[number], lambda folder: make(number, folder))
+
+    stages.mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(inputs):
+        claim = stages / f".{name}-{digest(one)[:16]}.claim"
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(claim, timeout=0):
+            made(number)
+        progress(number + 1, len(inputs))
+    return [made(number) for number in range(len(inputs))]
 
 
 def stage_folder(stages: Path, name: str, inputs: Any) -> Path:

@@ -11,7 +11,7 @@ from harness.runs.isolate import quiet_libraries
 from harness.runs.provenance import file_digest
 from harness.runs.results import Result, read_result
 from harness.runs.run import rebuild
-from harness.runs.stages import stage
+from harness.runs.stages import shared, stage
 from harness.tools.names import (
     device_of,
     encoder_named,
@@ -39,6 +39,7 @@ __all__ = [
     "read_result",
     "rebuild",
     "run_folder",
+    "shared",
     "stage",
     "tokenizer_named",
     "write_json",

@@ -24,13 +24,12 @@ import numpy as np
 
 from harness.data.sources import Source, resolve
 from harness.errors import UsageError, nearest
-from harness.tools import stage, write_json
+from harness.tools import shared, stage, write_json
 from harness_iclm import duplicates, embedding, intrinsic, search, trainers
 from harness_iclm.documents import read
 from harness_iclm.orders import shuffle
 from harness_iclm.packing import Windows, windows
 from harness_iclm.preparation import load_windows, save_windows
-from harness_iclm.steps import shared
 from harness_iclm.walk import RESTARTS, path
 
 Progress = Callable[[str, int, int], object]  # stage, done, total (0: not known)

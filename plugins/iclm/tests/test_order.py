@@ -230,23 +230,6 @@ def test_words_learned_and_applied_are_tfidf_itself(tmp_path):
     assert np.abs(found @ found.T - wanted @ wanted.T).max() < 0.02
 
 
-def test_processes_of_one_command_share_its_shards(tmp_path):
-    from harness_iclm.steps import shared
-
-    script = (
-        "import sys, time, pathlib; from harness_iclm.steps import shared\n"
-        "def make(i, folder): time.sleep(0.3); (folder / 'by').write_text(sys.argv[1])\n"
-        "shared(pathlib.Path('stages'), 'step', [{'part': i} for i in range(4)], make, lambda *_: 0)"
-    )
-    both = [subprocess.Popen([sys.executable, "-c", script, who], cwd=tmp_path) for who in ("a", "b")]
-    assert [process.wait(60) for process in both] == [0, 0]
-    made = shared(
-        tmp_path / "stages", "step", [{"part": i} for i in range(4)], lambda *_: 1 / 0, lambda *_: 0
-    )
-    assert {(folder / "by").read_text() for folder in made} <= {"a", "b"}
-    assert len(made) == len(set(made)) == 4
-
-
 def test_until_stops_after_a_step_and_the_rest_goes_on_from_there(tmp_path):
     file = corpus(tmp_path / "corpus.jsonl")
     for until in ("documents", "embeddings", "neighbours"):

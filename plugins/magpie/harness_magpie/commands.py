@@ -74,6 +74,12 @@ def synthesize(
     prompt: Prompt = None,
     trust_remote_code: Trusted = False,
     engine: Engine = "",
+    shard: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Rows in a shard of tags; processes that run this command share the shards."
+        ),
+    ] = 25_000,
     precision: Precision = "auto",
     device: Device = "auto",
     as_json: Json = False,
@@ -84,7 +90,7 @@ def synthesize(
     from harness_magpie.filters import PRESETS, preset_of
     from harness_magpie.generator import load_generator
     from harness_magpie.sampling import Sampling
-    from harness_magpie.synthesis import SPOKEN, Recipe, asks_for
+    from harness_magpie.synthesis import SPOKEN, Recipe, alone, asks_for
     from harness_magpie.synthesis import synthesize as make
 
     quiet_libraries()
@@ -127,10 +133,11 @@ def synthesize(
     recipe = replace(recipe, engine=by_engine(generator, quiet=as_json))
     tools = tools_for(recipe, generator, source.path, results, place, trust_remote_code)
     with Bars() as bars:
-        made = make(recipe, generator, tools, out, bars)
+        made = make(recipe, generator, tools, out, bars, shard)
+        with alone(out / "stages", bars):
+            files = export(recipe, made, out)
     spoken = of_languages(made.languages, language or SPOKEN.get(domain, ""))
     unfinished = made.dropped["unfinished thought"]
-    files = export(recipe, made, out)
     if as_json:
         said = {
             "files": list(map(str, files)),
@@ -386,7 +393,7 @@ def tools_for(
     recipe: Any, generator: Any, folder: Path, results: Path, device: str, trusted: bool = False
 ) -> Any:
     """Return the functions that tag rows, as the command line asks for them."""
-    from harness_magpie.synthesis import Tools
+    from harness_magpie.tagging import Tools
 
     tools = Tools(languages=languages)
     if recipe.encoder:

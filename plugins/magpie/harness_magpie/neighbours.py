@@ -122,6 +122,50 @@ def hashed_vectors(texts: list[str]) -> np.ndarray:
     return np.asarray(TfidfTransformer().fit_transform(counts).toarray(), dtype=np.float32)
 
 
+def hashed(texts: list[str]) -> Callable[[list[str]], Any]:
+    """Return what gives some of these texts, as a sparse matrix, the vectors that `hashed_vectors` gives them all."""
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+    counts = HashingVectorizer(n_features=4096, ngram_range=(1, 2), norm=None, alternate_sign=False)
+    weights = TfidfTransformer().fit(counts.transform(texts))
+    return lambda part: weights.transform(counts.transform(part)).astype(np.float32)
+
+
+def between(rows: Any, others: Any, same: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of each of `rows` (n, d) what is near among `others` (m, d), dense or sparse; `same` leaves out itself.
+
+    The squared distance to the nearest, (n,), exact; how many lie within the threshold; the earliest of those, m for
+    none. Dot products choose what is looked at: their rounding hides exact copies.
+    """
+    distance = np.full(rows.shape[0], np.inf)
+    repeats, first = np.zeros(len(distance), dtype=np.int64), np.full(len(distance), others.shape[0])
+    squares, theirs = _squares(rows), _squares(others)
+    room = 1e-4 * max(float(squares.max(initial=0)), float(theirs.max(initial=0)), 1e-30)
+    for start in range(0, len(distance), BLOCK):
+        block = slice(start, min(start + BLOCK, len(distance)))
+        dots = rows[block] @ others.T
+        rough = squares[block, None] + theirs - 2 * (dots.toarray() if hasattr(dots, "toarray") else dots)
+        if same:
+            own = np.arange(block.start, block.stop)
+            rough[own - start, own] = np.inf
+        close = rough <= np.maximum(rough.min(axis=1, keepdims=True), REPEAT) + room
+        if same:
+            close[own - start, own] = False
+        i, j = np.nonzero(close)
+        exact = _squares(rows[start + i] - others[j])
+        np.minimum.at(distance, start + i, exact)
+        again = exact < REPEAT
+        np.add.at(repeats, start + i[again], 1)
+        np.minimum.at(first, start + i[again], j[again])
+    return distance, repeats, first
+
+
+def _squares(rows: Any) -> np.ndarray:
+    """Return the squared length of each row of a dense or a sparse matrix, (n,) float32."""
+    squares = rows.power(2) if hasattr(rows, "power") else rows**2
+    return np.asarray(squares.sum(axis=1), dtype=np.float32).ravel()
+
+
 def encoded_vectors(
     encoder: str,
     texts: list[str],

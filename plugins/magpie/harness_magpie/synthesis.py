@@ -2,12 +2,15 @@
 
 What a model writes is appended to a file batch by batch, so a killed synthesis goes on where it was, to the
 same rows as an unbroken one: a batch that is not whole is written again. Everything else follows from those
-files. Rules that need no answer are applied before answering, which is 97 % of the paper's cost. A chat template
-that tells the date is rendered at the moment when the set was begun, whenever it is gone on with.
+files, and is shared by the processes that make the set (`tagging`). Rules that need no answer are applied before
+answering, which is 97 % of the paper's cost. A chat template that tells the date is rendered at the moment when the
+set was begun, whenever it is gone on with.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,10 +19,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from harness.data.jsonl import read_json
 from harness.errors import HarnessError, UsageError
 from harness.tools import write_json
-from harness_magpie.cleaning import words
 from harness_magpie.filters import Preset, preset_of, rules, select
 from harness_magpie.generator import (
     Generator,
@@ -30,9 +34,10 @@ from harness_magpie.generator import (
     query_prompt,
     template_prompt,
 )
-from harness_magpie.neighbours import hashed_vectors, mark
-from harness_magpie.rows import in_steps, kept
+from harness_magpie.judging import LABELS
+from harness_magpie.rows import kept
 from harness_magpie.sampling import Sampling, refuse_sizes
+from harness_magpie.tagging import SHARD, Shards, Tools, score, tag
 from harness_magpie.template import pre_query_template
 
 Tell = Callable[..., None]  # tell(step, done, total, tokens_per_second=)
@@ -96,17 +101,6 @@ class Recipe:
 
 
 @dataclass
-class Tools:
-    """What tags need: functions that turn texts into vectors, labels and scores; None for what is not asked."""
-
-    vectors: Callable[[list[str]], Any] = hashed_vectors
-    languages: Callable[[list[str]], list[str]] | None = None
-    judge: Any = None
-    reward: Any = None
-    reward_difference: Any = None
-
-
-@dataclass
 class Made:
     """A finished set: its rows, how many were left after each step, and what was cut, dropped or null."""
 
@@ -120,32 +114,56 @@ class Made:
 
 
 def synthesize(
-    recipe: Recipe, generator: Generator, tools: Tools, folder: Path, tell: Tell | None = None
+    recipe: Recipe,
+    generator: Generator,
+    tools: Tools,
+    folder: Path,
+    tell: Tell | None = None,
+    shard: int = SHARD,
 ) -> Made:
-    """Make the set in `folder`, going on from what is there. Raises UsageError for a folder of another set."""
-    stages = folder / "stages"
-    claim(recipe, stages)
-    hear = tell or (lambda *a, **k: None)
-    generator = dated_once(generator, recipe, stages)
-    prompt = template_prompt(generator.tokenizer, recipe.system, arguments=generator.arguments)
-    made = Made([], {}, template=generator.tokenizer.decode(prompt))
+    """Make the set in `folder`, going on from what is there. Raises UsageError for a folder of another set.
 
-    rows = written(stages / "instructions.jsonl", recipe, generator, [prompt] * recipe.count, hear)
+    Processes that make the same set share tags and scores by shards of rows; what a model writes, one writes.
+    """
+    stages = folder / "stages"
+    hear = tell or (lambda *a, **k: None)
+    parts = functools.partial(Shards, stages=stages, tell=hear, shard=shard)
+    with alone(stages, hear):
+        claim(recipe, stages)
+        generator = dated_once(generator, recipe, stages)
+        prompt = template_prompt(generator.tokenizer, recipe.system, arguments=generator.arguments)
+        made = Made([], {}, template=generator.tokenizer.decode(prompt))
+        rows = written(stages / "instructions.jsonl", recipe, generator, [prompt] * recipe.count, hear)
     made.yields["sampled"] = len(rows)
     made.cuts.update(row["cut"] or "role or end token" for row in rows if row["ended"])
     rows = cleaned(rows, made.dropped)
     made.yields["cleaned"] = len(rows)
-    tag(rows, recipe, tools, stages, made, hear)
+    tag(parts(rows), tools, recipe.batch_size)
+    made.nulls.update(kind for row in rows for kind in LABELS if row.get(kind, "") is None)
     made.languages.update(row["language"] or "not told" for row in rows)
     rows = [dict(r) for r in select(rows, recipe.filter, when="before", dropped=made.dropped)]
     made.yields["filtered before answering"] = len(rows)
+    with alone(stages, hear):
+        rows = answered(rows, recipe, generator, stages, made, hear)
+    score(parts(rows), tools, recipe.batch_size)
+    kept = select(rows, recipe.filter, when="after", raw=recipe.count, dropped=made.dropped)
+    made.rows = [dict(row) for row in kept]
+    made.yields["kept"] = len(made.rows)
+    made.dropped = +made.dropped
+    return made
+
+
+def answered(
+    rows: list[dict[str, Any]], recipe: Recipe, generator: Generator, stages: Path, made: Made, tell: Tell
+) -> list[dict[str, Any]]:
+    """Return the rows that got an answer, with their conversations of up to `recipe.turns` questions."""
     found = kept_answers(
         stages / "answers.jsonl",
         generator,
         [row["instruction"] for row in rows],
         recipe.answer_tokens,
         batch_size=recipe.batch_size,
-        tell=_named(hear, "answers"),
+        tell=_named(tell, "answers"),
     )
     rows = [row | one for row, one in zip(rows, found, strict=True)]
     made.dropped["unfinished thought"] += sum(row.get("unfinished_thought", False) for row in rows)
@@ -155,13 +173,8 @@ def synthesize(
     rows = [row | {"messages": exchange(row)} for row in rows if row["answer"]]
     made.yields["answered"] = len(rows)
     for turn in range(2, recipe.turns + 1):
-        go_on(rows, turn, recipe, generator, stages, hear)
-    score(rows, recipe, tools, stages)
-    kept = select(rows, recipe.filter, when="after", raw=recipe.count, dropped=made.dropped)
-    made.rows = [dict(row) for row in kept]
-    made.yields["kept"] = len(made.rows)
-    made.dropped = +made.dropped
-    return made
+        go_on(rows, turn, recipe, generator, stages, tell)
+    return rows
 
 
 def exchange(row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -309,44 +322,21 @@ def cleaned(rows: Iterable[dict[str, Any]], dropped: Counter[str]) -> list[dict[
     return kept
 
 
-def tag(
-    rows: list[dict[str, Any]], recipe: Recipe, tools: Tools, stages: Path, made: Made, tell: Tell
-) -> None:
-    """Add what the filters read: length, language, neighbours, and the judge's labels where there is a judge."""
-    texts = [row["instruction"] for row in rows]
-    languages = tools.languages(texts) if tools.languages else [None] * len(rows)
-    for row, language in zip(rows, languages, strict=True):
-        row |= {"words": words(row["instruction"]), "language": language}
-    mark(rows, tools.vectors)
-    if tools.judge and rows:
-        from harness_magpie.judging import judged
-
-        heard = _named(tell, "judging")
-
-        def labels(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            return [dict(one) for one in judged([row["instruction"] for row in batch], tools.judge)]
-
-        told = in_steps(stages / "labels.jsonl", rows, recipe.batch_size, labels, heard)
-        for row, found in zip(rows, told, strict=True):
-            row |= found
-            made.nulls.update(kind for kind, value in found.items() if value is None)
-
-
-def score(rows: list[dict[str, Any]], recipe: Recipe, tools: Tools, stages: Path) -> None:
-    """Add the rewards of the answers, where a scorer is given."""
-    for name, scorer in (("reward", tools.reward), ("reward_difference", tools.reward_difference)):
-        if not scorer or not rows:
-            continue
-
-        def scores(
-            batch: list[dict[str, Any]], name: str = name, scorer: Any = scorer
-        ) -> list[dict[str, Any]]:
-            found = scorer([row["instruction"] for row in batch], [row["answer"] for row in batch])
-            return [{name: float(value)} for value in found]
-
-        made = in_steps(stages / f"{name}.jsonl", rows, recipe.batch_size, scores)
-        for row, found in zip(rows, made, strict=True):
-            row |= found
+@contextlib.contextmanager
+def alone(stages: Path, tell: Tell) -> Iterator[None]:
+    """Hold the set while a model writes to it; another process that makes it waits, and finds what was written."""
+    stages.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(stages / ".writing.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        tell("another process writes this set", 0, 1)
+        lock.acquire()
+        tell("another process writes this set", 1, 1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def asks_for(preset: str) -> Iterator[str]:

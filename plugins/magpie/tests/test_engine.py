@@ -6,7 +6,8 @@ import pytest
 from harness_magpie.generator import load_generator
 from harness_magpie.preparation import tiny_chat_model
 from harness_magpie.sampling import Sampling, asked_rows, continue_rows, ended_at
-from harness_magpie.synthesis import Tools, synthesize
+from harness_magpie.synthesis import synthesize
+from harness_magpie.tagging import Tools
 from magpie_models import recipe
 
 from harness.cli import main

@@ -12,7 +12,8 @@ import pytest
 from harness_magpie.export import export
 from harness_magpie.rows import append, whole_batches
 from harness_magpie.sampling import Sampling
-from harness_magpie.synthesis import Tools, cleaned, synthesize
+from harness_magpie.synthesis import cleaned, synthesize
+from harness_magpie.tagging import Tools
 from magpie_models import recipe, tiny_generator
 
 from harness.cli import main

@@ -11,7 +11,8 @@ import pytest
 import torch
 from harness_magpie.generator import Generator, answers, as_row, load_generator
 from harness_magpie.sampling import Sampling, continue_rows
-from harness_magpie.synthesis import Tools, synthesize
+from harness_magpie.synthesis import synthesize
+from harness_magpie.tagging import Tools
 from magpie_models import byte_tokenizer, recipe, tiny_generator
 
 from harness.errors import UsageError
