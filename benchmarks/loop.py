@@ -15,10 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import CACHE, ROOT, Measured, Target, agree, interleaved, one_thread
+from harness.runs.shapes import Config
 
 MIRROR = """
 import sys, time
@@ -57,8 +59,8 @@ def tracked(task: Any, data_dir: Path, folder: Path) -> tuple[float, float]:
 
     from harness.data.batches import Batches
     from harness.fit import recipe, seed_everything
-    from harness.runs.files import write_json
-    from harness.runs.results import CONFIG
+    from harness.runs.files import digest, write_json
+    from harness.runs.results import CONFIG, read_config
     from harness.runs.run import Run
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -67,15 +69,14 @@ def tracked(task: Any, data_dir: Path, folder: Path) -> tuple[float, float]:
         folder / "stages", folder,
     )  # fmt: skip
     run.output_dir.mkdir(parents=True)
-    about = {
-        "paper": "alibi",
-        "name": "alibi",
-        "seed": 0,
-        "budget": "small",
-        "device": "cpu",
-        "sweep": "bench",
-    }
-    write_json(folder / CONFIG, about)
+    config: Config = {
+        "paper": "alibi", "name": "alibi", "method": asdict(run.method), "method_declared": True, "method_changes": {},
+        "task": asdict(task), "task_digest": digest(asdict(task)), "data": {}, "model": "", "budget": "small",
+        "seed": 0, "deterministic": False, "baseline": False, "device": "cpu", "precision": "float32",
+    }  # fmt: skip
+    write_json(folder / CONFIG, config)
+    if read_config(folder) is None:
+        raise RuntimeError("the settings of the run cannot be read, so nothing would be mirrored")
     seed_everything(0)
     model = decoder(run.method, task, vocabulary(data_dir))
     tokens = np.load(data_dir / "train.npy", mmap_mode="r")

@@ -39,6 +39,7 @@ ALONE = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "",  # what was compiled is kept, as for users
 }
 SLOWER = 4  # a row is stopped when it takes so many times the minutes it should
 

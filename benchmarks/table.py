@@ -53,9 +53,11 @@ def short(page: Mapping[str, Any]) -> str:
     missed = [row for row in page["rows"] if row["met"] is False]
     lines = [f"{page['met']} comparisons meet their target."]
     if missed:
-        lines.append(
-            "Missed: " + "; ".join(f"{r['what']} ({r['ratio']:.3g}, {r['target']})" for r in missed) + "."
+        told = (
+            r["what"] + (" (not measured)" if r["ratio"] is None else f" ({r['ratio']:.3g}, {r['target']})")
+            for r in missed
         )
+        lines.append(f"Missed: {'; '.join(told)}.")
     days = sorted({row["date"] for row in page["rows"]})
     lines.append(f"Measured {' and '.join(days)} on {page['machine']}, one thread a process.")
     return "\n".join(lines) + "\n"

@@ -117,6 +117,24 @@ def test_rows_are_merged_by_name_and_tables_made_between_the_marks(tmp_path):
     assert "| walk \\| work | peer | 1.7 [1, 3] | at least 2 x | **no** | slow |" in text
 
 
+def test_a_row_that_was_not_measured_is_told_in_full_and_in_short():
+    row = {
+        "row": 2,
+        "name": "loop",
+        "date": "2026-01-01",
+        "what": "loop",
+        "peer": "",
+        "ratio": None,
+        "low": None,
+    }
+    row |= {"high": None, "target": "", "met": False, "cause": "not measured: it failed", "detail": {}}
+    page = {"met": "0 of 1", "machine": "one", "python": "3.11", "versions": {}, "rows": [row]}
+    empty = "<!-- benchmarks in short -->\n<!-- /benchmarks in short -->\n<!-- benchmarks -->\n<!-- /benchmarks -->\n"
+    made = with_table(empty, page)
+    assert "Missed: loop (not measured)." in made
+    assert "| loop |  | not measured | none | **no** | not measured: it failed |" in made
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/performance.md"])
 def test_the_table_on_a_page_is_the_one_in_the_file(page):
     found = ROOT / "results" / "benchmarks.json"

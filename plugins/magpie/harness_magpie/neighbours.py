@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 REPEAT = 0.05  # squared: a cosine of 0.975
 LARGE = 50_000
 BLOCK = 2048
+LOOKED_AT = 100_000  # pairs at a time
 
 
 class Neighbours:
@@ -151,12 +152,16 @@ def between(rows: Any, others: Any, same: bool = False) -> tuple[np.ndarray, np.
         close = rough <= np.maximum(rough.min(axis=1, keepdims=True), REPEAT) + room
         if same:
             close[own - start, own] = False
-        i, j = np.nonzero(close)
-        exact = _squares(rows[start + i] - others[j])
-        np.minimum.at(distance, start + i, exact)
-        again = exact < REPEAT
-        np.add.at(repeats, start + i[again], 1)
-        np.minimum.at(first, start + i[again], j[again])
+        near, far = np.nonzero(close)
+        for some in range(
+            0, len(near), LOOKED_AT
+        ):  # a model that says one thing again and again has millions
+            i, j = start + near[some : some + LOOKED_AT], far[some : some + LOOKED_AT]
+            exact = _squares(rows[i] - others[j])
+            np.minimum.at(distance, i, exact)
+            again = exact < REPEAT
+            np.add.at(repeats, i[again], 1)
+            np.minimum.at(first, i[again], j[again])
     return distance, repeats, first
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness.data.jsonl import read_json
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.tools import digest, shared, write_json
 from harness_magpie.cleaning import words
 from harness_magpie.neighbours import between, hashed
@@ -156,7 +156,10 @@ def embedded(shards: Shards, vectors: Vectors | None) -> Callable[[tuple[int, in
         return functools.lru_cache(2)(lambda span: weigh()(texts[slice(*span)]))
 
     def write(number: int, folder: Path) -> None:
-        np.save(folder / "vectors.npy", vectors(texts[slice(*shards.spans[number])]))
+        found = vectors(texts[slice(*shards.spans[number])])
+        if not np.isfinite(found).all():
+            raise HarnessError("a vector has an entry that is not a number: the encoder failed on some text")
+        np.save(folder / "vectors.npy", found)
 
     folders = dict(zip(shards.spans, shards.made("embeddings", shards.spans, write, rows=True), strict=True))
     return functools.lru_cache(2)(lambda span: np.load(folders[span] / "vectors.npy"))

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 WORDS = (
     "write",
@@ -123,6 +123,24 @@ def test_an_encoder_reads_each_text_once_and_what_is_there_is_not_made_again(tmp
         heard = [done for name, done, of in told if name == step and of == total]
         assert heard[: len(heard) // 2] == sorted(heard[: len(heard) // 2])
         assert heard[-1] == total
+
+
+def test_one_thing_said_again_and_again_is_looked_at_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness_magpie.neighbours.LOOKED_AT", 7)
+    rows = rows_of(["name three birds", *["write a poem"] * 30, "why is rain wet"])
+    tag(Shards(rows, tmp_path, shard=11), Tools(), 8)
+    assert [row["repeats"] for row in rows] == [0, *[29] * 30, 0]
+    assert [row["first"] for row in rows] == ["r0", *["r1"] * 30, "r31"]
+    assert [row["distance"] for row in rows[1:31]] == [0] * 30
+
+
+def test_a_vector_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(HarnessError, match="not a number: the encoder failed"):
+        tag(
+            Shards(rows_of(["a", "b"]), tmp_path),
+            Tools(vectors=lambda texts: np.full((len(texts), 3), np.nan)),
+            8,
+        )
 
 
 def test_a_judge_that_dies_has_lost_one_batch(tmp_path):
