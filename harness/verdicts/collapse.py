@@ -36,9 +36,13 @@ def far(values: Sequence[float], grain: float = 0.0) -> list[int]:
 @lru_cache(maxsize=64)
 def threshold(number: int) -> float:
     """Return how many median absolute deviations the farthest of so many normal seeds exceeds in 1 % of sets."""
-    drawn = np.random.default_rng(number).normal(size=(SETS, number))
-    distances = np.abs(drawn - np.median(drawn, axis=1, keepdims=True))
-    return float(np.quantile(distances.max(axis=1) / np.median(distances, axis=1), 1 - NORMAL))
+    rng, farthest = np.random.default_rng(number), np.empty(SETS)
+    some = max(1, 1_000_000 // number)  # sets at a time: hundreds of seeds would fill the memory
+    for first in range(0, SETS, some):
+        drawn = rng.normal(size=(min(some, SETS - first), number))
+        distances = np.abs(drawn - np.median(drawn, axis=1, keepdims=True))
+        farthest[first : first + some] = distances.max(axis=1) / np.median(distances, axis=1)
+    return float(np.quantile(farthest, 1 - NORMAL))
 
 
 def better(differences: Sequence[float], level: float = 0.95) -> tuple[int, int, float, float]:

@@ -63,3 +63,15 @@ def test_the_interquartile_mean_by_hand():
         (1 + 3 + 4 + 5 + 6 + 3.5) / 5
     )
     assert interquartile_mean([*range(11, 0, -1), 1000]) == pytest.approx(6.5)
+
+
+def test_hundreds_of_seeds_do_not_fill_the_memory():
+    import tracemalloc
+
+    threshold.cache_clear()
+    tracemalloc.start()
+    try:
+        threshold(400)  # 40 million numbers are drawn: 320 MB at once
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
