@@ -32,7 +32,8 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 KILLS = {"light": 10, "real": 6}  # of a sweep, before it is brought to its end
-SEEDS = {"light": 3, "real": 3}  # of each of the four methods
+METHODS = {"light": ("a", "b", "c", "d"), "real": ("first", "second", "third", "fourth")}
+SEEDS = {"light": 3, "real": 3}  # of each of the methods
 STEPS = {"light": 20, "real": 100}
 VICTIMS = ("driver", "group", "worker", "server", "run", "everything")
 AIMS = ("any moment", "a checkpoint", "a result")
@@ -132,7 +133,7 @@ def main(words: Sequence[str] | None = None) -> int:
             place = install(folder / f"{kind}-{sweep}", kind)
             chance = random.Random(f"{asked.seed} {number} {attempt}")
             killed = trial(number, place, kind, sweep, chance, log)
-            ended = log.kills(kind, sweep) >= KILLS[kind] or len(finished(place)) == 4 * SEEDS[kind]
+            ended = log.kills(kind, sweep) >= KILLS[kind] or len(finished(place)) == runs_of(kind)
             if ended or (killed and last):
                 log.add(closed(place, kind, sweep, install(folder / f"{kind}-calm", kind), log))
             if killed:
@@ -215,13 +216,17 @@ def install(place: Path, kind: str) -> Path:
     return place
 
 
+def runs_of(kind: str) -> int:
+    """Return how many runs a sweep of this kind has."""
+    return len(METHODS[kind]) * SEEDS[kind]
+
+
 def start(place: Path, kind: str) -> subprocess.Popen[bytes]:
     """Start the sweep's command in a session of its own."""
-    names = ("a", "b", "c", "d") if kind == "light" else ("first", "second", "third", "fourth")
     words = [
         "run",
         "-m",
-        f"method={','.join(f'tortured/{name}' for name in names)}",
+        f"method={','.join(f'tortured/{name}' for name in METHODS[kind])}",
         f"seed={','.join(map(str, range(SEEDS[kind])))}",
         "device=cpu",
     ]
@@ -395,10 +400,10 @@ def closed(place: Path, kind: str, sweep: int, calm: Path, log: Log) -> dict[str
         "kind": kind,
         "sweep": sweep,
         **_compared(before, now),
-        "unended": int(codes[-1] != 0 or len(now) != 4 * SEEDS[kind]),
+        "unended": int(codes[-1] != 0 or len(now) != runs_of(kind)),
         "unlike": sum(metrics.get(run) != value for run, value in wanted.items()),
         "leftovers": len([p for p in left if p.name not in (".hydra", ".submitit")]),
-        **_stored(place, 4 * SEEDS[kind]),
+        **_stored(place, runs_of(kind)),
     }
 
 
