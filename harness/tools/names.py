@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,16 @@ def file_to_write(path: Path, read: Source | None = None) -> Path:
         raise UsageError(
             f"there is no folder {path.parent} to write {path.name} into: make it, or name another"
         )
+    return path
+
+
+def folder_to_write(path: Path) -> Path:
+    """Return a path where a folder can be made or written to; UsageError below a file, or where one may not write."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there} is a file, no folder to write to: name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{there} cannot be written to: name a folder of yours")
     return path
 
 

@@ -174,6 +174,36 @@ def test_what_a_library_swallows_is_raised_again_and_what_tidies_is_let_tidy(tim
     assert "Traceback" not in said
 
 
+MAKES_ANOTHER = """
+import time
+from harness.commands.door.stopping import stopping, tell
+from harness.errors import Stopped
+
+try:
+    with stopping():
+        print("goes", flush=True)
+        try:
+            time.sleep(60)
+        except BaseException:
+            raise RuntimeError("the query was interrupted") from None
+except Stopped as stop:
+    tell(stop)
+    raise SystemExit(128 + stop.number)
+"""
+
+
+def test_what_a_library_makes_of_a_signal_is_told_as_the_signal():
+    words = [sys.executable, "-c", MAKES_ANOTHER]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "goes\n"
+        time.sleep(0.3)  # until it sleeps
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert said.startswith("\nharness: ended by SIGTERM: ")
+    assert "Traceback" not in said
+
+
 def test_a_signal_that_nohup_has_hidden_changes_nothing(waits):
     (waits.folder / "train.py").write_text("import time\nopen('training', 'w')\ntime.sleep(600)\n")
     run = f"{shlex.quote(sys.executable)} -S train.py {{change}} {{seed}}"

@@ -12,6 +12,8 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+from harness.errors import Stopped
+
 ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 GRACE = 3.5  # seconds that a command has to end in order
 LOOK = 0.5  # seconds between two looks whether it does
@@ -33,6 +35,12 @@ def stopping(as_json: bool = False) -> Iterator[None]:
             signal.signal(number, asked.stop)
     try:
         yield
+    except Exception as error:
+        if (
+            asked.number
+        ):  # what a library made of the exception, or what broke because its processes were ended
+            raise Stopped(asked.number) from error
+        raise
     finally:
         asked.seen = True
         for number, handler in before.items():
@@ -45,12 +53,10 @@ class Asked:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json, self.number, self.seen = as_json, 0, False
-        self.stopped: weakref.ref[BaseException] | None = None
+        self.stopped: weakref.ref[Stopped] | None = None
 
     def stop(self, number: int, _: Any) -> None:
         """Raise `Stopped` where the first signal finds the command, and again where a library has swallowed it."""
-        from harness.errors import Stopped
-
         if self.number and not self.lost():
             return
         if not self.number:
@@ -70,8 +76,6 @@ class Asked:
 
     def watch(self) -> None:
         """See that the exception gets through; end this process some seconds later, whatever it still waits for."""
-        from harness.errors import Stopped
-
         until = time.monotonic() + GRACE
         while time.monotonic() < until:
             time.sleep(LOOK)
@@ -83,7 +87,7 @@ class Asked:
         os._exit(128 + self.number)
 
 
-def tell(stop: Any, as_json: bool = False) -> None:
+def tell(stop: Stopped, as_json: bool = False) -> None:
     """Say, once, what ended the command, what stands, and how to go on."""
     if not stop.args:
         return

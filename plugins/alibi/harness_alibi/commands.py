@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from harness.errors import UsageError, nearest
-from harness.tools import device_of, fetched, finished, picture_to_write, quiet_libraries, run_folder
+from harness.tools import (
+    device_of,
+    fetched,
+    finished,
+    folder_to_write,
+    picture_to_write,
+    quiet_libraries,
+    run_folder,
+)
 from harness.tools.bars import Bars
 from harness.tools.options import Device, Json, Precision, Results
 
@@ -118,6 +126,7 @@ def export(
     quiet_libraries()
     if to not in FAMILIES:
         raise UsageError(f"--to={to} is not known: {nearest(to, FAMILIES)}")
+    folder_to_write(out)
     folder = run_folder("alibi", run, results)
     if (folder / "result.json").is_file():
         finished(folder, "alibi")

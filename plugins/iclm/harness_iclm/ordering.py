@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import numpy as np
 
 from harness.data.sources import Source, resolve
 from harness.errors import UsageError, nearest
-from harness.tools import shared, stage, write_json
+from harness.tools import folder_to_write, shared, stage, write_json
 from harness_iclm import duplicates, embedding, intrinsic, search, trainers
 from harness_iclm.documents import read
 from harness_iclm.orders import shuffle
@@ -87,11 +86,7 @@ def demand(recipe: Recipe, out: Path) -> None:
             raise UsageError(f"--to={form} writes tokens: add --tokenizer, a hub id or a folder")
     if r.tokenizer is not None:
         trainers.tokenizer_of(r.tokenizer, marked=any(form != "text" for form in r.to))
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise UsageError(f"{there} is a file, no folder to write to: give --out another name")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{there} cannot be written to: give --out a folder of yours")
+    folder_to_write(out)
 
 
 def order_corpus(

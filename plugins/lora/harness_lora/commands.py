@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import UsageError
-from harness.tools import quiet_libraries, run_folder
+from harness.tools import folder_to_write, quiet_libraries, run_folder
 from harness.tools.options import Json, Results
 
 Place = Annotated[
@@ -45,7 +45,7 @@ def convert(
     quiet_libraries()
     folder = place(source, results)
     target = out or Path(f"{folder.parent.name if folder.name == 'output' else folder.name}-{to}")
-    convert(folder, to, target, base, any_base, dtype, results)
+    convert(folder, to, folder_to_write(target), base, any_base, dtype, results)
     found = inspect(target)
     if as_json:
         print(json.dumps(found, ensure_ascii=False))

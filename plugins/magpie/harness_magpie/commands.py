@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.errors import UsageError, nearest
-from harness.tools import device_of, digest, fetched, outside, quiet_libraries, stage
+from harness.tools import (
+    device_of,
+    digest,
+    encoder_named,
+    fetched,
+    folder_to_write,
+    outside,
+    quiet_libraries,
+    stage,
+)
 from harness.tools.bars import Bars
 from harness.tools.options import (
     Batch,
@@ -96,6 +105,7 @@ def synthesize(
     quiet_libraries()
     preset_of(filter)
     known_language(language)
+    folder_to_write(out)
     if not encoder and (pooling or prompt is not None or trust_remote_code):
         raise UsageError(
             "--pooling, --prompt and --trust-remote-code are of a sentence encoder: add --encoder, or leave them out"
@@ -397,12 +407,17 @@ def tools_for(
 
     tools = Tools(languages=languages)
     if recipe.encoder:
-        from harness_magpie.neighbours import encoded_vectors
+        from harness_magpie.neighbours import unit
 
-        cache = results / "stages" / "sources"
-        tools.vectors = lambda texts: encoded_vectors(
-            recipe.encoder, texts, cache, device, recipe.pooling, recipe.prompt, trusted
+        encoder = encoder_named(
+            recipe.encoder,
+            results,
+            pooling=recipe.pooling,
+            prompt=recipe.prompt,
+            device=device,
+            trust_remote_code=trusted,
         )
+        tools.vectors = lambda texts: unit(encoder.encode(texts))
     if recipe.judge:
         from harness_magpie.generator import load_generator
         from harness_magpie.judging import ask_model

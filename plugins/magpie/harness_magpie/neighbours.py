@@ -138,6 +138,8 @@ def between(rows: Any, others: Any, same: bool = False) -> tuple[np.ndarray, np.
     The squared distance to the nearest, (n,), exact; how many lie within the threshold; the earliest of those, m for
     none. Dot products choose what is looked at: their rounding hides exact copies.
     """
+    from scipy.sparse import issparse
+
     distance = np.full(rows.shape[0], np.inf)
     repeats, first = np.zeros(len(distance), dtype=np.int64), np.full(len(distance), others.shape[0])
     squares, theirs = _squares(rows), _squares(others)
@@ -145,7 +147,7 @@ def between(rows: Any, others: Any, same: bool = False) -> tuple[np.ndarray, np.
     for start in range(0, len(distance), BLOCK):
         block = slice(start, min(start + BLOCK, len(distance)))
         dots = rows[block] @ others.T
-        rough = squares[block, None] + theirs - 2 * (dots.toarray() if hasattr(dots, "toarray") else dots)
+        rough = squares[block, None] + theirs - 2 * (dots.toarray() if issparse(dots) else dots)
         if same:
             own = np.arange(block.start, block.stop)
             rough[own - start, own] = np.inf
@@ -153,9 +155,7 @@ def between(rows: Any, others: Any, same: bool = False) -> tuple[np.ndarray, np.
         if same:
             close[own - start, own] = False
         near, far = np.nonzero(close)
-        for some in range(
-            0, len(near), LOOKED_AT
-        ):  # a model that says one thing again and again has millions
+        for some in range(0, len(near), LOOKED_AT):  # one thing said again and again makes millions
             i, j = start + near[some : some + LOOKED_AT], far[some : some + LOOKED_AT]
             exact = _squares(rows[i] - others[j])
             np.minimum.at(distance, i, exact)
@@ -167,8 +167,16 @@ def between(rows: Any, others: Any, same: bool = False) -> tuple[np.ndarray, np.
 
 def _squares(rows: Any) -> np.ndarray:
     """Return the squared length of each row of a dense or a sparse matrix, (n,) float32."""
-    squares = rows.power(2) if hasattr(rows, "power") else rows**2
+    from scipy.sparse import issparse
+
+    squares = rows.power(2) if issparse(rows) else rows**2
     return np.asarray(squares.sum(axis=1), dtype=np.float32).ravel()
+
+
+def unit(vectors: Any) -> np.ndarray:
+    """Return the rows of (n, d) at length 1, float32."""
+    made = np.asarray(vectors, dtype=np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12)
 
 
 def encoded_vectors(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -24,6 +25,7 @@ import filelock
 from harness.data.jsonl import read_json
 from harness.errors import HarnessError, UsageError
 from harness.tools import write_json
+from harness_magpie.cleaning import clean
 from harness_magpie.filters import Preset, preset_of, rules, select
 from harness_magpie.generator import (
     Generator,
@@ -91,7 +93,12 @@ class Recipe:
             max_answer_tokens=self.answer_tokens,
             batch_size=self.batch_size,
         )
+        if not 0 <= self.sampling.temperature < math.inf:
+            raise UsageError(f"--temperature {self.sampling.temperature:g} is none: give 0 (greedy) or more")
+        if not 0 < self.sampling.top_p <= 1:
+            raise UsageError(f"--top-p {self.sampling.top_p:g} is no share: give more than 0 and at most 1")
         preset_of(self.preset)
+        clean("", self.mode)  # refuses a mode that is not known
 
     @property
     def filter(self) -> Preset:
@@ -128,6 +135,9 @@ def synthesize(
     stages = folder / "stages"
     hear = tell or (lambda *a, **k: None)
     parts = functools.partial(Shards, stages=stages, tell=hear, shard=shard)
+    pre_query_template(
+        generator.tokenizer, recipe.system, generator.arguments
+    )  # refused before the folder is taken
     with alone(stages, hear):
         claim(recipe, stages)
         generator = dated_once(generator, recipe, stages)

@@ -219,6 +219,13 @@ MISTAKES = {
     "unknown domain": (["--domain", "maths"], "did you mean 'math'"),
     "a pooling of no encoder": (["--pooling", "cls"], "add --encoder"),
     "unknown mode": (["--count", "1", "--mode", "lines"], "mode=lines is not known"),
+    "temperature below 0": (["--temperature", "-1"], "--temperature -1 is none: give 0 (greedy) or more"),
+    "temperature nan": (["--temperature", "nan"], "--temperature nan is none: give 0 (greedy) or more"),
+    "top_p above 1": (["--top-p", "2"], "--top-p 2 is no share: give more than 0 and at most 1"),
+    "top_p 0": (["--top-p", "0"], "--top-p 0 is no share: give more than 0 and at most 1"),
+    "an encoder that is none": (["--count", "1", "--encoder", "."], "has no config.json"),
+    "a file for a folder": (["--count", "1", "--out", "taken"], "taken is a file, no folder to write to"),
+    "below a file": (["--count", "1", "--out", "taken/set"], "taken is a file, no folder to write to"),
 }
 
 
@@ -226,6 +233,7 @@ MISTAKES = {
 def test_a_mistake_gets_one_sentence_with_the_mend(mistake, tmp_path, monkeypatch, capsys):
     words, said = MISTAKES[mistake]
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").touch()
     with pytest.raises(SystemExit) as left:
         main([*WORDS, *words])
     assert left.value.code == 2
@@ -233,6 +241,34 @@ def test_a_mistake_gets_one_sentence_with_the_mend(mistake, tmp_path, monkeypatc
     assert line.startswith("harness: ")
     assert said in line
     assert not (tmp_path / "magpie-set" / "train.jsonl").exists()
+    assert not (
+        tmp_path / "magpie-set" / "stages"
+    ).exists()  # the same command, put right, may use the folder
+
+
+def test_an_encoder_s_neighbours_are_those_of_sentence_transformers(tmp_path, monkeypatch):
+    from harness_magpie.preparation import tiny_tokenizer
+    from sentence_transformers import SentenceTransformer
+    from sklearn.neighbors import NearestNeighbors
+    from transformers import BertConfig, BertModel
+
+    made = tiny_tokenizer()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(made), **sizes)).save_pretrained(tmp_path / "bert")
+    made.save_pretrained(tmp_path / "bert")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main([*WORDS, "--count", "60", "--filter", "none", "--encoder", "bert", "--shard", "16"])
+    assert not left.value.code
+    tagged = [json.loads(line) for line in (tmp_path / "magpie-set" / "train.jsonl").read_text().splitlines()]
+    lines = (tmp_path / "magpie-set" / "stages" / "instructions.jsonl").read_text().splitlines()
+    texts = [row["instruction"] for row in map(json.loads, lines) if row["ended"] and row["instruction"]]
+    vectors = SentenceTransformer(str(tmp_path / "bert")).encode(texts, normalize_embeddings=True)
+    far = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(vectors).kneighbors(vectors)[0][:, 1] ** 2
+    wanted = dict(zip(texts, far, strict=True))
+    assert len(tagged) > 20
+    for row in tagged:
+        assert row["distance"] == pytest.approx(wanted[row["messages"][0]["content"]], abs=1e-5)
 
 
 def test_a_base_model_is_refused_by_name(tmp_path, monkeypatch, capsys):

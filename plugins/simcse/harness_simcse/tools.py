@@ -25,11 +25,12 @@ def tools(app: typer.Typer) -> None:
         results: Results = Path("results"),
     ) -> None:
         """Write a run's encoder for sentence-transformers: harness simcse export 1f2e3d --to my-encoder"""
-        from harness.tools import run_folder
+        from harness.tools import folder_to_write, run_folder
         from harness_simcse.export import export
 
         if weights not in ("best", "last"):
             raise UsageError(f"--weights={weights} is not known: use best or last")
+        folder_to_write(to)
         told = export(run_folder("simcse", run, results).resolve(), to, weights, trust_remote_code)
         print(json.dumps({"folder": str(to), "told": str(told)}) if as_json else told)
 
