@@ -29,26 +29,26 @@ def stopping(as_json: bool = False) -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in ENDS}
-    asked = Asked(as_json)
+    ending = Ending(as_json)
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, asked.stop)
+            signal.signal(number, ending.stop)
     try:
         yield
     except Exception as error:
         if (
-            asked.number
+            ending.number
         ):  # what a library made of the exception, or what broke because its processes were ended
-            raise Stopped(asked.number) from error
+            raise Stopped(ending.number) from error
         raise
     finally:
-        asked.seen = True
+        ending.seen = True
         for number, handler in before.items():
-            if not asked.number:
+            if not ending.number:
                 signal.signal(number, handler)
 
 
-class Asked:
+class Ending:
     """What becomes of a signal that asks to end: its `number`, 0 before it came, and whether the command was left."""
 
     def __init__(self, as_json: bool) -> None:
