@@ -97,11 +97,13 @@ def _machine(name: str, ahead: float, folder, log, ready, hold: float, dies: boo
     socket.gethostname = lambda: name
     time.time = lambda: clock() + ahead
     locks.BEAT, locks.DEAD, locks.POLL, locks.SETTLED = 0.1, 1.0, 0.02, 0.2
+    if dies:  # with the folder, before any other asks for it
+        with locks.alone(folder):
+            ready.wait()
+            os.kill(os.getpid(), signal.SIGKILL)
     ready.wait()
     with locks.alone(folder):
         entered = time.monotonic()
-        if dies:
-            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(hold)
         left = time.monotonic()
         with log.open("a") as file:
@@ -125,6 +127,7 @@ def _at_once(tmp_path, machines: int, ahead: float, hold: float, dies: bool = Fa
         process.start()
     for process in started:
         process.join()
+    assert [process.exitcode for process in started[:dies]] == [-signal.SIGKILL] * dies
     assert [process.exitcode for process in started[dies:]] == [0] * (machines - dies)
     assert [path.name for path in folder.iterdir()] == []
     spans = sorted(json.loads(line) for line in log.read_text().splitlines())
