@@ -26,7 +26,7 @@ METHODS = {
     "magpie_unfiltered": Method(Magpie(filter="none"), "the same, nothing filtered"),
     "magpie_half": Method(
         Magpie(share=0.5),
-        "the first half of the same pairs, as many steps",
+        "the first half of the same set, as many steps",
         baseline=True,
         less="that there are fewer is what it asks",
     ),
@@ -41,7 +41,7 @@ METHODS = {
         Magpie(Prompt.human),
         "the seed tasks that people wrote",
         baseline=True,
-        less="as many pairs, of people's length",
+        less="as many tokens of answers; the questions are people's",
     ),
     "shuffled_answers": Method(
         Magpie(shuffled=True), "Magpie's pairs, every question with another's answer", baseline=True
@@ -54,8 +54,8 @@ BUDGETS: dict[str, dict[str, Any]] = {
         "task": {
             "samples": 48, "instruction_tokens": 24, "answer_tokens": 8, "generation_batch": 24,
             "generator_precision": "float32", "train_pairs": 4, "validation_pairs": 2, "test_pairs": 2,
-            "questions": 4, "keep_layers": "0,2", "frozen_layers": 1, "length": 64, "batch_size": 2, "steps": 4,
-            "warmup": 1, "made_seeds": 12,
+            "questions": 4, "people": 2, "keep_layers": "0,2", "frozen_layers": 1, "length": 64, "batch_size": 2,
+            "steps": 4, "warmup": 1, "made_seeds": 12,
         },
     },
     "small": {},  # the defaults of Task: SmolLM2-135M-Instruct writes, its pruned copy learns

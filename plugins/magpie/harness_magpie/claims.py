@@ -13,6 +13,8 @@ AE2 = "AlpacaEval 2 LC win rate, Llama-3-8B base"
 
 # A student that learns anything of a set answers unseen questions better than one of shuffled answers.
 LEARNS = difference("question_loss", "magpie", "shuffled_answers")
+# And it must answer people's tasks better as people did, or they tell nothing of sets.
+FOLLOWS = difference("people_loss", "magpie", "shuffled_answers")
 # Requests that people wrote must be told from what the bare template yields, or validity is told of nothing.
 TOLD = difference("valid", "human_written", "magpie_bare_template")
 # A hotter generator must be seen to repeat fewer word pairs, or no difference in variety would be.
@@ -86,6 +88,12 @@ CLAIMS = [
         control=LEARNS,
     ),
     Claim(
+        "The same by people's answers, to tasks that no method has seen: a judge that is not the generator",
+        difference("people_loss", "magpie", "self_instruct"),
+        "Table 1",
+        control=FOLLOWS,
+    ),
+    Claim(
         "Answer by answer, a student of Magpie's pairs wins over one of Self-Instruct's: it answers unseen questions "
         "more like the generator that taught both",
         wins("nearer_answers", "magpie", over="self_instruct"),
@@ -99,7 +107,8 @@ CLAIMS = [
         control=wins("nearer_answers", "magpie", over="shuffled_answers"),
     ),
     Claim(
-        "A student of Magpie's pairs beats one of the seed tasks that people wrote, on the same questions",
+        "A student of Magpie's pairs beats one of the seed tasks that people wrote, on the same questions: at as many "
+        "tokens of answers",
         difference("question_loss", "magpie", "human_written"),
         "Table 1; the paper's human-made sets are others (ShareGPT, WildChat)",
         control=LEARNS,
@@ -112,10 +121,17 @@ CLAIMS = [
         control=LEARNS,
     ),
     Claim(
-        "More data help: all pairs teach more than the first half of them, with as many steps",
+        "More data help: the whole set teaches more than the first half of it, with as many steps",
         difference("question_loss", "magpie", "magpie_half"),
         "Table 1 and the scaling of its sets, by win rate",
         control=LEARNS,
+    ),
+    Claim(
+        "By people's answers, to tasks that no method has seen, a student of people's pairs beats one of Magpie's",
+        difference("people_loss", "human_written", "magpie"),
+        "against Table 1; people wrote both what it learns and what it is judged by",
+        counter=True,
+        control=FOLLOWS,
     ),
     Claim(
         "At this size Self-Instruct's instructions are more often valid than Magpie's",

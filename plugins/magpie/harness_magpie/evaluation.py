@@ -23,15 +23,23 @@ from harness_magpie.cleaning import words
 from harness_magpie.diversity import distinct, seed_similarity
 from harness_magpie.filters import select
 from harness_magpie.metrics import METRICS, over_valid
-from harness_magpie.neighbours import neighbour_distances
+from harness_magpie.neighbours import between
 from harness_magpie.packing import Encoded, as_rows, token_losses
 from harness_magpie.preparation import read
 from harness_magpie.prompting import ROWS_A_PROMPT
-from harness_magpie.sets import Pair, held_out, sampled, unseen, vectors
+from harness_magpie.sets import Pair, held_out, people, sampled, unseen, vectors
 from harness_magpie.settings import Prompt
 from harness_magpie.student import format_of, renamed, student_folder, vocabulary_of
 from harness_magpie.training import NO_STUDENT, cut_vocabulary, encodings, load
 
+OF_STUDENTS = (
+    "held_out_loss",
+    "own_question_gain",
+    "question_loss",
+    "question_gain",
+    "people_loss",
+    "lm_eval",
+)
 SHIFT = 7  # the other question is that of the pair 7 places on
 ROWS = 16  # pairs scored at once
 SHOWN = 5  # instructions that the report shows
@@ -43,7 +51,7 @@ def evaluate(run: Any, split: str) -> dict[str, float | Items]:
     if run.method.student:
         found |= of_the_student(run, split)
     else:
-        for name in ("held_out_loss", "own_question_gain", "question_loss", "question_gain", "lm_eval"):
+        for name in OF_STUDENTS:
             run.absent(name, NO_STUDENT)
     return found
 
@@ -88,7 +96,8 @@ def of_the_set(run: Any) -> dict[str, float | Items]:
     else:
         found["distinct_2"] = distinct(chosen)
         inside, distance = np.zeros(number), np.zeros(number)
-        inside[places], distance[places] = 1.0, neighbour_distances(vectors(run, chosen))
+        embedded = vectors(run, chosen)
+        inside[places], distance[places] = 1.0, between(embedded, embedded, same=True)[0]
         columns["neighbour_distance"] = {"value": distance, "valid": inside}
     seeds = [seed["instruction"] for seed in read(run.data_dir, "seeds")]
     if human or not seeds or not valid.any():
@@ -115,7 +124,7 @@ def _reduced(name: str, column: dict[str, Any]) -> float:
 
 
 def of_the_student(run: Any, split: str) -> dict[str, float | Items]:
-    """Return loss and own-question gain on the held-out pairs of `split`, and on the unseen questions."""
+    """Return loss and own-question gain on held-out pairs of `split` and unseen questions, and people's loss."""
     form = format_of(student_folder(run))
     known = encodings(run, [])[1]
     vocabulary = vocabulary_of(known) if cut_vocabulary(run) else None
@@ -133,6 +142,13 @@ def of_the_student(run: Any, split: str) -> dict[str, float | Items]:
         ids = [f"{kind}-{i}" for i in range(len(pairs))]
         found[loss] = Items({"nll": own}, ids)
         found[gain] = Items({"gain": other - own}, ids)
+    if theirs := people(run):
+        encoded = renamed([form.encode(pair, run.task.answer_tokens) for pair in theirs], vocabulary)
+        precision = pick_precision(run.precision, torch.device(run.device))
+        nll = losses(model, encoded, run.device, precision)
+        found["people_loss"] = Items({"nll": nll}, [f"task-{i}" for i in range(len(theirs))])
+    else:
+        run.absent("people_loss", "data.seeds has too few answered tasks to keep any from the methods")
     if run.task.lm_eval and vocabulary is None:
         found["lm_eval"] = lm_eval_accuracy(
             model, form.tokenizer, run.task.lm_eval, limit=run.task.lm_eval_limit

@@ -42,6 +42,9 @@ METRICS = {
         "lower", "the student's loss on the generator's answers to data.questions", unit="nats"
     ),
     "question_gain": Metric("higher", "what the own question saves there", unit="nats"),
+    "people_loss": Metric(
+        "lower", "the student's loss on people's answers to seed tasks that no method has seen", unit="nats"
+    ),
     "nearer_answers": Metric(
         "higher",
         "data.questions that a student answers more like the generator than the other does (ROUGE-L)",

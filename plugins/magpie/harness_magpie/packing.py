@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.data.batches import Counted, Shuffled
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -69,6 +71,30 @@ def as_rows(pairs: Sequence[Encoded], room: int | None) -> dict[str, Tensor]:
     targets = (labels != -100).sum()
     share = torch.full((len(rows),), len(rows) / float(targets.clamp(min=1)))
     return {"input_ids": ids, "labels": labels, "position_ids": positions, "share": share}
+
+
+class ByTokens(Counted):
+    """An endless iterator of packed batches whose answers have `tokens` tokens, pass after pass in orders of their own.
+
+    A batch ends with the pair that fills it, and what that pair has too many the next one has less: after n batches
+    n times `tokens` were given, and at most one answer more.
+    """
+
+    def __init__(self, pairs: Sequence[Encoded], tokens: float, seed: int, room: int) -> None:
+        self.pairs, self.tokens, self.room = pairs, tokens, room
+        self._order = Shuffled(range(len(pairs)), 1, seed)
+        self._cut: list[list[int]] = []  # the batches that were cut so far
+        self._had = 0
+
+    def __next__(self) -> dict[str, Tensor]:
+        while len(self._cut) <= self.drawn:
+            batch: list[int] = []
+            while not batch or self._had < self.tokens * (len(self._cut) + 1):
+                batch += next(self._order)
+                self._had += len(self.pairs[batch[-1]].ids) - self.pairs[batch[-1]].given
+            self._cut.append(batch)
+        self.drawn += 1
+        return as_rows([self.pairs[item] for item in self._cut[self.drawn - 1]], self.room)
 
 
 def token_losses(model: Any, batch: dict[str, Tensor]) -> Tensor:

@@ -17,6 +17,8 @@ from harness.errors import UsageError
 from harness.tools import write_json
 from harness_magpie.settings import Task
 
+LONG = 500  # characters of a task
+ASIDE = 23  # draws the tasks that no method sees: the same ones for every seed
 OPENINGS = ("tell", "write", "why", "how", "name", "explain", "what", "give")
 MIDDLES = ("me", "a", "is", "the", "of", "three", "do", "your")
 THINGS = "poem rain birds colours sum tale sea names bread stars rivers songs"
@@ -34,13 +36,15 @@ def fits(task: Task, data: Mapping[str, Any], model: Any) -> None:
 
 
 def prepare(task: Task, data: Mapping[str, Any], model: Any, data_dir: Path) -> None:
-    """Leave `seeds.json`, `questions.json`, perhaps `model/` and `student.json` in `data_dir`."""
+    """Leave `seeds.json`, `people.json`, `questions.json`, perhaps `model/` and `student.json` in `data_dir`."""
     seeds = seed_tasks(data["seeds"].rows()) if "seeds" in data else made_seeds(task.made_seeds)
     if not seeds and "seeds" in data:
         raise UsageError(f"{data['seeds'].name} has no row with a text in instruction: give seed tasks")
     questions = asked(data["questions"].rows()) if "questions" in data else []
     questions = questions or [seed["instruction"] for seed in made_seeds(task.made_seeds)]
-    write_json(data_dir / "seeds.json", seeds)
+    seen, kept = set_aside(seeds, task.people)
+    write_json(data_dir / "seeds.json", seen)
+    write_json(data_dir / "people.json", kept)
     write_json(data_dir / "questions.json", questions[: task.questions])
     if model is None:
         tiny_chat_model(data_dir / "model")
@@ -64,6 +68,19 @@ def seed_tasks(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
         whole = row["instruction"].strip() + (f"\n{given}" if given else "")
         found.append({"instruction": row["instruction"].strip(), "question": whole, "output": output})
     return found
+
+
+def answerable(seed: Mapping[str, str]) -> bool:
+    """Return whether people answered a task, and asked it in about as much as a sampled instruction may have."""
+    return bool(seed["output"]) and len(seed["question"]) < LONG
+
+
+def set_aside(seeds: list[dict[str, str]], number: int) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Return the tasks that methods see and those that students are judged by: a quarter of the answerable at most."""
+    places = [i for i, seed in enumerate(seeds) if answerable(seed)]
+    drawn = np.random.default_rng(ASIDE).permutation(places)[: min(number, len(places) // 4)]
+    aside = set(drawn.tolist())
+    return [s for i, s in enumerate(seeds) if i not in aside], [seeds[i] for i in sorted(aside)]
 
 
 def asked(rows: Iterable[Mapping[str, Any]]) -> list[str]:

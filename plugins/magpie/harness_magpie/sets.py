@@ -7,7 +7,7 @@ are always Magpie's own, filtered, of the same seed: the last ones of its set, w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from harness.nn import turns
 from harness.tools import file_digest, write_json
 from harness_magpie.filters import select
 from harness_magpie.generator import Generator, described, instructions, kept_answers, load_generator
-from harness_magpie.neighbours import encoded_vectors, hashed_vectors, mark
-from harness_magpie.preparation import read
+from harness_magpie.neighbours import encoded_vectors, hashed, mark
+from harness_magpie.preparation import answerable, read
 from harness_magpie.prompting import human, prompts_for
 from harness_magpie.sampling import Sampling
 from harness_magpie.settings import Magpie, Prompt
@@ -120,10 +120,10 @@ def written(run: Any, stage: Path) -> list[dict[str, Any]]:
     return list(read_jsonl(stage / "rows.jsonl"))
 
 
-def vectors(run: Any, texts: list[str]) -> np.ndarray:
+def vectors(run: Any, texts: list[str]) -> Any:
     """Return the texts' unit vectors, by the task's encoder or hashed TF-IDF."""
     if not run.task.encoder:
-        return hashed_vectors(texts)
+        return hashed(texts)(texts)
     return encoded_vectors(run.task.encoder, texts, run.stages_dir / "sources", run.device)
 
 
@@ -148,37 +148,61 @@ def held_out(run: Any) -> dict[str, list[Pair]]:
     }
 
 
-def training_pairs(run: Any) -> list[Pair]:
-    """Return the pairs that the run's method trains on, as many for every method."""
+def full_size(run: Any, size: Callable[[Pair], int]) -> int:
+    """Return the size of what Magpie's student learns from, which is every other's."""
+    full = sum(map(size, held_out(run)["rest"][: run.task.train_pairs]))
+    if not full:
+        raise HarnessError(f"no pair fits into a row of task.length={run.task.length} tokens: raise it")
+    return full
+
+
+def training_pairs(run: Any, size: Callable[[Pair], int]) -> list[Pair]:
+    """Return the pairs that the run's method trains on: of `size` in all as large as Magpie's, for every method."""
     task, method = run.task, run.method
-    ours = held_out(run)
-    rest = {pair.question: pair for pair in ours["rest"]}
-    taken = {pair.question for split in ("validation", "test") for pair in ours[split]}
-    if method.prompt is Prompt.template and replace(method, shuffled=False, share=1.0) == reference(method):
-        pairs = ours["rest"]
-    else:
-        rows = select(sampled(run, method), method.filter if method.prompt is not Prompt.human else "none")
-        rows = [row for row in rows if row["instruction"] not in taken]
-        if method.prompt is Prompt.human:
-            pairs = [
-                Pair(row["instruction"], row["answer"], True) for row in rows if row["answer"] and _fits(row)
-            ]
-        else:
-            asked = [row["instruction"] for row in rows][: task.train_pairs + task.train_pairs // 20]
-            new = answered(run, [question for question in asked if question not in rest], "more")
-            known = rest | {pair.question: pair for pair in new}
-            pairs = [known[question] for question in asked if question in known]
-    if len(pairs) < task.train_pairs:
+    full = full_size(run, size)
+    pairs: list[Pair] = []
+    had = 0
+    for pair in _candidates(run):
+        if had >= method.share * full:
+            break
+        pairs.append(pair)
+        had += size(pair)
+    if had < method.share * full:
+        of = "tokens of answers" if task.equal_tokens else "pairs"
         raise HarnessError(
-            f"{run.name} has {len(pairs)} pairs and every method trains on {task.train_pairs}: raise "
-            "task.samples, or lower task.train_pairs"
+            f"{run.name} has {had} {of} and every method trains on {full}: raise task.samples, give more "
+            "data.seeds, or lower task.train_pairs"
         )
-    pairs = pairs[: max(round(method.share * task.train_pairs), 1)]
     return shuffled(pairs, run.seed) if method.shuffled else pairs
 
 
-def _fits(row: Mapping[str, Any]) -> bool:
-    return len(row["instruction"]) < 500  # about what a sampled instruction may have, and its input
+def _candidates(run: Any) -> Iterator[Pair]:
+    """Yield the method's pairs in their order; what Magpie's set has not answered is answered as it is needed."""
+    task, method, ours = run.task, run.method, held_out(run)
+    if method.prompt is Prompt.template and replace(method, shuffled=False, share=1.0) == reference(method):
+        yield from ours["rest"]
+        return
+    known = {pair.question: pair for pair in ours["rest"]}
+    taken = {pair.question for split in ("validation", "test") for pair in ours[split]}
+    rows = select(sampled(run, method), method.filter if method.prompt is not Prompt.human else "none")
+    rows = [row for row in rows if row["instruction"] not in taken]
+    if method.prompt is Prompt.human:
+        tasks = ({"question": row["instruction"], "output": row["answer"]} for row in rows)
+        yield from (Pair(one["question"], one["output"], True) for one in tasks if answerable(one))
+        return
+    questions = [row["instruction"] for row in rows]
+    first = task.train_pairs + task.train_pairs // 20  # some answers are empty
+    for start, end in itertools.pairwise(
+        [0, *range(first, len(questions), max(first // 4, 1)), len(questions)]
+    ):
+        some = questions[start:end]
+        known |= {p.question: p for p in answered(run, [q for q in some if q not in known], "more")}
+        yield from (known[question] for question in some if question in known)
+
+
+def people(run: Any) -> list[Pair]:
+    """Return people's answers to seed tasks that no method has seen: the same pairs for every method and seed."""
+    return [Pair(task["question"], task["output"], True) for task in read(run.data_dir, "people")]
 
 
 def shuffled(pairs: Sequence[Pair], seed: int) -> list[Pair]:

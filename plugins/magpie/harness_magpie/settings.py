@@ -60,10 +60,19 @@ class Task:
         Precision.auto,
         "bfloat16, float32, or auto: weights of bfloat16, products in what this machine is fast at",
     )
-    train_pairs: int = setting(80, "pairs each student learns from", least=1)
+    train_pairs: int = setting(60, "pairs that the student of Magpie's set learns from", least=1)
+    equal_tokens: bool = setting(
+        True,
+        "other students learn from as many tokens of answers, in each step and in all; false: from as many pairs",
+    )
     validation_pairs: int = setting(10, "pairs held out for validation", least=0)
     test_pairs: int = setting(20, "pairs held out for test", least=0)
     questions: int = setting(24, "most of data.questions that are used", least=0)
+    people: int = setting(
+        40,
+        "seed tasks that no method sees: students are judged by what people answered; a quarter of all at most",
+        least=0,
+    )
     student: str = setting(
         "", "base model to tune: a hub id or folder; empty: a pruned copy of the generator"
     )
@@ -108,7 +117,5 @@ class Magpie:
     top_p: float = setting(0.9, "nucleus of the instructions", least=0, most=1)
     filter: str = setting("valid", "preset that chooses the pairs: harness magpie presets lists them")
     shuffled: bool = setting(False, "give every question another one's answer")
-    share: float = setting(
-        1.0, "share of task.train_pairs that the student sees, again and again", least=0, most=1
-    )
+    share: float = setting(1.0, "share of such a set that the student sees, again and again", least=0, most=1)
     student: bool = setting(True, "answer the instructions and tune a student on them")

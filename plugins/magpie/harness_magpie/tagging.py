@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from harness.data.jsonl import read_json
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.tools import digest, shared, write_json
 from harness_magpie.cleaning import words
-from harness_magpie.neighbours import between, hashed
+from harness_magpie.neighbours import between, finite, hashed
 from harness_magpie.rows import Row, in_steps
 
 SHARD = 25_000  # rows
@@ -156,10 +156,7 @@ def embedded(shards: Shards, vectors: Vectors | None) -> Callable[[tuple[int, in
         return functools.lru_cache(2)(lambda span: weigh()(texts[slice(*span)]))
 
     def write(number: int, folder: Path) -> None:
-        found = vectors(texts[slice(*shards.spans[number])])
-        if not np.isfinite(found).all():
-            raise HarnessError("a vector has an entry that is not a number: the encoder failed on some text")
-        np.save(folder / "vectors.npy", found)
+        np.save(folder / "vectors.npy", finite(vectors(texts[slice(*shards.spans[number])])))
 
     folders = dict(zip(shards.spans, shards.made("embeddings", shards.spans, write, rows=True), strict=True))
     return functools.lru_cache(2)(lambda span: np.load(folders[span] / "vectors.npy"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +11,9 @@ from harness.data.batches import Shuffled
 from harness.data.jsonl import write_jsonl
 from harness.fit import recipe, seed_everything, trial_step
 from harness.nn.weights import load_trained, save_trained
-from harness_magpie.packing import Encoded, answer_loss, as_rows, own_mask
+from harness_magpie.packing import ByTokens, Encoded, answer_loss, as_rows, own_mask
 from harness_magpie.preparation import tiny_config
-from harness_magpie.sets import Pair, held_out, sampled, training_pairs, unseen
+from harness_magpie.sets import Pair, full_size, held_out, people, sampled, training_pairs, unseen
 from harness_magpie.student import (
     format_of,
     load_student,
@@ -34,7 +35,8 @@ def train(run: Any) -> None:
         for name in ("train_peak_memory", "train_tokens_per_second"):
             run.absent(name, NO_STUDENT)
         return
-    pairs = training_pairs(run)
+    size = sizes(run)
+    pairs = training_pairs(run, size)
     write_jsonl(run.output_dir / PAIRS, [as_messages(pair) for pair in pairs])
     encoded, known = encodings(run, pairs)
     vocabulary = vocabulary_of([*known, *encoded]) if cut_vocabulary(run) else None
@@ -46,11 +48,15 @@ def train(run: Any) -> None:
         betas = (0.9, task.beta_2)
         return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
 
+    ours = renamed(encoded, vocabulary)
+    if task.equal_tokens:
+        tokens = full_size(run, size) * task.batch_size / task.train_pairs
+        batches: Any = ByTokens(ours, tokens, run.seed, task.length)
+    else:
+        batches = Shuffled(ours, task.batch_size, run.seed, lambda pairs: as_rows(pairs, task.length))
     run.fit(
         model,
-        Shuffled(
-            renamed(encoded, vocabulary), task.batch_size, run.seed, lambda pairs: as_rows(pairs, task.length)
-        ),
+        batches,
         answer_loss,
         **recipe(task),
         optimizer=adamw,
@@ -67,12 +73,25 @@ def cut_vocabulary(run: Any) -> bool:
     return bool(run.task.own_vocabulary and not run.task.student)
 
 
+def sizes(run: Any) -> Callable[[Pair], int]:
+    """Return what says how large a pair is by which sets are made equal; one that fits no row is nothing."""
+    form, task = format_of(student_folder(run)), run.task
+
+    def size(pair: Pair) -> int:
+        encoded = form.encode(pair, task.answer_tokens)
+        if len(encoded.ids) - 1 > task.length:
+            return 0
+        return len(encoded.ids) - encoded.given if task.equal_tokens else 1
+
+    return size
+
+
 def encodings(run: Any, pairs: list[Pair]) -> tuple[list[Encoded], list[Encoded]]:
     """Return the pairs as tokens, and all pairs that every method of this seed is judged with or could be."""
     form, most = format_of(student_folder(run)), run.task.answer_tokens
     own = [form.encode(pair, most) for pair in pairs]
     ours = held_out(run)
-    everyone = [*ours["rest"], *ours["validation"], *ours["test"], *unseen(run)]
+    everyone = [*ours["rest"], *ours["validation"], *ours["test"], *unseen(run), *people(run)]
     kept = [pair for pair in own if len(pair.ids) - 1 <= run.task.length]
     return kept, [form.encode(pair, most) for pair in everyone]
 

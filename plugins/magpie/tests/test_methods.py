@@ -5,7 +5,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from harness_magpie.sets import held_out, sampled, training_pairs, unseen
+from harness_magpie.preparation import read, set_aside
+from harness_magpie.sets import held_out, people, sampled, unseen
+from harness_magpie.sets import training_pairs as pairs_by
+from harness_magpie.training import sizes
 
 from harness.contract.bench import smoke_spec
 from harness.errors import HarnessError
@@ -30,6 +33,10 @@ def opened(method: str, results, given=None):
     return run
 
 
+def training_pairs(run):
+    return pairs_by(run, sizes(run))
+
+
 def test_all_methods_are_judged_on_the_same_pairs_and_none_trains_on_them(results):
     judged = [held_out(opened(method, results)) for method in TRAINED]
     assert all(one["test"] == judged[0]["test"] for one in judged)
@@ -37,8 +44,47 @@ def test_all_methods_are_judged_on_the_same_pairs_and_none_trains_on_them(result
     assert len(kept) == 4
     for method in TRAINED:
         pairs = training_pairs(opened(method, results))
-        assert len(pairs) == 4  # as many for every method
         assert not kept & {pair.question for pair in pairs}, method
+
+
+def test_every_set_has_as_many_answer_tokens_as_magpie_s_and_at_most_one_answer_more(results):
+    """The smoke budget's answers have up to eight tokens and an end; people's are of other lengths."""
+    of = {}
+    for method in TRAINED:
+        run = opened(method, results)
+        of[method] = [sizes(run)(pair) for pair in training_pairs(run)]
+    full = sum(of["magpie"])
+    assert len(of["magpie"]) == 4
+    assert {method: full <= sum(some) < full + some[-1] for method, some in of.items()} == dict.fromkeys(
+        of, True
+    )
+    assert len(set(map(len, of.values()))) > 1  # so it is not by pairs that they are equal
+
+
+def test_sets_may_be_of_as_many_pairs_instead(results):
+    for method in TRAINED:
+        assert len(training_pairs(opened(method, results, {"task.equal_tokens": "false"}))) == 4
+
+
+def test_people_s_judged_answers_are_to_tasks_that_no_method_sees(results):
+    runs = [opened(method, results) for method in TRAINED]
+    judged = {pair.question for pair in people(runs[0])}
+    assert len(judged) == 2
+    for run in runs:
+        assert {pair.question for pair in people(run)} == judged
+        assert not judged & {seed["question"] for seed in read(run.data_dir, "seeds")}
+        assert not judged & {pair.question for pair in training_pairs(run)}
+
+
+def test_at_most_a_quarter_of_the_answered_tasks_is_set_aside_whatever_their_order():
+    tasks = [{"instruction": f"t{i}", "question": f"t{i}", "output": "yes" * (i % 2)} for i in range(40)]
+    seen, aside = set_aside(tasks, 30)
+    assert len(aside) == 5  # of 20 with an answer
+    assert all(task["output"] for task in aside)
+    assert sorted([*seen, *aside], key=str) == sorted(tasks, key=str)
+    assert len(set_aside(tasks, 3)[1]) == 3
+    assert set_aside(tasks, 0) == (tasks, [])
+    assert set_aside([], 3) == ([], [])
 
 
 def test_shuffled_answers_are_magpie_s_questions_in_their_order(results):
@@ -51,7 +97,10 @@ def test_shuffled_answers_are_magpie_s_questions_in_their_order(results):
 
 def test_half_of_the_pairs_are_the_first_ones(results):
     whole, half = (training_pairs(opened(method, results)) for method in ("magpie", "magpie_half"))
-    assert half == whole[: len(whole) // 2]
+    assert half == whole[: len(half)]
+    size = sizes(opened("magpie", results))
+    tokens = list(map(size, whole))
+    assert sum(tokens) / 2 <= sum(map(size, half)) < sum(tokens) / 2 + size(half[-1])
 
 
 def test_generation_is_made_once_for_the_methods_that_share_it(results):

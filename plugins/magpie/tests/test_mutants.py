@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from harness_magpie import clean, neighbour_distances, select
-from harness_magpie.neighbours import neighbours
+from harness_magpie.neighbours import between
 from harness_magpie.packing import Encoded, as_rows, token_losses
 from harness_magpie.preparation import tiny_config
 from harness_magpie.sets import Pair, shuffled
@@ -56,7 +56,7 @@ def of_those_kept(rows):
 
 
 def by_first(rows):
-    return [i == first for i, first in enumerate(neighbours(rows).first)]
+    return [first > i for i, first in enumerate(between(rows, rows, same=True)[2])]
 
 
 # Cleaning

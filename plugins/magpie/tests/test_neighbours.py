@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from harness_magpie import neighbour_distances
-from harness_magpie.neighbours import encoded_vectors, hashed_vectors, neighbours
+from harness_magpie.neighbours import REPEAT, between, encoded_vectors, hashed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -17,6 +17,12 @@ def unit(*degrees: float) -> np.ndarray:
     """Return unit vectors at these angles."""
     radians = np.radians(degrees)
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+
+
+def near(rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of each row the distance to the nearest other one, its repeats, and the first of its group."""
+    distance, repeats, first = between(rows, rows, same=True)
+    return distance, repeats, np.minimum(first, np.arange(len(distance)))
 
 
 def plainly(rows: np.ndarray) -> np.ndarray:
@@ -32,37 +38,35 @@ def test_distances_are_squared_and_reach_four_between_opposites():
 
 
 def test_the_paper_s_threshold_is_a_cosine_of_0_975():
-    near = math.degrees(math.acos(0.976))
-    far = math.degrees(math.acos(0.974))
-    assert list(neighbours(unit(0, near)).repeats) == [1, 1]
-    assert list(neighbours(unit(0, far)).repeats) == [0, 0]
+    inside = math.degrees(math.acos(0.976))
+    outside = math.degrees(math.acos(0.974))
+    assert list(near(unit(0, inside))[1]) == [1, 1]
+    assert list(near(unit(0, outside))[1]) == [0, 0]
 
 
 def test_an_exact_copy_is_at_zero_not_at_rounding():
     rows = np.random.default_rng(0).normal(size=(40, 384)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows = np.concatenate([rows, rows[:3]])
-    found = neighbours(rows)
-    assert (found.distance[[0, 1, 2, 40, 41, 42]] == 0).all()
-    assert (found.distance[3:40] > 0).all()
-    assert list(found.nearest[[0, 40]]) == [40, 0]
+    distance, _, first = near(rows)
+    assert (distance[[0, 1, 2, 40, 41, 42]] == 0).all()
+    assert (distance[3:40] > 0).all()
+    assert list(first[40:]) == [0, 1, 2]
 
 
 def test_a_row_is_never_its_own_neighbour_even_among_copies():
-    found = neighbours(np.ones((3, 2)))
-    assert all(found.nearest[i] != i for i in range(3))
-    assert list(found.repeats) == [2, 2, 2]
+    assert list(near(np.ones((3, 2), np.float32))[1]) == [2, 2, 2]
 
 
 def test_first_of_group_is_not_connected_components():
     # 0 and 8 degrees are near, 8 and 16 are, 0 and 16 are not: the last is dropped for a row that is dropped.
-    found = neighbours(unit(0, 8, 16))
-    assert list(found.first) == [0, 0, 1]
-    assert [int(i) for i in range(3) if found.first[i] == i] == [0]
+    first = near(unit(0, 8, 16))[2]
+    assert list(first) == [0, 0, 1]
+    assert [i for i in range(3) if first[i] == i] == [0]
 
 
 def test_repeats_are_not_capped():
-    assert neighbours(np.ones((700, 2))).repeats[0] == 699
+    assert near(np.ones((700, 2), np.float32))[1][0] == 699
 
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(2, 12), st.integers(1, 4)), elements=st.integers(-3, 3)))
@@ -74,20 +78,26 @@ def test_blocks_are_the_definition(rows):
 def test_more_than_one_block_is_the_same(monkeypatch):
     from harness_magpie import neighbours as module
 
-    rows = hashed_vectors([f"word{i % 7} and {i % 11} things" for i in range(60)])
-    whole = neighbours(rows)
+    texts = [f"word{i % 7} and {i % 11} things" for i in range(60)]
+    rows = hashed(texts)(texts)
+    whole = near(rows)
     monkeypatch.setattr(module, "BLOCK", 7)
-    parts = neighbours(rows)
-    for name in ("distance", "repeats", "first"):
-        assert np.array_equal(getattr(whole, name), getattr(parts, name))
+    for one, other in zip(whole, near(rows), strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_faiss_finds_the_same():
-    pytest.importorskip("faiss")
+    faiss = pytest.importorskip("faiss")
     rows = np.concatenate([unit(*range(0, 180, 7)), unit(0, 7, 7)])
-    blocks, faiss = neighbours(rows, engine="blocks"), neighbours(rows, engine="faiss")
-    for name in ("distance", "repeats", "first"):
-        assert np.array_equal(getattr(blocks, name), getattr(faiss, name)), name
+    index = faiss.IndexFlatL2(2)
+    index.add(rows)
+    theirs = index.search(rows, len(rows))
+    others = [
+        [d for d, j in zip(*row, strict=True) if j != i] for i, row in enumerate(zip(*theirs, strict=True))
+    ]
+    distance, repeats, _ = near(rows)
+    assert distance == pytest.approx([min(row) for row in others], abs=1e-6)
+    assert list(repeats) == [sum(d < REPEAT for d in row) for row in others]
 
 
 def test_one_row_and_none_have_no_neighbour():
@@ -101,7 +111,8 @@ def test_a_vector_that_is_no_number_is_named():
 
 
 def test_equal_texts_have_equal_vectors():
-    rows = hashed_vectors(["Write a poem.", "Why is it so?", "Write a poem."])
+    texts = ["Write a poem.", "Why is it so?", "Write a poem."]
+    rows = hashed(texts)(texts).toarray()
     assert (rows[0] == rows[2]).all()
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1, 1, 1], abs=1e-6)
 

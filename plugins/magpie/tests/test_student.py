@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from harness_magpie.evaluation import losses
-from harness_magpie.packing import Encoded, answer_loss, as_rows, own_mask, pack, token_losses
+from harness_magpie.packing import ByTokens, Encoded, answer_loss, as_rows, own_mask, pack, token_losses
 from harness_magpie.preparation import tiny_config
 from harness_magpie.sets import Pair, shuffled
 from harness_magpie.student import Format, kept_layers, prune, renamed, set_trained, vocabulary_of
@@ -45,6 +45,35 @@ def test_packing_loses_nothing_doubles_nothing_and_overfills_nothing(lengths):
 def test_an_item_longer_than_a_row_is_refused():
     with pytest.raises(ValueError, match="item 1 has 9 tokens"):
         pack([3, 9], 8)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.floats(0.5, 25), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_batches_by_tokens_give_every_set_as_many_answer_tokens_a_step(answers, tokens, seed):
+    """However long its answers are: after n batches n times as many, and at most what was not to be cut more."""
+    pairs = [Encoded([1, 2] + [10 + i] * length, 2) for i, length in enumerate(answers)]
+    batches = ByTokens(pairs, tokens, seed, 16)
+    given, seen = 0, []
+    for n in range(1, 9):
+        labels = next(batches)["labels"]
+        targets = labels[labels != -100].tolist()
+        assert targets  # no batch is empty
+        given += len(targets)
+        seen += [token - 10 for token in dict.fromkeys(targets)]
+        if tokens >= max(answers):
+            assert n * tokens <= given < n * tokens + max(answers)
+    whole = len(answers)
+    if tokens >= sum(answers):  # every pass has every pair once
+        assert set(seen[:whole]) == set(range(whole))
+
+
+def test_batches_by_tokens_go_on_where_another_iterator_was():
+    made = [ByTokens(PAIRS, 5, 3, 32) for _ in range(2)]
+    first = [next(made[0])["input_ids"].tolist() for _ in range(7)]
+    made[1].load_state_dict({"drawn": 4})
+    assert [next(made[1])["input_ids"].tolist() for _ in range(3)] == first[4:]
+    other = ByTokens(PAIRS, 5, 4, 32)
+    assert [next(other)["input_ids"].tolist() for _ in range(7)] != first
 
 
 def test_a_packed_pair_has_the_loss_it_has_alone():

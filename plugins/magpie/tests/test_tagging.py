@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import numpy as np
 import pytest
-from harness_magpie.neighbours import REPEAT, between, hashed, hashed_vectors, mark
+from harness_magpie.neighbours import REPEAT, between, hashed, mark
 from harness_magpie.synthesis import alone
 from harness_magpie.tagging import Shards, Tools, score, tag
 from hypothesis import given, settings
@@ -41,6 +41,14 @@ GRID = (-1.0, -0.3, 0.0, 0.1, 0.6, 1.0, 30.0)
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join), max_size=24)
 
 
+def dense(texts: list[str]) -> np.ndarray:
+    """Return the texts' unit TF-IDF vectors by scikit-learn alone, (n, 4096)."""
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+    hashing = HashingVectorizer(n_features=4096, ngram_range=(1, 2), norm=None, alternate_sign=False)
+    return TfidfTransformer().fit_transform(hashing.transform(texts)).toarray().astype(np.float32)
+
+
 def rows_of(texts: list[str]) -> list[dict]:
     return [{"id": f"r{i}", "instruction": text, "answer": text[::-1]} for i, text in enumerate(texts)]
 
@@ -49,7 +57,7 @@ def rows_of(texts: list[str]) -> list[dict]:
 @settings(max_examples=60, deadline=None)
 def test_shards_of_any_size_find_the_neighbours_of_the_whole(tmp_path_factory, texts, shard):
     whole, parts = rows_of(texts), rows_of(texts)
-    mark(whole, hashed_vectors)
+    mark(whole, dense)
     tag(Shards(parts, tmp_path_factory.mktemp("shards"), shard=shard), Tools(), 8)
     for name in ("repeats", "first"):
         assert [row[name] for row in parts] == [row[name] for row in whole]
@@ -77,11 +85,9 @@ def test_rows_of_any_length_are_near_as_their_differences_say(rows):
 def test_a_part_s_vectors_are_those_of_the_whole():
     texts = [" ".join(WORDS[i : i + 4]) for i in range(12)]
     of = hashed(texts)
-    assert np.array_equal(
-        np.vstack([of(texts[:5]).toarray(), of(texts[5:]).toarray()]), hashed_vectors(texts)
-    )
+    assert np.array_equal(np.vstack([of(texts[:5]).toarray(), of(texts[5:]).toarray()]), dense(texts))
     assert not np.array_equal(
-        hashed_vectors(texts[:5]), of(texts[:5])
+        dense(texts[:5]), of(texts[:5]).toarray()
     )  # how rare a word is, a part cannot know
 
 
@@ -108,7 +114,7 @@ def test_an_encoder_reads_each_text_once_and_what_is_there_is_not_made_again(tmp
         reward=lambda questions, answers: [float(len(one)) for one in answers],
     )
     whole, parts = rows_of(texts), rows_of(texts)
-    mark(whole, hashed_vectors)
+    mark(whole, dense)
     told: list[tuple[str, int, int]] = []
     for again in (False, True):
         shards = Shards(parts, tmp_path, lambda *said: told.append(said), shard=4)
