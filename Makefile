@@ -72,7 +72,7 @@ scorecard: $(STAMP)  ## run the recipe on real data and write the tracked scorec
 	    test $$? = 1 || exit 1; echo "a run failed, and the card will say which" >&2; };; esac; done
 	$(BIN)/python -m harness.reports.publish results/scorecard-runs $(PAPERS)
 
-bench: $(STAMP)  ## side by side with what one would use instead: its rows have 50 minutes of two cores
+bench: $(STAMP)  ## side by side with what one would use instead: its rows have an hour of two cores
 	$(BIN)/python benchmarks/run.py
 
 gpu-check: $(STAMP)  ## what only a GPU can answer, in ten minutes, into results/gpu-check.json; goes on where it stopped

@@ -1,6 +1,6 @@
 """Measure every row side by side with its peer: `make bench`, or
 
-    python benchmarks/run.py                     # the whole table, whose rows have 50 minutes of two cores
+    python benchmarks/run.py                     # the whole table, whose rows have an hour of two cores
     python benchmarks/run.py --only walk lora    # some rows, put into the table that is there
     python benchmarks/run.py --toy               # every row in small, to see that it runs; nothing is published
 
