@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.faults.conftest import without_torch
-from tests.faults.test_kills import start, wait_for, workers
+from tests.faults.test_kills import start, started_as, wait_for, workers
 from tests.papers.test_plugins import install
 
 pytestmark = pytest.mark.fault
@@ -220,7 +220,7 @@ def test_a_joblib_worker_that_is_killed_is_told_as_such_and_the_same_command_goe
     words = (*words, "hydra.launcher.n_jobs=2", "leases.cpus=2", "task.seconds=2")
     driver = start(waits, *words)
     wait_for(lambda: len(training(waits)) == 3)  # the last one has begun, so another is finished
-    lines = {process: " ".join(process.cmdline()) for process in workers(waits)}
+    lines = {process: started_as(process) for process in workers(waits)}
     for process, line in lines.items():
         if "loky" in line and "tracker" not in line:
             process.kill()

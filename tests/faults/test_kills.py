@@ -1,5 +1,6 @@
 """Kill it anywhere, repeat the command, and only what is missing runs, with the same numbers."""
 
+import contextlib
 import json
 import os
 import signal
@@ -52,19 +53,23 @@ def wait_for(what, seconds: float = 120.0):
 
 
 def workers(harness) -> list[psutil.Process]:
-    """Return every living process that works in this test's folder."""
+    """Return every living process that works in this test's folder, as it was when it was looked at (`info`)."""
     found = []
-    for process in psutil.process_iter(["cwd", "cmdline", "status"]):
+    for process in psutil.process_iter(["cwd", "cmdline", "status", "ppid"]):
         info = process.info
         if info["cwd"] == str(harness.folder) and info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
     return found
 
 
+def started_as(process: psutil.Process) -> str:
+    """Return how a process of `workers` was started; it may have ended since."""
+    return " ".join(process.info["cmdline"] or ())
+
+
 def seen(process: psutil.Process) -> tuple[str, int, str]:
     """Return a process's state, its parent and its command, for a message."""
-    with process.oneshot():
-        return process.status(), process.ppid(), " ".join(process.cmdline())[:200]
+    return process.info["status"], process.info["ppid"], started_as(process)[:200]
 
 
 def halfway(harness):
@@ -77,7 +82,7 @@ def halfway(harness):
 
 def run_process(harness) -> psutil.Process:
     """Return the process that trains: the fork server's child."""
-    server = [p for p in workers(harness) if "forkserver" in " ".join(p.cmdline())]
+    server = [p for p in workers(harness) if "forkserver" in started_as(p)]
     return max(server, key=lambda p: p.create_time())
 
 
@@ -103,7 +108,7 @@ def unbroken(tmp_path_factory, text, warm):
 def test_a_driver_killed_in_its_first_seconds_leaves_nobody_behind(harness, text, seconds):
     """From the first joblib worker on, before and after jobs are handed over; half a second is how often they look."""
     driver = start(harness, "run", "-m", "method=alibi/alibi", "seed=0,1,2", *TRAINING, f"data.corpus={text}")
-    wait_for(lambda: [p for p in workers(harness) if "loky" in " ".join(p.cmdline())])
+    wait_for(lambda: [p for p in workers(harness) if "loky" in started_as(p)])
     time.sleep(seconds)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait(60)
@@ -133,7 +138,8 @@ def test_what_is_killed_in_mid_training_leaves_no_process_and_ends_with_the_numb
     else:
         os.killpg(driver.pid, signal.SIGKILL)
         for process in workers(harness):
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
     driver.wait(60)
     wait_for(lambda: not workers(harness), 30)
     harness(*words)
