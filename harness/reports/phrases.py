@@ -376,9 +376,10 @@ def setting(card: Card) -> str:
 
 
 def judged_on(card: Card) -> str:
-    """Return the short name of a scorecard's first data set and how many more there are, or what was changed."""
+    """Return the short name of a scorecard's first data set, how many more there are, and what was changed."""
     names = [re.split(r"[/:]", str(name).rstrip("/"))[-1] for name in card["data"].values() if name]
-    return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])]) or changed(card)
+    data = " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])])
+    return ", ".join(filter(None, [data, changed(card)]))
 
 
 def place(card: Card, metric: str, method: str) -> str:

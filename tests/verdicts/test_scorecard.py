@@ -342,6 +342,13 @@ def test_a_page_tells_two_settings_of_a_paper_without_data_apart(card):
     assert judged_on(bare) == ""
 
 
+def test_two_settings_on_the_same_data_are_told_apart(card):
+    one = {**card, "data": {"corpus": "$HARNESS_DATA/my-books/"}}
+    other = {**one, "command": one["command"] + " task.rate=.01 'task.words=a b'"}
+    assert judged_on(one) == "my-books"
+    assert judged_on(other) == "my-books, task.rate=.01 task.words=a b"
+
+
 def test_what_only_this_machine_has_is_not_published(card, monkeypatch):
     read = [{**card, "data": {"corpus": "/sets/books"}}]
     assert only_here(read) == "/sets/books"
