@@ -23,7 +23,7 @@ from harness_magpie.cleaning import words
 from harness_magpie.diversity import distinct, seed_similarity
 from harness_magpie.filters import select
 from harness_magpie.metrics import METRICS, over_valid
-from harness_magpie.neighbours import between
+from harness_magpie.neighbours import neighbour_distances
 from harness_magpie.packing import Encoded, as_rows, token_losses
 from harness_magpie.preparation import read
 from harness_magpie.prompting import ROWS_A_PROMPT
@@ -96,8 +96,7 @@ def of_the_set(run: Any) -> dict[str, float | Items]:
     else:
         found["distinct_2"] = distinct(chosen)
         inside, distance = np.zeros(number), np.zeros(number)
-        embedded = vectors(run, chosen)
-        inside[places], distance[places] = 1.0, between(embedded, embedded, same=True)[0]
+        inside[places], distance[places] = 1.0, neighbour_distances(vectors(run, chosen))
         columns["neighbour_distance"] = {"value": distance, "valid": inside}
     seeds = [seed["instruction"] for seed in read(run.data_dir, "seeds")]
     if human or not seeds or not valid.any():

@@ -19,8 +19,13 @@ LOOKED_AT = 100_000  # pairs at a time
 
 
 def neighbour_distances(vectors: Any) -> np.ndarray:
-    """Return the squared distance of each row of (n, d) to the nearest other row, (n,); 0 for an exact copy."""
-    rows = finite(np.asarray(vectors, dtype=np.float32))
+    """Return the squared distance of each row of (n, d) to the nearest other row, (n,); 0 for an exact copy.
+
+    Raises HarnessError for an entry that is no number.
+    """
+    from scipy.sparse import issparse
+
+    rows = vectors if issparse(vectors) else finite(np.asarray(vectors, dtype=np.float32))
     return between(rows, rows, same=True)[0]
 
 
@@ -115,7 +120,10 @@ def encoded_vectors(
     prompt: str | None = None,
     trusted: bool = False,
 ) -> np.ndarray:
-    """Return unit vectors of a sentence encoder, (n, d) float32; `pooling`, `prompt` as `load_encoder` takes them."""
+    """Return unit vectors of a sentence encoder, (n, d) float32; `pooling`, `prompt` as `load_encoder` takes them.
+
+    Raises HarnessError where the encoder gives an entry that is no number.
+    """
     from harness.data.sources import resolve_model
     from harness.nn.encoder import load_encoder
 
@@ -126,5 +134,4 @@ def encoded_vectors(
         device=device,
         trust_remote_code=trusted,
     )
-    made = np.asarray(found.encode(texts), dtype=np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12)
+    return finite(unit(found.encode(texts)))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from harness_magpie import neighbour_distances
-from harness_magpie.neighbours import REPEAT, between, encoded_vectors, hashed
+from harness_magpie.neighbours import REPEAT, between, encoded_vectors, hashed, mark
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -108,6 +108,23 @@ def test_one_row_and_none_have_no_neighbour():
 def test_a_vector_that_is_no_number_is_named():
     with pytest.raises(HarnessError, match="not a number"):
         neighbour_distances([[np.nan, 1.0], [0.0, 1.0]])
+
+
+def test_an_encoder_that_fails_on_a_text_is_named_in_a_run_too(tmp_path):
+    import torch
+    from harness_magpie.preparation import tiny_tokenizer
+    from transformers import BertConfig, BertModel
+
+    made = tiny_tokenizer()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    broken = BertModel(BertConfig(vocab_size=len(made), **sizes))
+    with torch.no_grad():
+        broken.embeddings.word_embeddings.weight[len(made) // 2 :] = float("nan")
+    broken.save_pretrained(tmp_path / "bert")
+    made.save_pretrained(tmp_path / "bert")
+    rows = [{"id": i, "instruction": text} for i, text in enumerate(("what is rain", "why songs."))]
+    with pytest.raises(HarnessError, match="not a number: the encoder failed"):
+        mark(rows, lambda texts: encoded_vectors(str(tmp_path / "bert"), texts, tmp_path, "cpu"))
 
 
 def test_equal_texts_have_equal_vectors():
