@@ -20,11 +20,11 @@ def measure(toy: bool) -> Iterator[Measured]:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
+    from benchmarks.serving import Loopback
     from harness.engines import Ask
     from harness.engines.address import address
     from harness.engines.completions import Completions
     from harness.engines.inside import Transformers
-    from tests.engines.serving import Loopback
 
     one_thread()
     rows, length, tokens = (2, 8, 4) if toy else (8, 64, 24)
@@ -41,9 +41,8 @@ def measure(toy: bool) -> Iterator[Measured]:
         drawn: dict[str, list[Any]] = {"here": [], "there": []}
 
         def written(name: str, engine: Any, at_once: int) -> Side:
-            def side() -> (
-                None
-            ):  # by other seeds in each round: what a server sent before is not asked for again
+            # By other seeds in each round: what a server sent before is not asked for again.
+            def side() -> None:
                 first = rows * len(drawn[name])
                 seeds = range(first, first + rows)
                 drawn[name].append(engine.complete(prompts, ask, seeds=seeds, at_once=at_once))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.serving import Loopback, garbage, half, hang, reset, says
 from harness.engines import Ask, engine, gap
 from harness.engines.address import KEY, address, decides
 from harness.engines.completions import Completions
@@ -19,7 +20,6 @@ from harness.engines.inside import Transformers
 from harness.engines.wire import ServerError, _seconds, alike
 from harness.errors import HarnessError, UsageError
 from harness.nn.generate import generate, log_probs
-from tests.engines.serving import Loopback, garbage, half, hang, reset, says
 
 PROMPTS = [[65, 66, 67], [72, 15], [65, 66, 67], [90] * 9]
 SEEDS = [3, 1, 4, 1]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.serving import Loopback, garbage, half, reset, says
 from harness.engines import Embeddings
 from harness.engines.wire import ServerError
 from harness.errors import UsageError
-from tests.engines.serving import Loopback, garbage, half, reset, says
 from tests.engines.test_completions import soon  # noqa: F401
 
 TEXTS = ["a b", "c", "한국어", "a b", "dd"]

@@ -36,11 +36,10 @@ def stopping(as_json: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (
-            ending.number
-        ):  # what a library made of the exception, or what broke because its processes were ended
-            raise Stopped(ending.number) from error
-        raise
+        if not ending.number:
+            raise
+        # What a library made of the exception, or what broke because its processes were ended.
+        raise Stopped(ending.number) from error
     finally:
         ending.seen = True
         for number, handler in before.items():

@@ -135,9 +135,8 @@ def synthesize(
     stages = folder / "stages"
     hear = tell or (lambda *a, **k: None)
     parts = functools.partial(Shards, stages=stages, tell=hear, shard=shard)
-    pre_query_template(
-        generator.tokenizer, recipe.system, generator.arguments
-    )  # refused before the folder is taken
+    # A template that is none is refused before the folder is taken.
+    pre_query_template(generator.tokenizer, recipe.system, generator.arguments)
     with alone(stages, hear):
         claim(recipe, stages)
         generator = dated_once(generator, recipe, stages)

@@ -10,6 +10,7 @@ from harness_magpie.synthesis import synthesize
 from harness_magpie.tagging import Tools
 from magpie_models import recipe
 
+from benchmarks.serving import Loopback
 from harness.cli import main
 from harness.contract.bench import smoke_spec
 from harness.engines import engine
@@ -20,7 +21,6 @@ from harness.errors import UsageError
 from harness.papers.plugins import load
 from harness.runs.results import read_result
 from harness.runs.run import execute
-from tests.engines.serving import Loopback
 
 SECRET = "sk-of-nobody-77ab"
 

@@ -209,7 +209,7 @@ def test_two_tables_of_other_items_are_not_compared(tmp_path):
 def test_vectors_may_come_from_a_server(tmp_path, capsys):
     from harness_rdass.judging import rdass
 
-    from tests.engines.serving import Loopback
+    from benchmarks.serving import Loopback
 
     def vector(text):
         return [float(text.count(sign)) for sign in "비눈해달온다"]

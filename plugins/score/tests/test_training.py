@@ -442,9 +442,9 @@ def server(own):
     """A server of one's own model, as it is before any training."""
     from transformers import AutoTokenizer
 
+    from benchmarks.serving import Loopback
     from harness.engines.inside import Transformers
     from harness.nn.bases import load_model
-    from tests.engines.serving import Loopback
 
     engine = Transformers(load_model(own["model"]), AutoTokenizer.from_pretrained(own["model"]))
     with Loopback(engine, served="model") as running:

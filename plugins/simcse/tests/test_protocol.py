@@ -186,7 +186,7 @@ def test_the_command_judges_vectors_of_a_server(tmp_path):
     from harness_simcse.tools import tools
     from typer.testing import CliRunner
 
-    from tests.engines.serving import Loopback
+    from benchmarks.serving import Loopback
 
     file = tmp_path / "mine.jsonl"
     rows = [{"sentence1": "a" * n, "sentence2": "b" * (6 - n), "score": 5 - abs(3 - n)} for n in range(1, 6)]

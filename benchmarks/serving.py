@@ -1,4 +1,4 @@
-"""A server on loopback for the tests: OpenAI's routes over a real engine of this process, and as hostile as asked.
+"""A server on loopback, for tests and benchmarks: OpenAI's routes over a real engine of this process, hostile if asked.
 
 `troubles` are what the first requests of a route meet instead of an answer; each is a function of the handler.
 """
