@@ -14,7 +14,7 @@ import numpy as np
 from harness.errors import UsageError
 from harness_magpie.cleaning import is_valid
 from harness_magpie.generator import template_prompt
-from harness_magpie.preparation import read
+from harness_magpie.preparation import answerable, read
 from harness_magpie.settings import Magpie, Prompt
 
 EXAMPLES, ROWS_A_PROMPT = 6, 8  # seed tasks in a list; rows that continue one list
@@ -42,6 +42,8 @@ def human(run: Any) -> list[dict[str, Any]]:
     seeds = read(run.data_dir, "seeds")
     if not seeds:
         raise UsageError("human_written needs seed tasks: give data.seeds=seed_tasks.jsonl")
+    if not any(map(answerable, seeds)):
+        raise UsageError("human_written needs seed tasks that people answered: give data.seeds with output")
     order = np.random.default_rng([run.seed, 7]).permutation(len(seeds))[: run.task.samples]
     return [
         {

@@ -159,6 +159,8 @@ def full_size(run: Any, size: Callable[[Pair], int]) -> int:
 def training_pairs(run: Any, size: Callable[[Pair], int]) -> list[Pair]:
     """Return the pairs that the run's method trains on: of `size` in all as large as Magpie's, for every method."""
     task, method = run.task, run.method
+    if method.prompt is Prompt.human:
+        human(run)  # what is missing is told before anything is generated
     full = full_size(run, size)
     pairs: list[Pair] = []
     had = 0

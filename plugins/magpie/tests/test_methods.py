@@ -167,6 +167,15 @@ def test_too_few_pairs_are_said_with_the_mend(results):
         held_out(opened("magpie", results, {"task.train_pairs": "40"}))
 
 
+def test_seed_tasks_without_answers_are_told_before_anything_is_generated(results, tmp_path):
+    seeds = tmp_path / "unanswered.jsonl"
+    seeds.write_text("".join(json.dumps({"instruction": f"tell me {i}"}) + "\n" for i in range(12)))
+    run = opened("human_written", tmp_path / "results", {"data.seeds": str(seeds)})
+    with pytest.raises(HarnessError, match=r"seed tasks that people answered: give data\.seeds with output"):
+        training_pairs(run)
+    assert not list((tmp_path / "results" / "stages").glob("magpie-instructions-*"))
+
+
 def test_without_seed_tasks_the_methods_that_need_them_say_so(results):
     for method in ("self_instruct", "human_written"):
         run = opened(method, results, {"task.made_seeds": "0"})
