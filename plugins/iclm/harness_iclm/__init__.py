@@ -26,7 +26,7 @@ __getattr__ = lazy(
     },
 )
 
-TUNE = {"rate": [0.5, 1.0, 2.0]}  # of every method alike
+TUNE = {"rate": [1.0, 2.0, 4.0, 8.0]}  # of every method alike
 
 
 def _packed(config: Packing, text: str, baseline: bool = True) -> Method:
