@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 RECIPE ?= conf/scorecard.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+export PYTHONDONTWRITEBYTECODE :=# the tests start a thousand processes: they read our modules compiled
 
 .PHONY: demo install dev test test-all oracle engines ray lint pages docs scorecard bench gpu-check bench-verdict forgeries torture lock dist clean
 

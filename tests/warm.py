@@ -11,7 +11,6 @@ import select
 import socket
 import sys
 import traceback
-from multiprocessing import forkserver
 from pathlib import Path
 
 WARM = (
@@ -31,13 +30,13 @@ def serve(address: str) -> None:
     """Answer commands that come over the socket at `address` until standard input closes."""
     import importlib
 
-    from harness.runs.isolate import PRELOAD, die_with_parent
+    from harness.runs.isolate import die_with_parent
+    from harness.runs.served import begun
 
     die_with_parent()
     for name in WARM:
         importlib.import_module(name)
-    forkserver.set_forkserver_preload(PRELOAD)
-    forkserver.ensure_running()
+    server = begun()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -47,10 +46,10 @@ def serve(address: str) -> None:
             if sys.stdin in ready:
                 return
             with listener.accept()[0] as asked:
-                _answer(asked)
+                _answer(asked, server)
 
 
-def _answer(asked: socket.socket) -> None:
+def _answer(asked: socket.socket, server: str) -> None:
     """Fork for one command; say its exit code."""
     message, ancillary, _, _ = asked.recvmsg(1 << 20, socket.CMSG_SPACE(8))
     files = array.array("i")
@@ -59,16 +58,15 @@ def _answer(asked: socket.socket) -> None:
         message += asked.recv(1 << 20)
     child = os.fork()
     if child == 0:
-        os._exit(_command(json.loads(message), list(files)))
+        os._exit(_command(json.loads(message), list(files), server))
     for file in files:
         os.close(file)
     _, status = os.waitpid(child, 0)
     asked.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _command(request: dict, files: list[int]) -> int:
+def _command(request: dict, files: list[int], server: str) -> int:
     """Become `python -m harness` with the request's words, folder and environment; return the exit code."""
-    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined]  # the parent's, it runs
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environ"])
@@ -79,8 +77,10 @@ def _command(request: dict, files: list[int]) -> int:
         os.dup2(file, place)
     from harness.cli import main
     from harness.runs.isolate import die_with_parent
+    from harness.runs.served import ask
 
     die_with_parent()
+    ask(server)
     sys.argv = ["harness", *request["words"]]
     code: object = 1
     try:

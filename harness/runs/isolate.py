@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.runs import served
 from harness.runs.leases import Lease
 from harness.runs.locks import held
 from harness.runs.processes import SERVED, end_with, join, machines, places
@@ -28,7 +29,6 @@ from harness.runs.results import LOG, PROGRESS, RESULT, Result, read_result, wri
 from harness.runs.spec import Spec
 
 ASKED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)  # exit codes of what was asked to end
-PRELOAD = ["harness.runs.warm"]  # what the fork server imports before its first run
 
 
 def isolated(
@@ -42,10 +42,8 @@ def isolated(
     What its `lease` asks for is added to what the run finds in its environment.
     """
     lease = lease or Lease()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context = served.context()
     around = {**surroundings(), **lease.environ}
-    os.environ[SERVED] = str(os.getpid())
     ranks = [{}] if spec.processes == 1 else places(spec.processes, spec.run_key)
     leads, before = machines()[0] == 0, _written(spec.folder)
     told, tell = context.Pipe(duplex=False)
@@ -196,10 +194,14 @@ def die_with_driver(driver: int, began: float) -> None:
     die_with(lambda: began_at(driver) != began)
 
 
-def work_for(driver: int, began: float) -> None:
-    """Make this process a worker of a driver: what asks it to end asks the driver, and it ends with that one."""
+def work_for(driver: int, began: float, server: str) -> None:
+    """Make this process a worker of a driver: what asks it to end asks the driver, and it ends with that one.
+
+    Its runs are forked by the driver's server.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_driver(driver, began)
+    served.ask(server)
 
 
 def began_at(process: int) -> float:

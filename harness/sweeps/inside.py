@@ -27,14 +27,14 @@ def combinations(overrides: Sequence[Any]) -> list[list[str]]:
     return [job for batch in BasicSweeper.split_arguments(list(overrides), None) for job in batch]
 
 
-def begin_workers_with(first: Callable[..., None], *arguments: Any) -> None:
-    """Let each of joblib's worker processes call `first(*arguments)` before anything else."""
-    import functools
-
+def begin_workers_with(first: Callable[..., None], given: Callable[[], tuple[Any, ...]]) -> None:
+    """Let each of joblib's worker processes call `first` first, with what `given()` is at their start."""
     import joblib
-    from joblib.parallel import BACKENDS
+    from joblib.parallel import LokyBackend
 
-    loky = functools.partial(BACKENDS["loky"], initializer=first, initargs=arguments)
+    def loky(**settings: Any) -> Any:
+        return LokyBackend(initializer=first, initargs=given(), **settings)
+
     joblib.register_parallel_backend("loky", loky)
 
 

@@ -26,6 +26,7 @@ from omegaconf import DictConfig
 
 from harness.errors import HarnessError, Stopped, UsageError, masked, said
 from harness.papers.plugins import Plugin, load, load_all
+from harness.runs import served
 from harness.runs.isolate import work_for
 from harness.runs.journal import Sweep, note, read_journal
 from harness.runs.locks import alone
@@ -115,7 +116,7 @@ def swept(arguments: Sequence[str], heard: Heard | None = None) -> Swept:
                     leave(sweep, [*map(masked, words)], spec, settings)
                 told = [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)]
                 launched = Launched.here()
-                inside.begin_workers_with(work_for, launched.driver, launched.began)
+                inside.begin_workers_with(work_for, lambda: (launched.driver, launched.began, served.begun()))
                 _hydra(hydra, told, launched)
             except BrokenExecutor as broken:
                 lost = said(broken) if isinstance(broken, Lost) else "a joblib worker was ended (killed?)"

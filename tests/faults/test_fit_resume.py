@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.fit.checkpoint import checkpoint_step
-from harness.runs.isolate import PRELOAD
+from harness.runs.served import PRELOAD
 
 pytestmark = pytest.mark.fault
 

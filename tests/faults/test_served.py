@@ -1,0 +1,43 @@
+"""A sweep's runs are forked from one server, and a sweep outlives it."""
+
+import re
+
+import pytest
+
+from tests.faults.test_kills import TRAINING, halfway, start, started_as, wait_for, workers
+
+pytestmark = pytest.mark.fault
+
+
+def servers(harness) -> list:
+    """Return the processes from which runs are forked: the others of that command line are their forks."""
+    served = {p.pid: p for p in workers(harness) if "multiprocessing.forkserver" in started_as(p)}
+    return [p for p in served.values() if p.info["ppid"] not in served]
+
+
+def test_two_workers_fork_from_one_server_and_once_it_is_killed_each_from_its_own(harness, text):
+    words = (
+        "-m",
+        "hydra.launcher.n_jobs=2",
+        "seed=0,1,2,3",
+        *TRAINING,
+        f"data.corpus={text}",
+        "tracking=off",
+    )
+    driver = start(harness, "run", "method=alibi/alibi", *words)
+    wait_for(lambda: halfway(harness))
+    (server,) = servers(harness)
+    assert server.info["ppid"] == driver.pid
+    server.kill()
+    told = driver.communicate(timeout=120)[1]
+    assert driver.returncode == 1
+    assert "before it was done" in told
+    finished, failed = (
+        int(n) for n in re.search(r"(\d) finished; 0 already there; (\d) failed", told).groups()
+    )
+    assert (finished + failed, failed in (1, 2)) == (
+        4,
+        True,
+    )  # the runs that went on; the others came after it
+    again = harness("run", "method=alibi/alibi", *words).stderr
+    assert f"{failed} finished; {finished} already there; 0 failed" in again
