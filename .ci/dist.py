@@ -100,7 +100,8 @@ def tried(dist: Path, words: list[str]) -> None:
         pip = [f"{place}/env/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         wheels = sorted(map(str, dist.glob("*.whl")))
         if os.environ.get("HARNESS_DIST_LOCK") != "no":
-            subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / "requirements.lock")], check=True)
+            lock = ["--require-hashes", "-r", str(ROOT / "requirements.lock")]
+            subprocess.run([*pip, "--no-deps", *lock], check=True)
             subprocess.run([*pip, "--no-deps", *wheels], check=True)
         else:
             subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), *wheels], check=True)

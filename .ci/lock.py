@@ -5,8 +5,10 @@
 
 `constraints.txt` says which versions were tested; uv finds the rest, for Python 3.11 and later on every platform. Then
 
-    pip install --require-hashes -r requirements.lock
+    pip install --no-deps --require-hashes -r requirements.lock
     pip install --no-deps paper-harness paper-harness-alibi
+
+It is whole, so nothing is left to resolve; and pip 23.2 looks for `typepy[datetime]<3` beyond its pin.
 """
 
 import subprocess
@@ -17,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Every package that the harness and its eight papers need, with hashes; written by `make lock`.
-#   pip install --require-hashes -r requirements.lock
+#   pip install --no-deps --require-hashes -r requirements.lock
 #   pip install --no-deps paper-harness paper-harness-alibi
 """
 

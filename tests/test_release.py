@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from datetime import date
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,21 @@ def test_pins_of_the_lock_lie_in_the_ranges_that_are_asked_for(locked):
 def test_the_lock_pins_what_was_tested(locked):
     for name, version in PIN.findall((ROOT / "constraints.txt").read_text(encoding="utf-8")):
         assert locked.get(canonical(name), [Version(version)]) == [Version(version)], name
+
+
+def test_the_lock_is_whole_so_nothing_is_left_to_resolve(locked):
+    asked = {Requirement(line) for path in PROJECTS for line in told(path)["dependencies"]}
+    met: set[Requirement] = set()
+    while asked:
+        need = asked.pop()
+        met.add(need)
+        if need.name.startswith("paper-harness"):
+            continue
+        assert locked[canonical(need.name)], need
+        for extra in ("", *need.extras):
+            further = map(Requirement, requires(need.name) or ())
+            asked |= {r for r in further if not r.marker or r.marker.evaluate({"extra": extra})} - met
+    assert {"lm-eval", "typepy"} <= {canonical(need.name) for need in met}
 
 
 def test_every_pin_has_hashes_and_no_address_is_in_the_lock():
