@@ -18,9 +18,7 @@ ROOMS = {
     "papers": ("hookspecs", "plugins"),
     "fit": ("checkpoint",),
     "nn": ("generate", "evals"),
-    "runs": (
-        *("isolate", "leases", "locks", "nvml", "provenance", "results", "run", "spec", "stages", "warm"),
-    ),
+    "runs": ("isolate", "leases", "locks", "nvml", "provenance", "results", "run", "spec", "stages"),
     "sweeps": ("compose", "config", "sweep", "tuning", "watch"),
     "verdicts": ("costs", "power", "stats"),
     "reports": ("braille", "figures", "phrases", "plots", "publish", "summary"),
@@ -31,6 +29,7 @@ RENAMED = {
     "paper": "papers.statement",
     "resample": "papers.reduction",
     "ranks": "runs.processes",
+    "warm": "runs.served.warm",
     "tracking": "runs.mirror",
     "report": "verdicts.scorecard",
     "compare": "verdicts.comparison",

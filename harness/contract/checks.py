@@ -180,7 +180,7 @@ def _whole(bench: Bench, method: str, first: Result) -> Iterator[Check]:
 
 def _warm() -> None:
     """Import what every run needs once, so that each fork has it."""
-    import harness.runs.warm  # noqa: F401
+    import harness.runs.served.warm  # noqa: F401
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:

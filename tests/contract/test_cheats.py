@@ -129,7 +129,7 @@ def bench(tmp_path):
     """Finished smoke runs of a quiz's methods, seeds 0 and 1, with what they consumed."""
 
     import harness.fit
-    import harness.runs.warm  # noqa: F401
+    import harness.runs.served.warm  # noqa: F401
 
     def made(quiz: Quiz) -> Bench:
         from harness.contract.bench import Altered

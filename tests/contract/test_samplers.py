@@ -32,7 +32,7 @@ def sampler(**hooks: Any) -> Quiz:
 
 @pytest.fixture
 def bench(tmp_path):
-    import harness.runs.warm  # noqa: F401
+    import harness.runs.served.warm  # noqa: F401
 
     def made(quiz: Quiz) -> tuple[Bench, Any]:
         bench = Bench(quiz, tmp_path)

@@ -157,7 +157,7 @@ def test_a_fork_server_whose_starter_is_gone_ends_before_it_imports_anything():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     served = {**os.environ, SERVED: str(gone.pid)}
-    words = "import sys; served = 'multiprocessing.forkserver'; import harness.runs.warm"
+    words = "import sys; served = 'multiprocessing.forkserver'; import harness.runs.served.warm"
     server = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", words], env=served, capture_output=True, text=True
     )

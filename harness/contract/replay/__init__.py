@@ -52,7 +52,7 @@ class Again:
         for record in records:
             yield from self._sources(record, found)
         drawn = draw(records, self.plugins, seed, share, whole)
-        import harness.runs.warm  # noqa: F401  (so that each fork has it)
+        import harness.runs.served.warm  # noqa: F401  (so that each fork has it)
 
         for chosen in drawn:
             try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.runs.processes import SERVED
 
-PRELOAD = ["harness.runs.warm"]  # what the server imports before its first run
+PRELOAD = ["harness.runs.served.warm"]  # what the server imports before its first run
 
 
 def context() -> ForkServerContext:
