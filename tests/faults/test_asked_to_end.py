@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM, SIGHUP, and a worker that is killed: one sentence, the right exit code, nobody left behind."""
 
+import functools
 import json
 import os
 import re
@@ -161,7 +162,8 @@ except Stopped as stop:
 def test_what_a_library_swallows_is_raised_again_and_what_tidies_is_let_tidy(times, number):
     words = [sys.executable, "-c", SWALLOWS, str(times)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(words, **streams) as process:
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)  # also where this process hears of none
+    with subprocess.Popen(words, **streams, preexec_fn=heard) as process:
         assert process.stdout.readline() == "goes\n"
         time.sleep(0.3)  # until it sleeps
         process.send_signal(number)
