@@ -53,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = ROOT / "build" / "bench" / ("rows-toy" if asked.toy else "rows")
     kept.mkdir(parents=True, exist_ok=True)
     done = {name for name, found in gathered(kept).items() if not found["error"]}
-    todo = [row for row in chosen if asked.only or row.name not in done]
+    todo = [row for row in chosen if asked.only or asked.toy or row.name not in done]
     if len(todo) < len(chosen):
         print(f"{len(chosen) - len(todo)} rows are kept from a run that was stopped", file=sys.stderr)
     for row in shown(todo):
         found = measured(row, asked.toy)
         write(kept / f"{row.name}.json", found)
         if not asked.toy:
-            publish(ROOT, gathered(kept), machine())
+            publish(ROOT, {row.name: found}, machine())
     rows = gathered(kept)
     from benchmarks.table import to_terminal
 
@@ -68,9 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = [row.name for row in chosen if rows[row.name]["error"]]
     for name in failed:
         print(f"{name} was not measured whole: {rows[name]['error']}", file=sys.stderr)
-    if not asked.only and not failed:
-        for path in kept.glob("*.json"):  # all is published: the next call measures anew
-            path.unlink()
+    if not failed and not asked.toy:
+        for row in chosen:  # all is published: the next call measures anew
+            (kept / f"{row.name}.json").unlink()
     return 1 if failed else 0
 
 

@@ -117,6 +117,33 @@ def test_rows_are_merged_by_name_and_tables_made_between_the_marks(tmp_path):
     assert "| walk \\| work | peer | 1.7 [1, 3] | at least 2 x | **no** | slow |" in text
 
 
+def test_a_row_that_is_renewed_leaves_the_others_as_they_were_published(tmp_path, monkeypatch):
+    """What an earlier call had kept of another row is no news: its target may have been changed since."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    from benchmarks import run
+
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "results").mkdir()
+    for page in ("README.md", "docs/performance.md"):
+        (tmp_path / page).write_text("<!-- benchmarks -->\n<!-- /benchmarks -->\n")
+    ratios = iter([1.0, 2.0, 3.0])
+
+    def measured(row, toy):
+        one = Measured(row.name, "peer", next(ratios), 1.0, 3.0, Target("at least", 2)).row()
+        return {"error": "", "rows": [{"row": 0, "name": row.name, "date": "2026-01-01", **one}]}
+
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "measured", measured)
+    assert run.main(["--only", "walk"]) == 0
+    page = tmp_path / "results" / "benchmarks.json"
+    page.write_text(page.read_text().replace("at least 2", "at least 9"))
+    assert run.main(["--only", "commands"]) == 0
+    assert run.main(["--only", "commands"]) == 0
+    rows = {row["name"]: row for row in json.loads(page.read_text())["rows"]}
+    assert rows["walk"]["target"] == "at least 9 x"
+    assert rows["commands"]["ratio"] == 3.0
+
+
 def test_a_row_that_was_not_measured_is_told_in_full_and_in_short():
     row = {
         "row": 2,
