@@ -16,15 +16,9 @@ def servers(harness) -> list:
 
 
 def test_two_workers_fork_from_one_server_and_once_it_is_killed_each_from_its_own(harness, text):
-    words = (
-        "-m",
-        "hydra.launcher.n_jobs=2",
-        "seed=0,1,2,3",
-        *TRAINING,
-        f"data.corpus={text}",
-        "tracking=off",
-    )
-    driver = start(harness, "run", "method=alibi/alibi", *words)
+    words = ("method=alibi/alibi", "-m", "hydra.launcher.n_jobs=2", "seed=0,1,2,3", *TRAINING)
+    words = ("run", *words, f"data.corpus={text}", "tracking=off")
+    driver = start(harness, *words)
     wait_for(lambda: halfway(harness))
     (server,) = servers(harness)
     assert server.info["ppid"] == driver.pid
@@ -32,12 +26,10 @@ def test_two_workers_fork_from_one_server_and_once_it_is_killed_each_from_its_ow
     told = driver.communicate(timeout=120)[1]
     assert driver.returncode == 1
     assert "before it was done" in told
-    finished, failed = (
-        int(n) for n in re.search(r"(\d) finished; 0 already there; (\d) failed", told).groups()
-    )
-    assert (finished + failed, failed in (1, 2)) == (
-        4,
-        True,
-    )  # the runs that went on; the others came after it
-    again = harness("run", "method=alibi/alibi", *words).stderr
+    counted = re.search(r"(\d) finished; 0 already there; (\d) failed", told)
+    assert counted, told
+    finished, failed = map(int, counted.groups())
+    assert finished + failed == 4
+    assert failed in (1, 2)  # those that went on; the others came after it
+    again = harness(*words).stderr
     assert f"{failed} finished; {finished} already there; 0 failed" in again

@@ -53,9 +53,8 @@ class _Theirs(forkserver.ForkServer):
         super().__init__()
         self.theirs = True
         self._forkserver_address = address
-        self._forkserver_alive_fd = os.open(
-            os.devnull, os.O_RDONLY
-        )  # it lives as long as its starter, not as we
+        # What keeps a server alive is its starter's: a run is handed an empty file in its place.
+        self._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)
 
     def ensure_running(self) -> None:
         if self.theirs:
