@@ -55,6 +55,10 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfi
 
     whole = inside.composed(overrides, multirun)
     refuse_code(whole.hydra)
+    if whole.hydra.launcher.get("n_jobs") == 0:
+        raise UsageError(
+            "hydra.launcher.n_jobs=0 starts nothing: give how many runs at once, or -1 for all cores"
+        )
     sweeper = whole.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     if not multirun:

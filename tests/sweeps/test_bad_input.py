@@ -26,6 +26,10 @@ MISTAKES = {
     ),
     "unknown experiment": (["run", "-m", "+experiment=alib"], ["did you mean 'alibi'"]),
     "a glob that matches nothing": (["run", "-m", "method=glob(nothing*)"], ["no jobs"]),
+    "nothing at once": (
+        ["run", "-m", *SMOKE, "hydra.launcher.n_jobs=0"],
+        ["hydra.launcher.n_jobs=0 starts nothing", "-1 for all cores"],
+    ),
     "unknown option": (["run", *SMOKE, "--fast"], ["--fast", "--help"]),
     "broken grammar": (["run", *SMOKE, "task.length=[1,"], ["task.length=[1,"]),
     "missing file": (["run", *SMOKE, "data.corpus=nowhere.txt"], ["nowhere.txt"]),
