@@ -88,7 +88,7 @@ def run_process(harness) -> psutil.Process:
 
 def metrics(harness) -> dict[str, dict[str, float]]:
     found = {}
-    for path in (harness.folder / "results" / "runs").rglob("result.json"):
+    for path in (harness.folder / "results" / "runs").glob("*/*/*/result.json"):
         result = json.loads(path.read_text())
         found[f"{result['config']['name']}-{result['config']['seed']}"] = result["metrics"]
     return found

@@ -90,7 +90,7 @@ def sweep(cluster, *words: str) -> tuple[str, ...]:
 def going(harness: Harness) -> dict[Path, int]:
     """Return the folders of the runs that go on, each with the process of its node."""
     found = {}
-    for log in (harness.folder / "results" / "runs").rglob("log.txt"):
+    for log in (harness.folder / "results" / "runs").glob("*/*/*/log.txt"):
         lines = [line for line in log.read_text().splitlines() if line.startswith("on ")]
         if lines and not (log.parent / "result.json").exists():
             found[log.parent] = int(lines[-1].split()[1])
@@ -109,7 +109,7 @@ def wait_for(found, seconds: float = 120.0):
 def starts(harness: Harness) -> Counter:
     """Count how often each run was begun."""
     runs = harness.folder / "results" / "runs"
-    return Counter({path.parent: len(path.read_text().splitlines()) for path in runs.rglob("starts.jsonl")})
+    return Counter({path.parent: len(path.read_text().splitlines()) for path in runs.glob("*/*/*/starts.jsonl")})
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_runs_go_on_both_nodes_at_once_without_leases(nodes, harness, plugin):
     words = sweep(nodes, "seed=0,1,2,3", "method.seconds=1")
     done = harness(*words, PYTHONPATH=str(plugin), HARNESS_LEASES=str(harness.folder / "leases"))
     assert "4 finished; 0 already there; 0 failed" in done.stderr
-    logs = (harness.folder / "results" / "runs").rglob("log.txt")
+    logs = (harness.folder / "results" / "runs").glob("*/*/*/log.txt")
     assert len({line for log in logs for line in log.read_text().splitlines() if line.startswith("on ")}) == 2
     assert not (harness.folder / "leases").exists()
     again = harness(*words, PYTHONPATH=str(plugin))
@@ -187,11 +187,11 @@ def test_a_driver_that_is_killed_takes_its_runs_along_and_the_same_command_goes_
     words = sweep(nodes, "seed=0,1,2,3", "method.seconds=2")
     driver = begun(harness, plugin, *words)
     runs = harness.folder / "results" / "runs"
-    wait_for(lambda: list(runs.rglob("result.json")))
+    wait_for(lambda: list(runs.glob("*/*/*/result.json")))
     wait_for(lambda: going(harness))
     driver.kill()
     driver.communicate()
-    kept = list(runs.rglob("result.json"))
+    kept = list(runs.glob("*/*/*/result.json"))
     wait_for(lambda: not [folder for folder in going(harness) if _lives(folder)], seconds=10)
     done = harness(*words, PYTHONPATH=str(plugin))
     assert f"{4 - len(kept)} finished; {len(kept)} already there; 0 failed" in done.stderr

@@ -37,7 +37,7 @@ def test_each_run_is_a_job_of_slurm_and_the_same_command_starts_none(harness, en
     words = ("run", "-m", "method=ways/well,ways/raises", "seed=0,1", *ON_SLURM)
     done = harness(*words, code=1, PYTHONPATH=str(harness.folder), **environ)
     assert "2 finished; 0 already there; 2 failed" in done.stderr
-    logs = [path.read_text() for path in (harness.folder / "results" / "runs").rglob("log.txt")]
+    logs = [path.read_text() for path in (harness.folder / "results" / "runs").glob("*/*/*/log.txt")]
     assert len({line for log in logs for line in log.splitlines() if line.startswith("job ")}) == 4
     again = harness(
         "run", "-m", "method=ways/well", "seed=0,1", *ON_SLURM, PYTHONPATH=str(harness.folder), **environ
@@ -55,17 +55,17 @@ def test_a_driver_that_is_killed_costs_no_finished_run_and_the_same_command_goes
     )
     runs = harness.folder / "results" / "runs"
     until = time.monotonic() + 120
-    while not (finished := list(runs.rglob("result.json"))):
+    while not (finished := list(runs.glob("*/*/*/result.json"))):
         assert time.monotonic() < until, "no run ended"
         time.sleep(0.1)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     done = harness(*words, PYTHONPATH=str(harness.folder), **environ)
     assert "0 failed" in done.stderr
-    starts = {path.parent: path.read_text().splitlines() for path in runs.rglob("starts.jsonl")}
+    starts = {path.parent: path.read_text().splitlines() for path in runs.glob("*/*/*/starts.jsonl")}
     assert len(starts) == 3
     assert all(len(starts[path.parent]) == 1 for path in finished)
-    assert all(json.loads(path.read_text())["status"] == "finished" for path in runs.rglob("result.json"))
+    assert all(json.loads(path.read_text())["status"] == "finished" for path in runs.glob("*/*/*/result.json"))
 
 
 def test_a_job_that_is_cancelled_is_a_failed_run_and_the_same_command_goes_on(harness, environ):
@@ -80,7 +80,7 @@ def test_a_job_that_is_cancelled_is_a_failed_run_and_the_same_command_goes_on(ha
     )
     runs = harness.folder / "results" / "runs"
     until = time.monotonic() + 120
-    while not list(runs.rglob("result.json")) or len(list(runs.rglob("starts.jsonl"))) < 2:
+    while not list(runs.glob("*/*/*/result.json")) or len(list(runs.glob("*/*/*/starts.jsonl"))) < 2:
         assert time.monotonic() < until, "not one run ended and one begun"
         time.sleep(0.05)
     subprocess.run(["scancel", "--user=root"], env=around, check=True)

@@ -1,5 +1,6 @@
 """Twelve runs of which three fail, under a driver that is killed twice: repeat the command, and all is as if calm."""
 
+import contextlib
 import json
 import os
 import signal
@@ -24,9 +25,10 @@ FAILED = {("second", 0): "signal", ("third", 1): "oom", ("fourth", 2): "timeout"
 
 def results(folder: Path) -> dict[tuple, tuple[Path, dict]]:
     found = {}
-    for path in (folder / "runs").rglob("result.json"):
-        result = json.loads(path.read_text())
-        found[result["config"]["name"], result["config"]["seed"]] = path, result
+    for path in (folder / "runs").glob("*/*/*/result.json"):
+        with contextlib.suppress(FileNotFoundError):  # a failed run's, which is begun again just now
+            result = json.loads(path.read_text())
+            found[result["config"]["name"], result["config"]["seed"]] = path, result
     return found
 
 
