@@ -7,6 +7,7 @@ PLUGINS := $(PAPERS_HERE) $(wildcard examples/*/pyproject.toml)
 FOR_USE := $(VENV)/.for-use
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+FAULTS = $(shell grep -rl pytest.mark.fault tests plugins --include=test_*.py)# looking for them in all files takes longer
 RECIPE ?= conf/scorecard.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -56,7 +57,7 @@ ray: $(STAMP)  ## sweeps on a Ray cluster of two nodes on this machine, one of t
 
 test-all: lint  ## also slow, fault and fresh-install tests
 	$(BIN)/python -m pytest -m "(slow or install) and not fault and not oracle" -n 2 --dist loadgroup
-	$(BIN)/python -m pytest -m fault -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m fault -n 3 --dist loadfile --no-loadscope-reorder $(FAULTS)
 
 pages: $(STAMP)  ## the parts of docs/*.md that come from the code: reference, hooks, the picture of the rooms
 	$(BIN)/python docs/written.py

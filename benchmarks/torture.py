@@ -221,30 +221,24 @@ def runs_of(kind: str) -> int:
     return len(METHODS[kind]) * SEEDS[kind]
 
 
+def command(place: Path, kind: str) -> tuple[list[str], dict[str, str]]:
+    """Return the words of the sweep's command, and what is around it."""
+    words = [
+        *("run", "-m", f"method={','.join(f'tortured/{name}' for name in METHODS[kind])}"),
+        *(f"seed={','.join(map(str, range(SEEDS[kind])))}", "device=cpu", f"task.steps={STEPS[kind]}"),
+        *("hydra.launcher.n_jobs=2", "fit.checkpoint_seconds=0.2", "leases.cpus=2"),
+    ]
+    around = {"PYTHONPATH": str(place), "HARNESS_LEASES": str(place / "leases"), "STORM": "calm"}
+    return words, {**os.environ, **around, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
 def start(place: Path, kind: str) -> subprocess.Popen[bytes]:
     """Start the sweep's command in a session of its own."""
-    words = [
-        "run",
-        "-m",
-        f"method={','.join(f'tortured/{name}' for name in METHODS[kind])}",
-        f"seed={','.join(map(str, range(SEEDS[kind])))}",
-        "device=cpu",
-    ]
-    words += [
-        f"task.steps={STEPS[kind]}",
-        "hydra.launcher.n_jobs=2",
-        "fit.checkpoint_seconds=0.2",
-        "leases.cpus=2",
-    ]
-    surroundings = {"PYTHONPATH": str(place), "HARNESS_LEASES": str(place / "leases"), "STORM": "calm"}
+    words, around = command(place, kind)
+    begin = [sys.executable, "-c", f"import sys; {MAIN}", *words]
     with (place / "said.txt").open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, "-c", f"import sys; {MAIN}", *words],
-            cwd=place,
-            stdout=said,
-            stderr=said,
-            env={**os.environ, **surroundings, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
-            start_new_session=True,
+            begin, cwd=place, stdout=said, stderr=said, env=around, start_new_session=True
         )
 
 

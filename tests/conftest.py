@@ -1,15 +1,18 @@
 """What many tests share: the command line in a process of its own, a short real text, an empty results folder."""
 
+import functools
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.warm import Started
 from tests.warm import command as warm_command
 
 
@@ -29,13 +32,21 @@ class Harness:
                     command, cwd=self.folder, stdout=out, stderr=err, env=surroundings
                 ).returncode
             else:
-                left = warm_command(self.warm, words, self.folder, surroundings, [out.fileno(), err.fileno()])
+                left = warm_command(self.warm, words, self.folder, surroundings, out, err)
             for file in (out, err):
                 file.seek(0)
             done = subprocess.CompletedProcess(words, left, out.read(), err.read())
         if code is not None:
             assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def start(self, *words: str) -> Started:
+        """Start `harness <words>` in a session of its own, to be signalled or killed; say nothing of its output."""
+        assert self.warm is not None
+        surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with open(os.devnull, "w") as out:
+            err = tempfile.TemporaryFile("w+")  # noqa: SIM115  # what it says is read when it has ended
+            return Started(self.warm, words, self.folder, surroundings, out, err)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,11 +62,33 @@ def own_leases(tmp_path_factory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory) -> Iterator[Path]:
+def kept_text(request) -> Path:
+    """The built-in text as today's code makes it with this Python, in pytest's cache: two seconds of parsing."""
+    from harness.data import python_text
+    from harness.data.cache import once
+
+    code = Path(python_text.__file__).read_bytes() + sys.version.encode()
+    folder = request.config.cache.mkdir("builtin-text")
+    return once(folder / f"{hashlib.sha256(code).hexdigest()[:16]}.jsonl", python_text.write)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_text(kept_text) -> Iterator[Callable[[Path], None]]:
+    """Let every folder's built-in text be a copy of the kept one; yield what makes it anew."""
+    from harness.data import python_text
+
+    made = python_text.write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(python_text, "write", functools.partial(shutil.copyfile, kept_text))
+        yield made
+
+
+@pytest.fixture(scope="session")
+def warm(kept_text) -> Iterator[Path]:
     """The address of a warm process that answers commands for this session (see `tests.warm`)."""
     address = Path(tempfile.mkdtemp(prefix="warm-")) / "socket"  # short: such an address has a limit
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm", str(address)],
+        [sys.executable, "-m", "tests.warm", str(address), str(kept_text)],
         cwd=Path(__file__).parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,17 +1,27 @@
 """The `harness` command from a warm process: a fork that has imported everything already, for tests that are
 not about starting up. What a fork does is what a process of its own does: main() with words, folder, environment.
 
-All its runs come from one fork server, started once, instead of one a command.
+All that `command` waits for run their runs from one fork server, started once, instead of one a command. What is
+`Started`, to be signalled or killed, is in a session of its own and has its own server, as from a terminal.
 """
 
 import array
+import contextlib
+import functools
+import gc
+import importlib
 import json
 import os
 import select
+import shutil
+import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import traceback
 from pathlib import Path
+from typing import IO
 
 WARM = (
     *("hydra", "joblib", "hydra_plugins.hydra_joblib_launcher", "matplotlib.figure"),
@@ -23,34 +33,93 @@ WARM = (
         "harness.runs.mirror",
     ),
     *("mlflow", "mlflow.store.tracking.sqlalchemy_store"),
+    *("harness.runs.served.warm", "harness.nn", "harness.fit"),
 )
 
 
-def serve(address: str) -> None:
-    """Answer commands that come over the socket at `address` until standard input closes."""
-    import importlib
+def serve(address: str, text: str) -> None:
+    """Answer commands that come over the socket at `address` until standard input closes.
 
+    `text` is the built-in text, made before.
+    """
     from harness.runs.isolate import die_with_parent
-    from harness.runs.served import begun
 
     die_with_parent()
     for name in WARM:
         importlib.import_module(name)
-    server = begun()
+    _read_sources()
+    _make_once(text)
+    shared = _server()
+    gc.collect()
+    gc.freeze()  # or each fork would copy all of it
+    going: dict[int, tuple[int, socket.socket]] = {}  # of each child by its pidfd: its pid, and who asked
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
         print("ready", flush=True)
         while True:
-            ready, _, _ = select.select([listener, sys.stdin], [], [])
+            ready, _, _ = select.select([listener, sys.stdin, *going], [], [])
             if sys.stdin in ready:
                 return
-            with listener.accept()[0] as asked:
-                _answer(asked, server)
+            for ended in going.keys() & set(ready):
+                child, asked = going.pop(ended)
+                os.close(ended)
+                _say(asked, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+                asked.close()
+            if listener in ready:
+                asked = listener.accept()[0]
+                child = _begun(asked, shared)
+                going[os.pidfd_open(child)] = child, asked
+                _say(asked, child)
 
 
-def _answer(asked: socket.socket, server: str) -> None:
-    """Fork for one command; say its exit code."""
+def _read_sources() -> None:
+    """Import the papers, and read the sources that say whether a run is stale."""
+    from harness.papers.plugins import load_all
+    from harness.runs.provenance import code
+
+    for plugin in load_all():
+        if plugin.paper:
+            code(plugin, plugin.paper.metrics)
+
+
+def _make_once(text: str) -> None:
+    """Let a new local store and a folder's built-in text be copies: forty migrations, and two seconds of parsing."""
+    from harness.data import python_text
+    from harness.runs import mirror
+
+    with tempfile.TemporaryDirectory(prefix="store-") as folder:
+        made = Path(folder) / "mlflow.db"
+        mirror._make(made)
+        empty = made.read_bytes()
+    mirror._make = lambda path: path.write_bytes(empty)
+    python_text.write = functools.partial(shutil.copyfile, text)
+
+
+def _server() -> str:
+    """Start the fork server that commands share, from a child: here nothing is known of it. Return its address."""
+    from harness.runs.isolate import die_with_parent
+    from harness.runs.served import begun
+
+    here, there = os.pipe()
+    if os.fork() == 0:
+        die_with_parent()
+        os.write(there, begun().encode())
+        os.close(there)
+        signal.pause()
+    os.close(there)
+    with open(here) as said:
+        return said.read()
+
+
+def _say(asked: socket.socket, number: int) -> None:
+    """Send a number to who asked; it may have gone."""
+    with contextlib.suppress(BrokenPipeError):
+        asked.sendall(number.to_bytes(4, signed=True))
+
+
+def _begun(asked: socket.socket, shared: str) -> int:
+    """Fork for one command; return its pid."""
     message, ancillary, _, _ = asked.recvmsg(1 << 20, socket.CMSG_SPACE(8))
     files = array.array("i")
     files.frombytes(ancillary[0][2])
@@ -58,14 +127,13 @@ def _answer(asked: socket.socket, server: str) -> None:
         message += asked.recv(1 << 20)
     child = os.fork()
     if child == 0:
-        os._exit(_command(json.loads(message), list(files), server))
+        os._exit(_command(json.loads(message), list(files), shared))
     for file in files:
         os.close(file)
-    _, status = os.waitpid(child, 0)
-    asked.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    return child
 
 
-def _command(request: dict, files: list[int], server: str) -> int:
+def _command(request: dict, files: list[int], shared: str) -> int:
     """Become `python -m harness` with the request's words, folder and environment; return the exit code."""
     os.chdir(request["folder"])
     os.environ.clear()
@@ -80,7 +148,12 @@ def _command(request: dict, files: list[int], server: str) -> int:
     from harness.runs.served import ask
 
     die_with_parent()
-    ask(server)
+    if request["alone"]:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started this process ignores
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    else:
+        ask(shared)
     sys.argv = ["harness", *request["words"]]
     code: object = 1
     try:
@@ -97,19 +170,75 @@ def _command(request: dict, files: list[int], server: str) -> int:
     return int(code)  # type: ignore[call-overload]
 
 
-def command(address: Path, words: tuple[str, ...], folder: Path, environ: dict, files: list[int]) -> int:
-    """Have the server at `address` run `harness <words>` with its output to `files`; return the exit code."""
+class Started:
+    """`harness <words>` that goes on, with its output to `out` and `err`: what a test needs of subprocess.Popen.
+
+    `alone` is a session of its own, with a fork server of its own and every core.
+    """
+
+    def __init__(
+        self,
+        address: Path,
+        words: tuple[str, ...],
+        folder: Path,
+        environ: dict,
+        out: IO,
+        err: IO,
+        alone: bool = True,
+    ) -> None:
+        request = {"words": words, "folder": str(folder), "environ": environ, "alone": alone}
+        request["core"] = None if alone else _core()
+        self.err, self.returncode = err, None
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.connect(str(address))
+        message = json.dumps(request).encode() + b"\n"
+        sent = socket.send_fds(self.server, [message], [out.fileno(), err.fileno()])
+        self.server.sendall(message[sent:])
+        self.pid = self._number()
+
+    def _number(self) -> int:
+        found = self.server.recv(4, socket.MSG_WAITALL)
+        return int.from_bytes(found, signed=True) if found else -1
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code once there is one. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self.server], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("harness", timeout or 0)
+            self.returncode = self._number()
+            self.server.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return the exit code if there is one."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        """Kill it outright, if it goes on."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[None, str]:
+        """Return what it said on standard error, once it has ended."""
+        self.wait(timeout)
+        self.err.seek(0)
+        return None, self.err.read()
+
+
+def _core() -> int | None:
+    """Return the core of this process of the tests."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    core = cores[worker % len(cores)] if cores else None
-    request = {"words": words, "folder": str(folder), "environ": environ, "core": core}
-    with socket.socket(socket.AF_UNIX) as server:
-        server.connect(str(address))
-        message = json.dumps(request).encode() + b"\n"
-        sent = socket.send_fds(server, [message], files)
-        server.sendall(message[sent:])
-        return int(server.recv(64) or b"-1")
+    return cores[worker % len(cores)] if cores else None
+
+
+def command(address: Path, words: tuple[str, ...], folder: Path, environ: dict, out: IO, err: IO) -> int:
+    """Have the server at `address` run `harness <words>`; return the exit code."""
+    return Started(address, words, folder, environ, out, err, alone=False).wait()
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

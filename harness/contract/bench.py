@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.contract.confine import Seen, confined
+from harness.runs.provenance import code
 from harness.runs.results import Result, read_result
 from harness.runs.run import execute
 from harness.runs.spec import Spec
@@ -30,8 +32,12 @@ class Bench:
     """Where the checks do their runs: a results folder a round, and what all of them were seen to do."""
 
     def __init__(self, plugin: Any, folder: Path) -> None:
+        import harness.runs.served.warm  # noqa: F401  (every run is a fork: what all need is imported and read once)
+
         self.plugin, self.folder = plugin, folder
         self.seen: list[Seen] = []
+        with contextlib.suppress(Exception):  # what is wrong with its sources is told by the run
+            code(plugin, plugin.paper.metrics)
 
     def confined(self, act: Callable[[], object]) -> Seen:
         """Do something of the plugin's in a confined process, and remember what it was seen to do."""

@@ -55,7 +55,6 @@ def checks(plugin: Any, folder: Path, every: bool = False) -> Iterator[Check]:
     yield Check("its README and summary speak of this paper", True, warning=about(plugin))
     yield _check("its experiments name methods and settings that exist", lambda: composes(plugin))
     yield _check("smoke data are here, or made here", lambda: near(plugin, folder))
-    _warm()
     bench = Bench(plugin, folder)
     results: dict[str, Result] = {}
     for method in plugin.paper.methods:
@@ -176,11 +175,6 @@ def _whole(bench: Bench, method: str, first: Result) -> Iterator[Check]:
         )
     if paper.chance:
         yield _check(f"{method}: scrambled data score at chance", lambda: _at_chance(bench, method))
-
-
-def _warm() -> None:
-    """Import what every run needs once, so that each fork has it."""
-    import harness.runs.served.warm  # noqa: F401
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:

@@ -117,7 +117,8 @@ def swept(arguments: Sequence[str], heard: Heard | None = None) -> Swept:
                 told = [*map(masked, arguments), f"sweep={sweep.id}", *_no_password(sweep.uri)]
                 launched = Launched.here()
                 inside.begin_workers_with(work_for, lambda: (launched.driver, launched.began, served.begun()))
-                _hydra(hydra, told, launched)
+                with inside.launching_at_once():
+                    _hydra(hydra, told, launched)
             except BrokenExecutor as broken:
                 lost = said(broken) if isinstance(broken, Lost) else "a joblib worker was ended (killed?)"
             except BrokenPipeError:

@@ -128,9 +128,6 @@ class Quiz:
 def bench(tmp_path):
     """Finished smoke runs of a quiz's methods, seeds 0 and 1, with what they consumed."""
 
-    import harness.fit
-    import harness.runs.served.warm  # noqa: F401
-
     def made(quiz: Quiz) -> Bench:
         from harness.contract.bench import Altered
 

@@ -44,8 +44,6 @@ def quiz(hook: Any = versus) -> Quiz:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Smoke runs of both methods, made once."""
-    import harness.runs.served.warm  # noqa: F401
-
     bench = Bench(quiz(), tmp_path_factory.mktemp("duels"))
     for method in bench.plugin.paper.methods:
         result, seen = bench.run(method, "first")

@@ -78,8 +78,6 @@ def small(folder: Path, **hooks: Any) -> Quiz:
 
 def found(folder: Path, train: Any = None, evaluate: Any = None, **stated: Any) -> Found:
     """What a run elsewhere shows of a quiz with these hooks."""
-    import harness.runs.served.warm  # noqa: F401  (once, not in each fork)
-
     hooks = {"train": train or training(), "evaluate": evaluate or answering(keeps), **stated}
     bench = Bench(small(folder, **hooks), folder)
     first, seen = bench.run("clever", "first")

@@ -32,8 +32,6 @@ def sampler(**hooks: Any) -> Quiz:
 
 @pytest.fixture
 def bench(tmp_path):
-    import harness.runs.served.warm  # noqa: F401
-
     def made(quiz: Quiz) -> tuple[Bench, Any]:
         bench = Bench(quiz, tmp_path)
         result, seen = bench.run("clever", "first")

@@ -215,10 +215,12 @@ def test_an_unknown_prefix_or_builtin_is_answered_with_the_nearest(cache):
 
 
 @pytest.fixture(scope="module")
-def python_text(tmp_path_factory):
+def python_text(tmp_path_factory, own_text):
     cache = tmp_path_factory.mktemp("python")
     assert not present("builtin:python", cache=cache)
-    return cache, resolve("builtin:python", cache=cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.data.python_text.write", own_text)
+        return cache, resolve("builtin:python", cache=cache)
 
 
 def test_the_builtin_text_is_real_plain_and_without_duplicates(python_text):

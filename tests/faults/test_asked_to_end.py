@@ -105,7 +105,7 @@ def asked(harness, driver, number: int, group: bool = False, fix: str = TAKES_UP
     ids=["Ctrl-C", "SIGTERM", "SIGTERM of all", "SIGHUP of all"],
 )
 def test_what_is_asked_to_end_says_what_stands_and_ends(waits, command, number, group):
-    driver = start(waits, *COMMANDS[command])
+    driver = waits.start(*COMMANDS[command])
     wait_for(lambda: training(waits))
     line = asked(waits, driver, number, group, GOES_ON)
     runs = {"run": 1, "run -m": 4, "decide": 2}[command]  # each method is tried with one seed first
@@ -121,13 +121,13 @@ def test_a_gate_that_is_asked_to_end_takes_its_programs_with_it(waits):
     words = ("gate", "1", "2", "--run", run, "--better", "higher")
     for number in (signal.SIGTERM, signal.SIGINT):
         (waits.folder / "training").unlink(missing_ok=True)
-        driver = start(waits, *words)
+        driver = waits.start(*words)
         wait_for((waits.folder / "training").exists)
         asked(waits, driver, number)
 
 
 def test_a_tool_that_is_asked_to_end_promises_nothing_and_leaves_no_half_of_its_file(waits):
-    driver = start(waits, "longskywork", "tables", "--count", "1000000", "--out", "synl.jsonl")
+    driver = waits.start("longskywork", "tables", "--count", "1000000", "--out", "synl.jsonl")
     wait_for(lambda: list(waits.folder.glob(".synl.jsonl.*")))
     asked(waits, driver, signal.SIGTERM)
     assert not list(waits.folder.glob("*synl.jsonl*"))
@@ -220,7 +220,7 @@ def test_a_signal_that_nohup_has_hidden_changes_nothing(waits):
 def test_a_joblib_worker_that_is_killed_is_told_as_such_and_the_same_command_goes_on(waits):
     words = ("run", "-m", "method=waits/more", "seed=0,1,2", "budget=smoke", "device=cpu", "tracking=off")
     words = (*words, "hydra.launcher.n_jobs=2", "leases.cpus=2", "task.seconds=2")
-    driver = start(waits, *words)
+    driver = waits.start(*words)
     wait_for(lambda: len(training(waits)) == 3)  # the last one has begun, so another is finished
     lines = {process: started_as(process) for process in workers(waits)}
     for process, line in lines.items():

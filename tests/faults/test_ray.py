@@ -109,7 +109,9 @@ def wait_for(found, seconds: float = 120.0):
 def starts(harness: Harness) -> Counter:
     """Count how often each run was begun."""
     runs = harness.folder / "results" / "runs"
-    return Counter({path.parent: len(path.read_text().splitlines()) for path in runs.glob("*/*/*/starts.jsonl")})
+    return Counter(
+        {path.parent: len(path.read_text().splitlines()) for path in runs.glob("*/*/*/starts.jsonl")}
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import without_torch
-from tests.faults.test_kills import start, wait_for, workers
+from tests.faults.test_kills import wait_for, workers
 from tests.papers.test_plugins import install
 
 pytestmark = pytest.mark.fault
@@ -38,7 +38,7 @@ def campaign(harness, kills: int = 0) -> list[dict]:
     for gain in GAINS:
         words = ("gate", base, gain, "--run", run, "--better", "higher", "--campaign", "c")
         for _ in range(kills):
-            driver, before = start(harness, *words), len(written())
+            driver, before = harness.start(*words), len(written())
             wait_for(lambda d=driver, n=before: d.poll() is not None or len(written()) > n)
             driver.kill()
             driver.wait()
@@ -50,15 +50,15 @@ def campaign(harness, kills: int = 0) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in ("date", "digest")} for line in lines]
 
 
-def test_a_campaign_whose_driver_is_killed_again_and_again_has_the_same_ledger(tmp_path, monkeypatch):
+def test_a_campaign_whose_driver_is_killed_again_and_again_has_the_same_ledger(tmp_path, monkeypatch, warm):
     from tests.conftest import Harness
 
     monkeypatch.setenv("HARNESS_LEASES", str(tmp_path / "leases"))
     (tmp_path / "calm").mkdir()
     (tmp_path / "killed").mkdir()
-    calm = campaign(Harness(tmp_path / "calm"))
+    calm = campaign(Harness(tmp_path / "calm", warm))
     assert [line["outcome"] for line in calm if line["kind"] == "decision"].count("kept") >= 1
-    assert campaign(Harness(tmp_path / "killed"), kills=4) == calm
+    assert campaign(Harness(tmp_path / "killed", warm), kills=4) == calm
 
 
 def verdicts(harness) -> dict[str, object]:
@@ -82,7 +82,7 @@ def ended(harness) -> int:
 
 def kill_once(harness, words: tuple[str, ...], after: int) -> None:
     """Kill a driver some time after so many runs have ended; wait until nothing of it is left."""
-    driver = start(harness, *words)
+    driver = harness.start(*words)
     wait_for(lambda: ended(harness) >= after or driver.poll() is not None)
     time.sleep(0.3 * after)
     os.kill(driver.pid, signal.SIGKILL)
@@ -90,7 +90,7 @@ def kill_once(harness, words: tuple[str, ...], after: int) -> None:
     wait_for(lambda: not workers(harness), 60)
 
 
-def test_a_decision_whose_driver_is_killed_again_and_again_is_the_same(tmp_path, monkeypatch):
+def test_a_decision_whose_driver_is_killed_again_and_again_is_the_same(tmp_path, monkeypatch, warm):
     from tests.conftest import Harness
 
     words = ("decide", "method=coin/plain,coin/better,coin/equal", "device=cpu", "tracking=off")
@@ -100,7 +100,7 @@ def test_a_decision_whose_driver_is_killed_again_and_again_is_the_same(tmp_path,
     found = []
     for name, kills in (("calm", ()), ("killed", (0, 1, 4, 8))):
         (tmp_path / name).mkdir()
-        harness = Harness(tmp_path / name)
+        harness = Harness(tmp_path / name, warm)
         install(harness.folder, "coin", code)
         without_torch(harness.folder)
         monkeypatch.setenv("PYTHONPATH", str(harness.folder))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.faults.test_kills import TRAINING, halfway, start, started_as, wait_for, workers
+from tests.faults.test_kills import TRAINING, halfway, started_as, wait_for, workers
 
 pytestmark = pytest.mark.fault
 
@@ -18,7 +18,7 @@ def servers(harness) -> list:
 def test_two_workers_fork_from_one_server_and_once_it_is_killed_each_from_its_own(harness, text):
     words = ("method=alibi/alibi", "-m", "hydra.launcher.n_jobs=2", "seed=0,1,2,3", *TRAINING)
     words = ("run", *words, f"data.corpus={text}", "tracking=off")
-    driver = start(harness, *words)
+    driver = harness.start(*words)
     wait_for(lambda: halfway(harness))
     (server,) = servers(harness)
     assert server.info["ppid"] == driver.pid

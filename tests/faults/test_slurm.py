@@ -65,7 +65,9 @@ def test_a_driver_that_is_killed_costs_no_finished_run_and_the_same_command_goes
     starts = {path.parent: path.read_text().splitlines() for path in runs.glob("*/*/*/starts.jsonl")}
     assert len(starts) == 3
     assert all(len(starts[path.parent]) == 1 for path in finished)
-    assert all(json.loads(path.read_text())["status"] == "finished" for path in runs.glob("*/*/*/result.json"))
+    assert all(
+        json.loads(path.read_text())["status"] == "finished" for path in runs.glob("*/*/*/result.json")
+    )
 
 
 def test_a_job_that_is_cancelled_is_a_failed_run_and_the_same_command_goes_on(harness, environ):

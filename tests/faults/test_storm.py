@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.test_kills import halfway, start, wait_for, workers
+from tests.faults.test_kills import halfway, wait_for, workers
 from tests.papers.test_plugins import install
 
 pytestmark = pytest.mark.fault
@@ -51,7 +51,7 @@ def test_a_sweep_survives_a_segfault_an_oom_a_hang_and_a_driver_that_is_killed_t
     here = harness.folder / "results"
     ended_before: dict[tuple, int] = {}
     for few in (1, 4):
-        driver = start(harness, *SWEEP, *LIMITS)
+        driver = harness.start(*SWEEP, *LIMITS)
         wait_for(lambda few=few: len(finished(here)) >= few and halfway(harness), 420)
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait(60)

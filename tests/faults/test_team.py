@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.servers import Postgres, Server
-from tests.faults.test_kills import start, wait_for
+from tests.faults.test_kills import wait_for
 from tests.papers.test_plugins import install
 from tests.records import answers, write_run
 
@@ -71,7 +71,7 @@ def driver(harness, team):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(harness.folder))
         patch.setenv("BACK", str(harness.folder / "back"))
-        driver = start(harness, *words, f"tracking.uri={team[0].uri}")
+        driver = harness.start(*words, f"tracking.uri={team[0].uri}")
     yield driver
     driver.kill()
 

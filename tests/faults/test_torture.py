@@ -7,13 +7,20 @@ import pytest
 from benchmarks import torture
 from tests.faults.test_stores import QUICK
 from tests.papers.test_plugins import install
+from tests.warm import Started
 
 pytestmark = pytest.mark.fault
 
 
 def test_twenty_random_kills_lose_double_and_leave_nothing_and_a_stopped_torture_goes_on(
-    tmp_path, capsys, monkeypatch
+    tmp_path, capsys, monkeypatch, warm
 ):
+    def start(place, kind):
+        words, around = torture.command(place, kind)
+        with (place / "said.txt").open("ab") as said:
+            return Started(warm, words, place, around, said, said)
+
+    monkeypatch.setattr(torture, "start", start)
     words = ("--real", "0", "--folder", str(tmp_path))
     monkeypatch.setitem(torture.SECONDS, "light", 5.0)
     monkeypatch.setitem(torture.STEPS, "light", 8)

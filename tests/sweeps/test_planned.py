@@ -4,6 +4,8 @@ import copy
 import dataclasses
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -80,10 +82,10 @@ def test_what_plain_data_cannot_carry_is_decided_again_and_never_changed(decided
     assert found is None or found[0] == dataclasses.replace(odd_one, sweep="one")
 
 
-def test_a_sweep_resolves_each_job_once_whatever_hydra_composes_again(decided, monkeypatch, tmp_path):
+def test_a_sweep_resolves_each_job_once_and_hydra_composes_it_once_again(decided, monkeypatch, tmp_path):
     _, words, _, _ = decided
-    decisions, jobs = [], []
-    to_spec = config.to_spec
+    decisions, jobs, composed = [], [], []
+    to_spec, load = config.to_spec, ConfigLoaderImpl.load_sweep_config
 
     def counted(*given, **named):
         decisions.append(given)
@@ -93,20 +95,26 @@ def test_a_sweep_resolves_each_job_once_whatever_hydra_composes_again(decided, m
         jobs.append(spec)
         return 0.0
 
+    def loaded(*given, **named):
+        composed.append(given)
+        return load(*given, **named)
+
     monkeypatch.setattr(config, "to_spec", counted)
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", loaded)
     monkeypatch.setattr(sweep, "job", kept)
     monkeypatch.chdir(tmp_path)
     sweep.main(["-m", *words, "seed=0,1", "hydra/launcher=basic", f"results={tmp_path / 'results'}"])
     assert [spec.seed for spec in jobs] == [0, 1]
     assert {spec.sweep for spec in jobs} == {jobs[0].sweep}
     assert jobs[0].sweep
-    assert len(decisions) == 2
+    assert len(decisions) == len(composed) == 2
     assert not list((tmp_path / "results" / "sweeps").glob("*.jobs"))  # over, and forgotten
 
 
 def test_hydra_keeps_its_own_ways(decided):
     """Nothing of Hydra's is replaced in this process, and what we offer is free to copy: the store holds none of it."""
     assert "__deepcopy__" not in vars(ConfigStore)
+    assert "validate_batch_is_legal" not in vars(BasicSweeper)
     assert not {"method", "overlay", "schema.yaml"} & set(ConfigStore.instance().repo)
     source = Choices("harness", "papers://")
     assert vars(copy.deepcopy(source)) == vars(source) == {"provider": "harness", "path": ""}
