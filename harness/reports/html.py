@@ -25,6 +25,7 @@ WORDS: tuple[Callable[..., Any], ...] = (  # what the template says things with
         phrases.answer,
         phrases.asked,
         phrases.by_seed,
+        phrases.choices,
         phrases.claimed,
         phrases.counted,
         phrases.counts,

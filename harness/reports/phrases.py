@@ -186,6 +186,8 @@ def notes(claim: Card) -> list[str]:
     lines = [f"Its bound: {found['why']}"] if found.get("why") else []
     if claim["untuned"]:
         lines.append("Judged with every method at its default settings (tuned=false)")
+    if edges := claim.get("edges"):
+        lines.append(f"What lies beyond the ends of grids was not tried: chosen there are {', '.join(edges)}")
     if found.get("seen"):
         lines.append("Not an independent test: the prototype that set the bound saw these data")
     if was := registered.get("was"):
@@ -437,6 +439,32 @@ def troubles(card: Card) -> list[str]:
             have = "has" if len(methods) == 1 else "have"
             lines.append(f"Not measured: {who} {have} no {metrics_said}: {reason}")
     return lines
+
+
+def choices(card: Card) -> list[str]:
+    """Say what each method's grid chose and how its next best setting did; those at an end of their grid first."""
+    inside: list[str] = []
+    ends: list[str] = []
+    for method in card["methods"]:
+        grid = method.get("grid")
+        if not grid:
+            continue
+        tried = "".join(
+            f", at an end of {', '.join(map(number, values))}" for values in grid["ends"].values()
+        )
+        line = f"{method['method']} took {_point(grid['setting'])}{tried}: "
+        line += f"{grid['by']} {number(grid['value'])} on validation"
+        if grid["next"]:
+            line += f", next {_point(grid['next'])} with {number(grid['next_value'])}"
+        (ends if tried else inside).append(line)
+    return [*ends, *inside]
+
+
+def _point(point: Card) -> str:
+    """Return a point of a grid, as in `learning_rate 0.002`."""
+    return ", ".join(
+        f"{name} {number(value) if type(value) in (int, float) else value}" for name, value in point.items()
+    )
 
 
 def claimed(card: Card) -> dict[str, None]:

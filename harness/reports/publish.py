@@ -20,6 +20,7 @@ from harness.errors import HarnessError
 from harness.reports.figures import draw
 from harness.reports.phrases import (
     asked,
+    choices,
     counted,
     counts,
     flags,
@@ -181,7 +182,8 @@ def whole(cards: Sequence[dict[str, Any]]) -> str:
             pairs = f"{claim['seeds']} × {claim['items']:,}" if claim["items"] else claim["seeds"]
             text = claim["text"] + (f" ({stance(claim)})" if stance(claim) else "")
             rows.append((text, theirs(claim), ours(claim), asked(claim), _verdict(card, claim), pairs))
-        lines += [*table(rows, _in_a_cell), ""]
+        chosen = [f"- {line}" for line in choices(card)]
+        lines += [*table(rows, _in_a_cell), "", *chosen, *([""] if chosen else [])]
     return "\n".join([*lines, *_made(cards)]) + "\n"
 
 

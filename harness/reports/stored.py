@@ -30,6 +30,7 @@ SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an olde
     "scope": "",
     "looks": "",
     "untuned": False,
+    "edges": [],
 }
 
 

@@ -20,6 +20,7 @@ from harness.reports.phrases import (
     asked,
     bound,
     by_seed,
+    choices,
     claimed,
     flags,
     fronts,
@@ -83,6 +84,8 @@ def to_terminal(
         console.print(_methods(card, max(1, min(6, (console.width - 35) // 20)), say))
         if fronts(card):
             console.print(plain(say(f"Pareto front {fronts(card)}"), "dim"))
+        for line in choices(card) if verbose else ():
+            console.print(plain(say(line), "dim"))
         for line in troubles(card):
             console.print(plain(say(line), "yellow"))
 

@@ -14,6 +14,7 @@ from harness.reports.phrases import (
     Card,
     asked,
     by_seed,
+    choices,
     claimed,
     flags,
     fronts,
@@ -72,7 +73,7 @@ def _markdown(card: Card) -> list[str]:
         *table([("method", "seeds", *metrics), *methods], escaped),
         "",
         *([f"Pareto front {escaped(fronts(card))}.\n"] if fronts(card) else []),
-        *(f"- {escaped(line)}" for line in troubles(card)),
+        *(f"- {escaped(line)}" for line in (*choices(card), *troubles(card))),
         f"\n    {printable(card['command'])}\n",
     ]
 

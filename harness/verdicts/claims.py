@@ -40,13 +40,19 @@ def usual(claim: Claim, metrics: Mapping[str, Metric], cells: Sequence[Cell]) ->
 
 
 def claims_of(
-    paper: Paper, budget: str, cell: Cells, judged: Collection[str], rule: Rule = usual
+    paper: Paper,
+    budget: str,
+    cell: Cells,
+    judged: Collection[str],
+    rule: Rule = usual,
+    ends: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return every claim with its estimate and verdict; `judged` are the names of the data that judge it.
 
-    `rule` makes the interval; of several looks it may judge some of the seeds.
+    `rule` makes the interval; of several looks it may judge some of the seeds. `ends` are the methods whose setting
+    lies at an end of their grid.
     """
-    found = [_claim(paper, claim, budget, cell, judged, rule) for claim in paper.claims]
+    found = [_claim(paper, claim, budget, cell, judged, rule, ends) for claim in paper.claims]
     tested = [one for one in found if one["verdict"] != "not tested" and not one["is_control"]]
     for one, mark in zip(tested, holm([one["p"] for one in tested]), strict=True):
         one["holm"] = mark and one["verdict"] in DECIDED
@@ -56,10 +62,17 @@ def claims_of(
 
 
 def _claim(
-    paper: Paper, claim: Claim, budget: str, cell: Cells, judged: Collection[str], rule: Rule
+    paper: Paper,
+    claim: Claim,
+    budget: str,
+    cell: Cells,
+    judged: Collection[str],
+    rule: Rule,
+    ends: Collection[str],
 ) -> dict[str, Any]:
     contrast = claim.contrast
-    cell, untuned = _alike(paper, [contrast, *([claim.control] if claim.control else [])], cell)
+    contrasts = [contrast, *([claim.control] if claim.control else [])]
+    cell, untuned = _alike(paper, contrasts, cell)
     interval = _estimate(paper, claim, cell, rule)
     cell = _seen(cell, interval.at)
     control = _control(paper, claim.control, cell)
@@ -91,6 +104,7 @@ def _claim(
         "reason": _reason(claim, interval, said, budget),
         "looks": interval.looks,
         "untuned": untuned,
+        "edges": [] if untuned else [name for name in _methods(contrasts) if name in ends],
         "control": control,
         "equivalence": equal,
         "reported": _reported(claim.reported),
@@ -111,8 +125,7 @@ def _alike(paper: Paper, contrasts: Sequence[Contrast], cell: Cells) -> tuple[Ce
     `contrasts` are a claim's own and its control's. Where some methods were tuned and others not, the runs of the
     others judge nothing, and the cell says so.
     """
-    read = [pair for contrast in contrasts for pair in cells_of(contrast)]
-    metrics = {name: metric for names, metric in read for name in names.split(OVER)}
+    metrics = _methods(contrasts)
     grids = [name for name in metrics if paper.methods[name].tune]
     plain = {name: UNTUNED.format(name) for name in grids}
     default = [
@@ -133,6 +146,12 @@ def _alike(paper: Paper, contrasts: Sequence[Contrast], cell: Cells) -> tuple[Ce
         return Cell(method, metric, {}, absent=absent)
 
     return found, bool(default) and default == grids
+
+
+def _methods(contrasts: Sequence[Contrast]) -> dict[str, str]:
+    """Return every method that contrasts read, with a metric of it that they read."""
+    read = [pair for contrast in contrasts for pair in cells_of(contrast)]
+    return {name: metric for names, metric in read for name in names.split(OVER)}
 
 
 def _stated(contrast: Contrast) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 from harness.papers.statement import Bound, Origin, Paper
 from harness.runs.results import RESULT, Record
 
+INSIDE = 3  # values of a setting, from which on its grid has more than ends
+
 
 def command(paper_name: str, paper: Paper, config: Mapping[str, Any]) -> str:
     """Return the command that makes runs of this setting: the experiment, and what differs from it."""
@@ -94,3 +96,41 @@ def prototype_saw(bound: Bound, judged: Iterable[str]) -> bool:
 
 def _words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def chosen(tuned: Mapping[str, Any], better: str) -> dict[str, Any] | None:
+    """Return a grid's choice as plain data, from what a run keeps of its tuning; None where there was none.
+
+    `by` is the metric that chose, `setting` what it chose and `value` its validation score; `next` is the best other
+    setting and `next_value` its score, None where no other one ended well. `ends` maps each setting whose choice
+    lies at an end of its grid to the values that were tried, in order: what lies beyond may be better. `better` says
+    which scores are.
+    """
+    setting, scores = tuned.get("chosen"), tuned.get("scores")
+    if not setting or not scores:
+        return None
+    points = [({name: point.get(name) for name in setting}, point.get("validation")) for point in scores]
+    others = [(value, point) for point, value in points if point != setting and _number(value)]
+    best = max if better == "higher" else min
+    after, beside = best(others, key=lambda scored: scored[0], default=(None, None))
+    tried = {
+        name: sorted({point[name] for point, _ in points})
+        for name in setting
+        if all(_number(point[name]) for point, _ in points)
+    }
+    return {
+        "by": tuned.get("by", ""),
+        "setting": setting,
+        "value": next((value for point, value in points if point == setting), None),
+        "next": beside,
+        "next_value": after,
+        "ends": {
+            name: values
+            for name, values in tried.items()
+            if len(values) >= INSIDE and setting[name] in (values[0], values[-1])
+        },
+    }
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float)

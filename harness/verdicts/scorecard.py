@@ -22,7 +22,7 @@ from harness.runs.results import Record
 from harness.verdicts.claims import claims_of
 from harness.verdicts.costs import costs
 from harness.verdicts.looks import Memory
-from harness.verdicts.origin import command, date, machine, note, sources
+from harness.verdicts.origin import chosen, command, date, machine, note, sources
 from harness.verdicts.places import places_of
 from harness.verdicts.rows import Row, label_of
 from harness.verdicts.stats import OVER, Cell, Interval, seeds_interval
@@ -108,6 +108,7 @@ def _scorecard(
             cell,
             sources(config["data"], digests, made),
             partial(looks.estimate, config),
+            ends={method["method"] for method in methods if (method["grid"] or {}).get("ends")},
         ),
         "methods": methods,
         "metrics": metrics,
@@ -228,6 +229,7 @@ def _method(paper: Paper, row: Row) -> dict[str, Any]:
         "deterministic": row.deterministic,
         "seeds": list(row.runs),
         "run_keys": [result.run_key for result in results],
+        "grid": chosen(row.config.get("tuned") or {}, _better(paper, paper.tuned_by)),
         "metrics": {
             name: _summary([r.numbers[name] for r in results if name in r.numbers])
             for name in paper.metrics
@@ -236,6 +238,10 @@ def _method(paper: Paper, row: Row) -> dict[str, Any]:
         "timings": _means([r.timings for r in results]),
         "measured": _means([{**r.measured, **r.environment.get("gpu", {})} for r in results]),
     }
+
+
+def _better(paper: Paper, metric: str) -> str:
+    return paper.metrics[metric].better if metric in paper.metrics else "lower"
 
 
 def _summary(values: Sequence[float | None]) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy.stats import binomtest, trim_mean
 
 from harness.papers.statement import (
@@ -21,10 +24,12 @@ from harness.papers.statement import (
     ratio,
 )
 from harness.reports.html import to_html
+from harness.reports.languages import korean
 from harness.reports.phrases import (
     asked,
     beside_the_paper,
     by_seed,
+    choices,
     counted,
     counts,
     flags,
@@ -37,8 +42,9 @@ from harness.reports.phrases import (
     why,
 )
 from harness.reports.publish import short, three, whole
+from harness.reports.terminal import to_terminal
 from harness.reports.text import to_markdown
-from harness.verdicts.origin import prototype_saw, sources
+from harness.verdicts.origin import chosen, prototype_saw, sources
 from harness.verdicts.scorecard import judge
 from tests.records import PAPER, write_run
 
@@ -423,3 +429,99 @@ def test_a_control_of_another_method_is_read_from_its_untuned_runs_too(tmp_path)
     (card,) = judge("toy", paper, records)
     (one,) = card["claims"]
     assert (one["verdict"], one["untuned"], one["control"]["verdict"]) == ("holds", True, "holds")
+
+
+def tuned(chosen: float, *scores: tuple[float, float | None]) -> dict:
+    """What a run keeps of a grid of slopes."""
+    points = [{"slope": slope, "validation": score} for slope, score in scores]
+    return {"by": "accuracy", "chosen": {"slope": chosen}, "scores": points}
+
+
+UP = ((0.5, 0.1), (1.0, 0.2), (2.0, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("kept", "better", "ends", "beside"),
+    [
+        (tuned(2.0, *UP), "higher", {"slope": [0.5, 1.0, 2.0]}, ({"slope": 1.0}, 0.2)),
+        (tuned(0.5, *UP), "lower", {"slope": [0.5, 1.0, 2.0]}, ({"slope": 1.0}, 0.2)),
+        (tuned(1.0, (0.5, 0.1), (1.0, 0.4), (2.0, None)), "higher", {}, ({"slope": 0.5}, 0.1)),
+        (tuned(2.0, (1.0, None), (2.0, 0.3)), "higher", {}, (None, None)),  # two values have nothing but ends
+    ],
+)
+def test_a_choice_at_an_end_of_its_grid_is_told_with_the_next_best(kept, better, ends, beside):
+    found = chosen(kept, better)
+    assert found["ends"] == ends
+    assert (found["next"], found["next_value"]) == beside
+    assert found["value"] == next(
+        p["validation"] for p in kept["scores"] if p["slope"] == found["setting"]["slope"]
+    )
+
+
+def test_names_have_no_ends_and_each_setting_of_a_grid_has_its_own():
+    points = [
+        {"kind": kind, "slope": slope, "validation": slope}
+        for kind in ("flat", "mild", "steep")
+        for slope in (1.0, 2.0, 3.0)
+    ]
+    kept = {"by": "loss", "chosen": {"kind": "steep", "slope": 1.0}, "scores": points}
+    assert chosen(kept, "lower")["ends"] == {"slope": [1.0, 2.0, 3.0]}
+
+
+@pytest.mark.parametrize(
+    "kept", [{}, {"by": "loss"}, {"chosen": {"slope": 1.0}}, {"chosen": {}, "scores": [{}]}]
+)
+def test_runs_without_a_grid_or_with_half_of_one_have_chosen_nothing(kept):
+    assert chosen(kept, "lower") is None
+
+
+@pytest.fixture
+def at_ends(tmp_path):
+    """The scorecard of a method whose grid chose its highest value, and of one whose grid chose an inner one."""
+    grid = {"slope": [0.5, 1.0, 2.0]}
+    methods = {name: replace(PAPER.methods[name], tune=grid) for name in ("toy", "plain")}
+    claims = [
+        Claim("Toy is ahead", difference("accuracy", "toy", "plain"), "Table 1"),
+        Claim("Plain is right", level("accuracy", "plain", at_least=0.4), "Table 1"),
+    ]
+    paper = replace(PAPER, methods={**PAPER.methods, **methods}, claims=claims, tuned_by="accuracy")
+    inner = tuned(1.0, (0.5, 0.1), (1.0, 0.4), (2.0, 0.3))
+    records = [
+        write_run(tmp_path, name, seed, {"accuracy": 0.6 + gap + SPREAD[seed]}, tuned=kept)
+        for name, gap, kept in (("toy", 0.1, tuned(2.0, *UP)), ("plain", 0.0, inner))
+        for seed in range(3)
+    ]
+    (card,) = judge("toy", paper, records)
+    return card
+
+
+def test_a_claim_that_hangs_on_an_end_of_a_grid_says_so(at_ends):
+    ahead, right = at_ends["claims"]
+    assert (ahead["edges"], right["edges"]) == (["toy"], [])
+    said = "What lies beyond the ends of grids was not tried: chosen there are toy."
+    assert said in why(ahead)
+    assert "grid" not in why(right)
+
+
+def printed(cards: list) -> str:
+    """What the terminal shows with -v."""
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    to_terminal(cards, console, verbose=True)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("render", [to_markdown, to_html, whole, printed])
+def test_a_report_says_what_each_grid_chose(at_ends, render):
+    text = " ".join(render([at_ends]).split())
+    assert (
+        "toy took slope 2, at an end of 0.5, 1, 2: accuracy 0.3 on validation, next slope 1 with 0.2" in text
+    )
+    assert "plain took slope 1: accuracy 0.4 on validation, next slope 2 with 0.3" in text
+
+
+def test_what_a_grid_chose_is_said_in_korean(at_ends):
+    for sentence in (
+        *choices(at_ends),
+        "What lies beyond the ends of grids was not tried: chosen there are toy",
+    ):
+        assert re.search("[가-힣]", korean(sentence)), sentence

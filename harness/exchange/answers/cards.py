@@ -78,6 +78,7 @@ class ClaimJudged(Contrast):
     holm: bool
     reason: Foreign
     untuned: bool
+    edges: NotRequired[list[Foreign]]
     control: Control | None
     equivalence: dict[str, Any] | bool | None
     reported: Reported | None
@@ -99,6 +100,17 @@ class Summary(TypedDict):
     values: list[Number]
 
 
+class Chosen(TypedDict):
+    """What a method's grid chose on validation, the next best, and where the choice lies at an end of the grid."""
+
+    by: Foreign
+    setting: dict[str, Any]
+    value: Number
+    next: dict[str, Any] | None
+    next_value: Number
+    ends: dict[str, list[Number]]
+
+
 class MethodJudged(TypedDict):
     """A method's row: its runs, what they measured, and how long they took."""
 
@@ -109,6 +121,7 @@ class MethodJudged(TypedDict):
     deterministic: bool
     seeds: list[int]
     run_keys: list[str]
+    grid: NotRequired[Chosen | None]
     metrics: dict[str, Summary]
     timings: dict[str, Number]
     measured: dict[str, Number]
