@@ -187,7 +187,7 @@ def notes(claim: Card) -> list[str]:
     if claim["untuned"]:
         lines.append("Judged with every method at its default settings (tuned=false)")
     if edges := claim.get("edges"):
-        lines.append(f"What lies beyond the ends of grids was not tried: chosen there are {', '.join(edges)}")
+        lines.append(f"Chosen at an end of the grid, beyond which nothing was tried: {', '.join(edges)}")
     if found.get("seen"):
         lines.append("Not an independent test: the prototype that set the bound saw these data")
     if was := registered.get("was"):

@@ -498,7 +498,7 @@ def at_ends(tmp_path):
 def test_a_claim_that_hangs_on_an_end_of_a_grid_says_so(at_ends):
     ahead, right = at_ends["claims"]
     assert (ahead["edges"], right["edges"]) == (["toy"], [])
-    said = "What lies beyond the ends of grids was not tried: chosen there are toy."
+    said = "Chosen at an end of the grid, beyond which nothing was tried: toy."
     assert said in why(ahead)
     assert "grid" not in why(right)
 
@@ -522,6 +522,6 @@ def test_a_report_says_what_each_grid_chose(at_ends, render):
 def test_what_a_grid_chose_is_said_in_korean(at_ends):
     for sentence in (
         *choices(at_ends),
-        "What lies beyond the ends of grids was not tried: chosen there are toy",
+        "Chosen at an end of the grid, beyond which nothing was tried: toy",
     ):
         assert re.search("[가-힣]", korean(sentence)), sentence
