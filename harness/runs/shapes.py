@@ -63,6 +63,14 @@ class Result:
 Number = float | None  # null stands for what is not finite
 
 
+class Tuned(TypedDict, total=False):
+    """What a method's grid chose by which metric, and each of its points with its score on `validation`."""
+
+    by: str
+    chosen: dict[str, Any]
+    scores: list[dict[str, Any]]
+
+
 class Config(TypedDict):
     """The settings of a run, as `Spec.config` writes them; a later one may hold more."""
 
@@ -82,7 +90,7 @@ class Config(TypedDict):
     device: str
     precision: str
     processes: NotRequired[int]
-    tuned: NotRequired[dict[str, Any]]
+    tuned: NotRequired[Tuned]
     sweep: NotRequired[str]
 
 

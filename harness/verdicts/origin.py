@@ -121,7 +121,7 @@ def chosen(tuned: Mapping[str, Any], better: str) -> dict[str, Any] | None:
     return {
         "by": tuned.get("by", ""),
         "setting": setting,
-        "value": next((value for point, value in points if point == setting), None),
+        "value": next((value for point, value in points if point == setting and _number(value)), None),
         "next": beside,
         "next_value": after,
         "ends": {

@@ -148,6 +148,12 @@ def test_a_value_of_the_wrong_kind_is_damage_and_is_named(tmp_path, key, value, 
         read_result(folder)
 
 
+def test_a_grid_of_the_wrong_kind_is_damage_and_is_named(tmp_path):
+    folder = write_run(tmp_path, "toy", 0, {"accuracy": 0.5}, tuned={"by": "loss", "scores": [1]}).folder
+    with pytest.raises(Damaged, match=r"config\.tuned\.scores\.0: input should be a valid dictionary"):
+        read_result(folder)
+
+
 def test_a_damaged_run_counts_as_failed_where_its_settings_can_still_be_read(tmp_path):
     record = write_run(tmp_path, "toy", 3, {"accuracy": 0.5})
     write_json(record.folder / "config.json", record.result.config)

@@ -475,6 +475,21 @@ def test_runs_without_a_grid_or_with_half_of_one_have_chosen_nothing(kept):
     assert chosen(kept, "lower") is None
 
 
+def test_a_strangers_grid_may_hold_anything(tmp_path):
+    odd = (
+        {"slope": [1], "validation": "much"},
+        {},
+        {"slope": {}, "validation": None},
+        {"slope": 1.0, "validation": 2},
+    )
+    kept = {"by": "x", "chosen": {"slope": [1]}, "scores": list(odd)}
+    records = [write_run(tmp_path, "toy", seed, {"accuracy": 0.5}, tuned=kept) for seed in range(3)]
+    (card,) = judge("toy", PAPER, records)
+    assert (card["methods"][0]["grid"]["value"], card["methods"][0]["grid"]["ends"]) == (None, {})
+    for text in (to_markdown([card]), to_html([card]), printed([card])):
+        assert "toy took slope" in " ".join(text.split())
+
+
 @pytest.fixture
 def at_ends(tmp_path):
     """The scorecard of a method whose grid chose its highest value, and of one whose grid chose an inner one."""
