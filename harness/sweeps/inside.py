@@ -31,6 +31,9 @@ def combinations(overrides: Sequence[Any]) -> list[list[str]]:
 @contextlib.contextmanager
 def launching_at_once() -> Iterator[None]:
     """Let Hydra's own sweeper launch its jobs without composing each of them before: the plan has (65 ms a job)."""
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # which loads its modules anew, and so the class
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     sweeper: Any = BasicSweeper
@@ -38,7 +41,8 @@ def launching_at_once() -> Iterator[None]:
     try:
         yield
     finally:
-        del sweeper.validate_batch_is_legal  # its parent's is seen again
+        with contextlib.suppress(AttributeError):  # another thread's sweep has given it back
+            del sweeper.validate_batch_is_legal  # its parent's is seen again
 
 
 def begin_workers_with(first: Callable[..., None], given: Callable[[], tuple[Any, ...]]) -> None:

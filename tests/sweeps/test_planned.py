@@ -5,7 +5,6 @@ import dataclasses
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.papers.plugins import load_all
 from harness.runs.journal import Sweep
-from harness.sweeps import config, sweep
+from harness.sweeps import config, inside, sweep
 from harness.sweeps.choices import Choices, offer
 from harness.sweeps.compose import compose
 from harness.sweeps.planned import forget, leave, pick_up
@@ -112,7 +111,13 @@ def test_a_sweep_resolves_each_job_once_and_hydra_composes_it_once_again(decided
 
 
 def test_hydra_keeps_its_own_ways(decided):
-    """Nothing of Hydra's is replaced in this process, and what we offer is free to copy: the store holds none of it."""
+    """Nothing of Hydra's stays replaced in this process, and what we offer is free to copy: it stores none of it."""
+    from hydra._internal.core_plugins.basic_sweeper import (
+        BasicSweeper,
+    )  # as it is once Hydra has looked for plugins
+
+    with inside.launching_at_once(), inside.launching_at_once():  # two sweeps of one process
+        assert "validate_batch_is_legal" in vars(BasicSweeper)
     assert "__deepcopy__" not in vars(ConfigStore)
     assert "validate_batch_is_legal" not in vars(BasicSweeper)
     assert not {"method", "overlay", "schema.yaml"} & set(ConfigStore.instance().repo)
