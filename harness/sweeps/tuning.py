@@ -33,13 +33,17 @@ def tuned(spec: Spec, plugin: Plugin, bring: Callable[[Spec], Result]) -> Spec:
     points = list(grid(method))
     start = spec.seed % len(points)  # seeds that tune at the same time begin at different points
     scores: dict[int, float] = {}
+    reasons: dict[str, None] = {}
     for index in (*range(start, len(points)), *range(start)):
         result = bring(at(spec, points[index], paper))
         if result.status == "finished":
             scores[index] = result.validation[paper.tuned_by]
+        else:
+            reasons[(result.error or {}).get("message", "")] = None
     if not scores:
+        told = next(iter(reasons)) if len(reasons) == 1 else f"{len(reasons)} reasons"
         raise HarnessError(
-            f"no setting of {spec.name}'s grid ended well: see results/tuning/{spec.paper}/{spec.name}"
+            f"no setting of {spec.name}'s grid ended well ({told}): see results/tuning/{spec.paper}/{spec.name}"
         )
     better = max if paper.metrics[paper.tuned_by].better == "higher" else min
     best = better(sorted(scores), key=lambda index: scores[index])

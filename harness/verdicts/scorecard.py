@@ -221,6 +221,7 @@ def _cells(
 def _method(paper: Paper, row: Row) -> dict[str, Any]:
     declared = paper.methods.get(row.config["name"])
     results = [record.result for record in row.runs.values()]
+    newest = max(row.runs.values(), key=date).result.config  # a grid may have been widened since the first
     return {
         "method": row.label,
         "text": declared.text if declared else "",
@@ -229,7 +230,7 @@ def _method(paper: Paper, row: Row) -> dict[str, Any]:
         "deterministic": row.deterministic,
         "seeds": list(row.runs),
         "run_keys": [result.run_key for result in results],
-        "grid": chosen(row.config.get("tuned") or {}, _better(paper, paper.tuned_by)),
+        "grid": chosen(newest.get("tuned") or {}, _better(paper, paper.tuned_by)),
         "metrics": {
             name: _summary([r.numbers[name] for r in results if name in r.numbers])
             for name in paper.metrics

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -10,12 +11,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from harness.papers.plugins import load_all
+from harness.errors import HarnessError
+from harness.papers.plugins import load, load_all
 from harness.runs.journal import Sweep
+from harness.runs.results import Result
 from harness.sweeps import config, inside, sweep
 from harness.sweeps.choices import Choices, offer
 from harness.sweeps.compose import compose
 from harness.sweeps.planned import forget, leave, pick_up
+from harness.sweeps.tuning import tuned
 
 WORDS = ("method=alibi/alibi", "budget=smoke", "device=cpu", "tracking=off")
 
@@ -123,3 +127,21 @@ def test_hydra_keeps_its_own_ways(decided):
     assert not {"method", "overlay", "schema.yaml"} & set(ConfigStore.instance().repo)
     source = Choices("harness", "papers://")
     assert vars(copy.deepcopy(source)) == vars(source) == {"provider": "harness", "path": ""}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        (["few documents: give more"], r"\(few documents: give more\): see"),
+        (["few", "none"], r"\(2 reasons\): see"),
+    ],
+)
+def test_a_grid_of_which_no_setting_ends_well_says_why(decided, reasons, told):
+    spec = dataclasses.replace(decided[2], paper="iclm", name="random", changes={})
+    turns = itertools.cycle(reasons)
+
+    def fails(point):
+        return Result("key", "failed", {}, error={"type": "UsageError", "message": next(turns)})
+
+    with pytest.raises(HarnessError, match=told):
+        tuned(spec, load("iclm"), fails)

@@ -534,6 +534,17 @@ def test_a_report_says_what_each_grid_chose(at_ends, render):
     assert "plain took slope 1: accuracy 0.4 on validation, next slope 2 with 0.3" in text
 
 
+def test_of_a_grid_that_was_widened_the_newest_run_tells(tmp_path):
+    wide = tuned(2.0, *UP, (4.0, 0.25))
+    records = [
+        write_run(tmp_path, "toy", seed, {"accuracy": 0.5}, tuned=kept, around={"date": day})
+        for seed, (kept, day) in enumerate(((tuned(2.0, *UP), "2026-01-02"), (wide, "2026-01-03")))
+    ]
+    for order in (records, records[::-1]):
+        (card,) = judge("toy", PAPER, order)
+        assert card["methods"][0]["grid"]["ends"] == {}
+
+
 def test_what_a_grid_chose_is_said_in_korean(at_ends):
     for sentence in (
         *choices(at_ends),
