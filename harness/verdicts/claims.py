@@ -104,7 +104,9 @@ def _claim(
         "reason": _reason(claim, interval, said, budget),
         "looks": interval.looks,
         "untuned": untuned,
-        "edges": [] if untuned else [name for name in _methods(contrasts) if name in ends],
+        "edges": [
+            name for name in _methods(contrasts) if name in ends and not untuned and said != "not tested"
+        ],
         "control": control,
         "equivalence": equal,
         "reported": _reported(claim.reported),

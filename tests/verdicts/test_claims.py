@@ -498,6 +498,7 @@ def at_ends(tmp_path):
     claims = [
         Claim("Toy is ahead", difference("accuracy", "toy", "plain"), "Table 1"),
         Claim("Plain is right", level("accuracy", "plain", at_least=0.4), "Table 1"),
+        Claim("Toy beats chance", difference("accuracy", "toy", "chance"), "Table 1"),  # which has no runs
     ]
     paper = replace(PAPER, methods={**PAPER.methods, **methods}, claims=claims, tuned_by="accuracy")
     inner = tuned(1.0, (0.5, 0.1), (1.0, 0.4), (2.0, 0.3))
@@ -511,8 +512,8 @@ def at_ends(tmp_path):
 
 
 def test_a_claim_that_hangs_on_an_end_of_a_grid_says_so(at_ends):
-    ahead, right = at_ends["claims"]
-    assert (ahead["edges"], right["edges"]) == (["toy"], [])
+    ahead, right, untested = at_ends["claims"]
+    assert (ahead["edges"], right["edges"], untested["edges"]) == (["toy"], [], [])
     said = "Chosen at an end of the grid, beyond which nothing was tried: toy."
     assert said in why(ahead)
     assert "grid" not in why(right)
