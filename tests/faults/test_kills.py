@@ -185,7 +185,7 @@ def test_a_run_that_takes_too_long_is_stopped_and_says_which_limit(harness, text
     words = ("run", "method=alibi/alibi", *TRAINING, *steps, f"data.corpus={text}", "tracking=off")
     done = harness(*words, code=1)
     assert "timeout: stopped after 0.05 minutes: raise limits.minutes" in done.stderr
-    assert not workers(harness)
+    wait_for(lambda: not workers(harness), 30)
 
 
 def test_a_run_that_wants_too_much_memory_is_an_oom_and_the_next_one_runs(harness, text):

@@ -61,7 +61,7 @@ def test_a_sweep_survives_a_segfault_an_oom_a_hang_and_a_driver_that_is_killed_t
 
     done = harness(*SWEEP, *LIMITS, code=1)
     assert f"{9 - len(ended_before)} finished; {len(ended_before)} already there; 3 failed" in done.stderr
-    assert not workers(harness)
+    wait_for(lambda: not workers(harness), 30)
 
     found = results(here)
     assert len(found) == 12
