@@ -4,8 +4,8 @@
     python -m benchmarks.torture --trials 25 --real 5     # a smaller one
     make torture
 
-A trial starts a sweep's command, kills one of its processes (the driver, its whole group, a worker, a fork server, a
-run, or all) at a random moment or amid the writing of a checkpoint or a result, and looks a second later who is left.
+A trial starts a sweep's command, kills one of its processes (the driver, its whole group, the fork server, a run, or
+all) at a random moment or amid the writing of a checkpoint or a result, and looks a second later who is left.
 After some trials the command is repeated until it ends well; what it has then is compared with a sweep that nobody
 disturbed. Light runs count and sleep, with a stand-in for torch, so that a start is quick; real ones train with it.
 Every trial is a line in `trials.jsonl`: a torture that is stopped goes on with the next one.
@@ -35,7 +35,7 @@ KILLS = {"light": 10, "real": 6}  # of a sweep, before it is brought to its end
 METHODS = {"light": ("a", "b", "c", "d"), "real": ("first", "second", "third", "fourth")}
 SEEDS = {"light": 3, "real": 3}  # of each of the methods
 STEPS = {"light": 20, "real": 100}
-VICTIMS = ("driver", "group", "worker", "server", "run", "everything")
+VICTIMS = ("driver", "group", "server", "run", "everything")
 AIMS = ("any moment", "a checkpoint", "a result")
 SECONDS = {"light": 12.0, "real": 40.0}  # until a moment that does not come is one like any other
 MAIN = "sys.argv = ['harness', *sys.argv[1:]]; from harness.cli import main; main()"
@@ -350,7 +350,7 @@ def _is(process: psutil.Process) -> str:
         if "forkserver" in line:
             parent = process.parent()
             return "run" if parent is not None and "forkserver" in " ".join(parent.cmdline()) else "server"
-        return "worker" if "loky" in line else "driver"
+        return "driver"
     return ""
 
 

@@ -200,7 +200,7 @@ def composes(plugin: Any) -> str:
             return f"fix conf/experiment/{file.name}: no method {wrong[0]!r}, {nearest(wrong[0], known)}"
         words = [f"+experiment={file.name.removesuffix('.yaml')}", "budget=smoke", "seed=0"]
         try:
-            jobs, _ = compose([*words, *(f"method={name}" for name in methods[:1] if name)], multirun=True)
+            jobs = compose([*words, *(f"method={name}" for name in methods[:1] if name)], multirun=True).jobs
             config.to_spec(jobs[0].cfg, plugin, resolved=False)
         except HarnessError as error:
             return f"fix conf/experiment/{file.name}: {error}"

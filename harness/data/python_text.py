@@ -12,10 +12,18 @@ import json
 import re
 import sysconfig
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 LICENCE = "PSF-2.0"
+BLOCKS = (
+    "body",
+    "handlers",
+    "orelse",
+    "finalbody",
+    "cases",
+)  # what a statement holds others in, as they are written
 LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
 
 
@@ -51,8 +59,18 @@ def _docstrings_of(path: Path) -> Iterator[str]:
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # a file kept to show what is not Python
         return
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node)
             if docstring:
                 yield docstring
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield a module's statements in the order of `ast.walk`, without what is within an expression: no docstring is."""
+    left: deque[ast.AST] = deque([tree])
+    while left:
+        node = left.popleft()
+        yield node
+        for block in BLOCKS:
+            left.extend(getattr(node, block, ()))

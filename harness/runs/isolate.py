@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.runs import served
+from harness.runs import served, threads
 from harness.runs.leases import Lease
 from harness.runs.locks import held
 from harness.runs.processes import SERVED, end_with, join, machines, places
@@ -29,6 +29,7 @@ from harness.runs.results import LOG, PROGRESS, RESULT, Result, read_result, wri
 from harness.runs.spec import Spec
 
 ASKED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)  # exit codes of what was asked to end
+ONE_BY_ONE = threading.Lock()  # starting a process, multiprocessing also looks at what other threads wait for
 
 
 def isolated(
@@ -54,7 +55,8 @@ def isolated(
         for rank in ranks
     ]
     try:
-        with _plain_main():
+        threads.go_on()
+        with ONE_BY_ONE, _plain_main():
             for process in processes:
                 try:
                     process.start()
@@ -66,8 +68,10 @@ def isolated(
         code, timed_out = _joined(processes, minutes)
         if code in ASKED:  # of a whole group, this process is asked too: then it is no failure of the run
             time.sleep(0.3)
+        threads.go_on()
     except BaseException:  # Ctrl-C: the run goes with its caller, and on from its checkpoint next time
         _end(processes)
+        threads.go_on()
         raise
     if not leads and code == 0:
         return _of_the_first_machine(spec, before)
@@ -117,17 +121,18 @@ def _joined(processes: Sequence[Any], minutes: float | None) -> tuple[int, bool]
     going = list(processes)
     while going:
         left = None if until is None else max(until - time.monotonic(), 0.0)
-        ended = wait([process.sentinel for process in going], left)
+        ended = wait([*(process.sentinel for process in going), *threads.heard()], left)
+        threads.go_on()
         done = [process for process in going if process.sentinel in ended]
         going = [process for process in going if process.sentinel not in ended]
         for process in done:
-            process.join()
+            _reap(process)
         first = processes[0]
         failed = next((process.exitcode for process in done if process.exitcode), 0)
         if first in done:
             wait_all = time.monotonic() + 30
             for process in going:
-                process.join(max(wait_all - time.monotonic(), 0.0))
+                _reap(process, max(wait_all - time.monotonic(), 0.0))
         if first in done or failed or not done:
             _end(going)
             return (first.exitcode or 0) if first in done else failed, not done
@@ -138,6 +143,13 @@ def _end(processes: Sequence[Any]) -> None:
     for process in processes:
         if process.pid is not None:
             process.kill()
+            _reap(process)
+
+
+def _reap(process: Any, seconds: float | None = None) -> None:
+    """Wait for a process's end, at most so long, and take down its exit code."""
+    if wait([process.sentinel], seconds):
+        with ONE_BY_ONE:
             process.join()
 
 

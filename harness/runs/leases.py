@@ -1,6 +1,6 @@
 """Who may use what on this machine: a run leases CPU slots or GPUs by file locks for as long as it goes on.
 
-Whatever started it (joblib, submitit, two sweeps at once), no GPU takes more runs than it may and no
+Whatever started it (this command, submitit, another sweep), no GPU takes more runs than it may and no
 core more than one. The system drops a lock with its holder, so a killed run leaves nothing taken.
 Who came first is served first, and keeps what it has got while it waits for more: so nobody waits forever.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from harness.errors import UsageError, masked
 from harness.numbers import printable
+from harness.runs.threads import go_on
 
 PATIENCE = 10.0  # seconds until one that waits says for whom
 
@@ -129,6 +130,7 @@ def _held(kind: str, names: Sequence[str], count: int, who: str) -> Iterator[lis
 
     def wait() -> None:
         nonlocal until
+        go_on()
         if time.monotonic() > until:
             until = inf
             print(f"harness: {who} waits for a free device: {_holders(folder, names)}", file=sys.stderr)

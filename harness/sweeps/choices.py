@@ -21,9 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.papers.plugins import Plugin, load_all
 from harness.sweeps import inside
-from harness.sweeps.cluster import RayLauncher
 from harness.sweeps.config import Settings
-from harness.sweeps.trusted import RAY
+from harness.sweeps.launchers.cores import CoresLauncher
+from harness.sweeps.launchers.ray import RayLauncher
+from harness.sweeps.trusted import CORES, RAY
 
 CHOOSE = "choose"
 HIDDEN = "overlay"  # of a budget on a method: chosen by budget=, no choice of a person's
@@ -57,7 +58,8 @@ def offer(plugins: Sequence[Plugin]) -> None:
     for kind in (Choices, ChoicesPath):
         if kind not in Plugins.instance().discover():
             Plugins.instance().register(kind)
-    inside.offer_launcher(RAY, RayLauncher)
+    for name, launcher in ((CORES, CoresLauncher), (RAY, RayLauncher)):
+        inside.offer_launcher(name, launcher)
     if not OmegaConf.has_resolver("jobs"):
         OmegaConf.register_new_resolver("jobs", jobs)
 

@@ -21,7 +21,7 @@ from harness.papers.plugins import Plugin, load_all
 from harness.runs.spec import Spec
 from harness.sweeps import config, inside
 from harness.sweeps.choices import offer
-from harness.sweeps.trusted import refuse_code
+from harness.sweeps.trusted import LOCAL, refuse_code
 from harness.sweeps.typed import as_typed
 
 
@@ -33,8 +33,17 @@ class Job:
     cfg: DictConfig
 
 
-def compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfig]:
-    """Return every job (none where another sweeper picks them), and the config that they share.
+@dataclass(frozen=True)
+class Composed:
+    """What a command comes to: every job (none where another sweeper picks them), and the config that they share."""
+
+    jobs: tuple[Job, ...]
+    shared: DictConfig
+    local: bool  # whether the runs are made on this machine, by processes of this command
+
+
+def compose(overrides: list[str], multirun: bool) -> Composed:
+    """Return what a command's overrides come to.
 
     Raises UsageError, in one sentence, for what Hydra cannot compose.
     """
@@ -49,7 +58,7 @@ def compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfig
             raise translated(error, overrides) from error
 
 
-def _compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfig]:
+def _compose(overrides: list[str], multirun: bool) -> Composed:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -59,6 +68,7 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfi
         raise UsageError(
             "hydra.launcher.n_jobs=0 starts nothing: give how many runs at once, or -1 for all cores"
         )
+    local = not multirun or whole.hydra.launcher._target_ in LOCAL
     sweeper = whole.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     if not multirun:
@@ -68,9 +78,9 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfi
                 + shlex.join(["harness", "run", "-m", *overrides])
                 + ")"
             )
-        return [Job(tuple(overrides), _own(whole))], _own(whole)
+        return Composed((Job(tuple(overrides), _own(whole)),), _own(whole), local)
     if not sweeper._target_.endswith("BasicSweeper"):
-        return [], _own(whole)
+        return Composed((), _own(whole), local)
     listed = [*(f"{key}={value}" for key, value in params.items()), *overrides]
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(listed)
     given = {override.key_or_group for override in parsed[len(params) :]}
@@ -89,7 +99,7 @@ def _compose(overrides: list[str], multirun: bool) -> tuple[list[Job], DictConfi
         if seed is not None:
             cfg.seed = seed
         jobs.append(Job(tuple(words), cfg))
-    return jobs, _own(whole)
+    return Composed(tuple(jobs), _own(whole), local)
 
 
 def _apart(job: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
@@ -112,7 +122,7 @@ def _own(cfg: DictConfig) -> DictConfig:
 def compose_one(overrides: Sequence[str], plugins: list[Plugin], resolved: bool = True) -> Spec:
     """Return the spec of the one run that `overrides` describe; its data fetched if `resolved`."""
     offer(plugins)
-    ((job,), _) = compose(as_typed(overrides), multirun=False)
+    (job,) = compose(as_typed(overrides), multirun=False).jobs
     known = {plugin.name: plugin for plugin in plugins if plugin.paper is not None}
     return config.to_spec(job.cfg, known.get(job.cfg.get("paper")), resolved)[0]
 

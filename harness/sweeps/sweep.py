@@ -16,7 +16,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,8 +38,8 @@ from harness.runs.spec import AGAIN, Spec
 from harness.sweeps import config, inside
 from harness.sweeps.again import broken_off, settle
 from harness.sweeps.choices import offer
-from harness.sweeps.cluster import Lost
 from harness.sweeps.compose import compose, translated
+from harness.sweeps.launchers.ray import Lost
 from harness.sweeps.planned import forget, leave, pick_up
 from harness.sweeps.trusted import refuse_asked, refuse_flags
 from harness.sweeps.tuning import tuned
@@ -101,7 +101,7 @@ def swept(arguments: Sequence[str], heard: Heard | None = None) -> Swept:
     plugins = load_all()
     offer(plugins)
     arguments = in_order(as_typed(arguments))
-    sweep, jobs = plan_sweep(arguments, plugins)
+    sweep, jobs = plan_sweep(arguments, plugins, served.begun)
     if heard:
         heard({"event": "sweep", "sweep": sweep.id, "command": sweep.command, "runs": len(sweep.specs)})
     lost = ""
@@ -181,11 +181,12 @@ def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:
 
 
 def plan_sweep(
-    arguments: Sequence[str], plugins: Sequence[Plugin]
+    arguments: Sequence[str], plugins: Sequence[Plugin], soon: Callable[[], Any] | None = None
 ) -> tuple[Sweep, list[tuple[tuple[str, ...], Spec, config.Settings]]]:
     """Compose and check every job a command line asks for, without running any.
 
-    Returns the sweep, and of each job its overrides, its run and its settings.
+    Returns the sweep, and of each job its overrides, its run and its settings. `soon` is called before data are looked
+    at, where runs are to come on this machine: in a folder without any, none is kept.
 
     Raises UsageError for what cannot run as typed, so that no sweep stops half-way over a typo.
     """
@@ -197,11 +198,16 @@ def plan_sweep(
             reason = complaint.getvalue().strip().splitlines()[-1].partition("error: ")[2]
             raise UsageError(f"{reason}: see harness run --help") from None
     refuse_flags(args)
-    jobs, shared = compose(args.overrides, args.multirun)
+    composed = compose(args.overrides, args.multirun)
+    shared = composed.shared
     results = Path(shared.results).expanduser().resolve()
     _writable(results)
+    if soon and composed.local and shared.isolate and not (results / "runs").exists():
+        soon()
     by_name = {plugin.name: plugin for plugin in plugins if not plugin.problem}
-    planned = [(job.words, *config.to_spec(job.cfg, by_name.get(job.cfg.get("paper")))) for job in jobs]
+    planned = [
+        (job.words, *config.to_spec(job.cfg, by_name.get(job.cfg.get("paper")))) for job in composed.jobs
+    ]
     settings = planned[0][2] if planned else config.to_settings(shared)
     if machines()[1] > 1 and len(planned) > 1:
         raise UsageError(
@@ -298,32 +304,57 @@ class Launched:
         """Make the run of one job; a process that was started for it goes when its parent or its driver does."""
         from hydra.core.hydra_config import HydraConfig
 
-        from harness.runs.isolate import die_with_driver, die_with_parent, start_runs_from_a_fork_server
+        from harness.runs.isolate import die_with_driver, die_with_parent
 
         if (os.getpid(), socket.gethostname()) != (self.driver, self.host):
             die_with_parent()
             if socket.gethostname() == self.host:
                 die_with_driver(self.driver, self.began)
+        return self.decided(cfg, HydraConfig.get().overrides.task, lambda: cfg)()
+
+    @staticmethod
+    def decided(cfg: DictConfig, words: Sequence[str], composed: Callable[[], DictConfig]) -> Job:
+        """Return the job of a sweep, of which `cfg` is any config, with these overrides.
+
+        It is what the plan says, or what `composed()` comes to.
+        """
+        from harness.runs.isolate import start_runs_from_a_fork_server
+
         start_runs_from_a_fork_server()
         journal = Path(cfg.results).expanduser().resolve() / "sweeps" / f"{cfg.sweep}.jsonl"
-        planned = pick_up(journal, HydraConfig.get().overrides.task)
-        return job(*(planned or config.to_spec(cfg)), journal)
+        planned = pick_up(journal, words)
+        return Job(*(planned or config.to_spec(composed())), journal)
 
 
-def job(spec: Spec, settings: config.Settings, journal: Path) -> float:
-    """Bring one job to its end and note it; return its objective, the worst infinity for a failed run."""
-    if settings.on_failure == "stop" and any(line["outcome"] == "failed" for line in read_journal(journal)):
-        return config.worst(load(spec.paper), spec.objective)
-    asked = spec.run_key
-    try:
-        spec = tuned(spec, load(spec.paper), lambda point: bring(point, settings)[0])
-        result, outcome = bring(spec, settings)
-    except HarnessError as error:
-        result, outcome = failure(spec, error), "failed"
-    note(journal, asked, spec, result, outcome)
-    if result.status == "failed":
-        return config.worst(load(spec.paper), spec.objective)
-    return result.validation.get(spec.objective, 0.0) if spec.objective else 0.0
+@dataclass(frozen=True)
+class Job:
+    """One run to be brought to its end, and the journal of its sweep."""
+
+    spec: Spec
+    settings: config.Settings
+    journal: Path
+
+    @property
+    def isolated(self) -> bool:
+        """Say whether it is made in a process of its own, and so beside others."""
+        return self.settings.isolate
+
+    def __call__(self) -> float:
+        """Make it, and note how it ended; return its objective, the worst infinity for a failed run."""
+        spec, settings, plugin = self.spec, self.settings, load(self.spec.paper)
+        if settings.on_failure == "stop" and any(
+            line["outcome"] == "failed" for line in read_journal(self.journal)
+        ):
+            return config.worst(plugin, spec.objective)
+        try:
+            spec = tuned(spec, plugin, lambda point: bring(point, settings)[0])
+            result, outcome = bring(spec, settings)
+        except HarnessError as error:
+            result, outcome = failure(spec, error), "failed"
+        note(self.journal, self.spec.run_key, spec, result, outcome)
+        if result.status == "failed":
+            return config.worst(plugin, spec.objective)
+        return result.validation.get(spec.objective, 0.0) if spec.objective else 0.0
 
 
 def bring(spec: Spec, settings: config.Settings) -> tuple[Result, str]:

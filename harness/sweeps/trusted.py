@@ -14,11 +14,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import UsageError
 
-RAY = "hydra_plugins.harness.RayLauncher"  # the harness's own, under a name that Hydra takes
-LAUNCHERS = (
-    RAY,
+# The harness's own, under names that Hydra takes.
+CORES, RAY = "hydra_plugins.harness.CoresLauncher", "hydra_plugins.harness.RayLauncher"
+LOCAL = (
+    CORES,
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+)
+LAUNCHERS = (
+    *LOCAL,
+    RAY,
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
 )

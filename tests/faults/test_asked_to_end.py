@@ -219,7 +219,7 @@ def test_a_signal_that_nohup_has_hidden_changes_nothing(waits):
 
 def test_a_joblib_worker_that_is_killed_is_told_as_such_and_the_same_command_goes_on(waits):
     words = ("run", "-m", "method=waits/more", "seed=0,1,2", "budget=smoke", "device=cpu", "tracking=off")
-    words = (*words, "hydra.launcher.n_jobs=2", "leases.cpus=2", "task.seconds=2")
+    words = (*words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "leases.cpus=2", "task.seconds=2")
     driver = waits.start(*words)
     wait_for(lambda: len(training(waits)) == 3)  # the last one has begun, so another is finished
     lines = {process: started_as(process) for process in workers(waits)}

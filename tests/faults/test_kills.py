@@ -106,14 +106,14 @@ def unbroken(tmp_path_factory, text, warm):
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0, 2.0, 3.0, 4.0, 5.0])
 def test_a_driver_killed_in_its_first_seconds_leaves_nobody_behind(harness, text, seconds):
-    """From the first joblib worker on, before and after jobs are handed over; half a second is how often they look."""
+    """From the fork server's start on, amid its imports and the runs; what is slow here is a busy machine."""
     driver = start(harness, "run", "-m", "method=alibi/alibi", "seed=0,1,2", *TRAINING, f"data.corpus={text}")
-    wait_for(lambda: [p for p in workers(harness) if "loky" in started_as(p)])
+    wait_for(lambda: [p for p in workers(harness) if "forkserver" in started_as(p)])
     time.sleep(seconds)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait(60)
     time.sleep(1.0)
-    until = time.time() + 5.0  # what is slow here is a busy machine
+    until = time.time() + 5.0
     while workers(harness) and time.time() < until:
         time.sleep(0.02)
     assert [seen(process) for process in workers(harness)] == []
@@ -124,7 +124,7 @@ def test_what_is_killed_in_mid_training_leaves_no_process_and_ends_with_the_numb
     harness, text, unbroken, victim, seeds
 ):
     words = ("run", "method=alibi/alibi", *TRAINING, f"data.corpus={text}")
-    words = words if seeds == 1 else (*words, "-m", "seed=0,1")  # as a sweep, in joblib's processes
+    words = words if seeds == 1 else (*words, "-m", "seed=0,1")  # as a sweep, by the driver's threads
     driver = start(harness, *words)
     folder = wait_for(lambda: halfway(harness))
     if victim == "run":

@@ -15,7 +15,7 @@ def servers(harness) -> list:
     return [p for p in served.values() if p.info["ppid"] not in served]
 
 
-def test_two_workers_fork_from_one_server_and_once_it_is_killed_each_from_its_own(harness, text):
+def test_a_sweeps_runs_are_forked_from_one_server_and_once_it_is_killed_from_another(harness, text):
     words = ("method=alibi/alibi", "-m", "hydra.launcher.n_jobs=2", "seed=0,1,2,3", *TRAINING)
     words = ("run", *words, f"data.corpus={text}", "tracking=off")
     driver = harness.start(*words)
@@ -23,6 +23,7 @@ def test_two_workers_fork_from_one_server_and_once_it_is_killed_each_from_its_ow
     (server,) = servers(harness)
     assert server.info["ppid"] == driver.pid
     server.kill()
+    wait_for(lambda: {p.pid for p in servers(harness) if p.info["ppid"] == driver.pid} - {server.pid})
     told = driver.communicate(timeout=120)[1]
     assert driver.returncode == 1
     assert "before it was done" in told

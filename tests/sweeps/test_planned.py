@@ -31,7 +31,7 @@ def decided(tmp_path_factory):
     (folder / "own.txt").write_text("a line to learn from\n" * 300)
     words = [*WORDS, f"results={folder / 'results'}", f"data.corpus={folder / 'own.txt'}"]
     offer(load_all())
-    ((job,), _) = compose(words, multirun=False)
+    (job,) = compose(words, multirun=False).jobs
     spec, settings = config.to_spec(job.cfg)
     return Sweep("one", "harness run", spec.results, "", (spec,)), job.words, spec, settings
 
@@ -85,7 +85,10 @@ def test_what_plain_data_cannot_carry_is_decided_again_and_never_changed(decided
     assert found is None or found[0] == dataclasses.replace(odd_one, sweep="one")
 
 
-def test_a_sweep_resolves_each_job_once_and_hydra_composes_it_once_again(decided, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("launcher", "again"), [("cores", 0), ("basic", 2)])
+def test_a_sweep_resolves_each_job_once_and_hydra_composes_it_again_for_its_own_launchers(
+    decided, monkeypatch, tmp_path, launcher, again
+):
     _, words, _, _ = decided
     decisions, jobs, composed = [], [], []
     to_spec, load = config.to_spec, ConfigLoaderImpl.load_sweep_config
@@ -94,8 +97,8 @@ def test_a_sweep_resolves_each_job_once_and_hydra_composes_it_once_again(decided
         decisions.append(given)
         return to_spec(*given, **named)
 
-    def kept(spec, settings, journal):
-        jobs.append(spec)
+    def kept(job):
+        jobs.append(job.spec)
         return 0.0
 
     def loaded(*given, **named):
@@ -104,13 +107,14 @@ def test_a_sweep_resolves_each_job_once_and_hydra_composes_it_once_again(decided
 
     monkeypatch.setattr(config, "to_spec", counted)
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", loaded)
-    monkeypatch.setattr(sweep, "job", kept)
+    monkeypatch.setattr(sweep.Job, "__call__", kept)
     monkeypatch.chdir(tmp_path)
-    sweep.main(["-m", *words, "seed=0,1", "hydra/launcher=basic", f"results={tmp_path / 'results'}"])
+    told = ("seed=0,1", f"hydra/launcher={launcher}", "isolate=false", f"results={tmp_path / 'results'}")
+    sweep.main(["-m", *words, *told])
     assert [spec.seed for spec in jobs] == [0, 1]
     assert {spec.sweep for spec in jobs} == {jobs[0].sweep}
     assert jobs[0].sweep
-    assert len(decisions) == len(composed) == 2
+    assert (len(decisions), len(composed)) == (2, again)
     assert not list((tmp_path / "results" / "sweeps").glob("*.jobs"))  # over, and forgotten
 
 

@@ -46,7 +46,7 @@ def read(words: list[str], multirun: bool = False) -> list[str]:
 def arrived(words: list[str], multirun: bool = False) -> list[str]:
     """Return what a command composes to, job by job."""
     typed = as_typed([*(["-m"] if multirun else []), *METHOD, *words])
-    jobs, _ = compose([word for word in typed if word != "-m"], multirun)
+    jobs = compose([word for word in typed if word != "-m"], multirun).jobs
     return [job.cfg.data.corpus for job in jobs]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.errors import Stopped
+from harness.runs.threads import halt_all
 
 ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 GRACE = 3.5  # seconds that a command has to end in order
@@ -60,6 +61,7 @@ class Ending:
             return
         if not self.number:
             self.number = number
+            halt_all()
             end_children()
             threading.Thread(target=self.watch, daemon=True).start()
         stopped = Stopped(self.number)
