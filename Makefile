@@ -57,7 +57,7 @@ ray: $(STAMP)  ## sweeps on a Ray cluster of two nodes on this machine, one of t
 
 test-all: lint  ## also slow, fault and fresh-install tests
 	$(BIN)/python -m pytest -m "(slow or install) and not fault and not oracle" -n 2 --dist loadgroup
-	$(BIN)/python -m pytest -m fault -n 3 --dist loadfile --no-loadscope-reorder $(FAULTS)
+	$(BIN)/python -m pytest -m fault -n 4 --dist loadfile --no-loadscope-reorder $(FAULTS)
 
 pages: $(STAMP)  ## the parts of docs/*.md that come from the code: reference, hooks, the picture of the rooms
 	$(BIN)/python docs/written.py

@@ -342,15 +342,12 @@ def _kill(place: Path, driver: subprocess.Popen[bytes], victim: str) -> str:
 
 
 def _is(process: psutil.Process) -> str:
-    """Say what a process of a sweep is."""
+    """Say what a process of a sweep is: the driver, the server that it started, or a run which that one forked."""
     with contextlib.suppress(psutil.Error):
-        line = " ".join(process.cmdline())
-        if "tracker" in line:
+        if "tracker" in " ".join(process.cmdline()):
             return "tracker"
-        if "forkserver" in line:
-            parent = process.parent()
-            return "run" if parent is not None and "forkserver" in " ".join(parent.cmdline()) else "server"
-        return "driver"
+        above = sum(parent.cwd() == process.cwd() for parent in process.parents())
+        return ("driver", "server", "run")[min(above, 2)]
     return ""
 
 

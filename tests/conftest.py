@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.warm import Started
+from tests.warm import Started, Warm
 from tests.warm import command as warm_command
+
+WARM = "HARNESS_TESTS_WARM"  # names the address of the warm process of all workers
 
 
 class Harness:
@@ -61,15 +63,32 @@ def own_leases(tmp_path_factory) -> Iterator[None]:
         os.environ["HARNESS_LEASES"] = before
 
 
-@pytest.fixture(scope="session")
-def kept_text(request) -> Path:
-    """The built-in text as today's code makes it with this Python, in pytest's cache: two seconds of parsing."""
+def pytest_configure(config):
+    """Start one warm process for all of xdist's workers, from the process that they work for."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        config.warm = begun = Warm(text_kept(config))
+        os.environ[WARM] = str(begun.address)  # the workers inherit it
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "warm"):
+        config.warm.end()
+
+
+def text_kept(config) -> Path:
+    """Return the built-in text as today's code makes it with this Python, in pytest's cache: two seconds of parsing."""
     from harness.data import python_text
     from harness.data.cache import once
 
     code = Path(python_text.__file__).read_bytes() + sys.version.encode()
-    folder = request.config.cache.mkdir("builtin-text")
+    folder = config.cache.mkdir("builtin-text")
     return once(folder / f"{hashlib.sha256(code).hexdigest()[:16]}.jsonl", python_text.write)
+
+
+@pytest.fixture(scope="session")
+def kept_text(request) -> Path:
+    """The built-in text, made by today's code."""
+    return text_kept(request.config)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,23 +103,14 @@ def own_text(kept_text) -> Iterator[Callable[[Path], None]]:
 
 
 @pytest.fixture(scope="session")
-def warm(kept_text) -> Iterator[Path]:
+def warm(request, kept_text) -> Iterator[Path]:
     """The address of a warm process that answers commands for this session (see `tests.warm`)."""
-    address = Path(tempfile.mkdtemp(prefix="warm-")) / "socket"  # short: such an address has a limit
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm", str(address), str(kept_text)],
-        cwd=Path(__file__).parent.parent,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert server.stdin is not None
-    assert server.stdout is not None
-    assert server.stdout.readline() == b"ready\n"
-    yield address
-    server.stdin.close()
-    server.wait()
-    shutil.rmtree(address.parent)
+    if WARM in os.environ:
+        yield Path(os.environ[WARM])
+        return
+    own = Warm(kept_text)
+    yield own.address
+    own.end()
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 not about starting up. What a fork does is what a process of its own does: main() with words, folder, environment.
 
 All that `command` waits for run their runs from one fork server, started once, instead of one a command. What is
-`Started`, to be signalled or killed, is in a session of its own and has its own server, as from a terminal.
+`Started`, to be signalled or killed, is in a session of its own and has its own server, as from a terminal; the server
+is a fork of it, so that it has imported everything as well.
 """
 
 import array
@@ -11,6 +12,7 @@ import functools
 import gc
 import importlib
 import json
+import logging
 import os
 import select
 import shutil
@@ -19,7 +21,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
+from collections.abc import Callable
+from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import IO
 
@@ -56,7 +61,6 @@ def serve(address: str, text: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
-        print("ready", flush=True)
         while True:
             ready, _, _ = select.select([listener, sys.stdin, *going], [], [])
             if sys.stdin in ready:
@@ -90,7 +94,9 @@ def _make_once(text: str) -> None:
 
     with tempfile.TemporaryDirectory(prefix="store-") as folder:
         made = Path(folder) / "mlflow.db"
+        logging.disable(logging.INFO)
         mirror._make(made)
+        logging.disable(logging.NOTSET)
         empty = made.read_bytes()
     mirror._make = lambda path: path.write_bytes(empty)
     python_text.write = functools.partial(shutil.copyfile, text)
@@ -152,6 +158,7 @@ def _command(request: dict, files: list[int], shared: str) -> int:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started this process ignores
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        util.spawnv_passfds = functools.partial(_forked, util.spawnv_passfds)
     else:
         ask(shared)
     sys.argv = ["harness", *request["words"]]
@@ -168,6 +175,48 @@ def _command(request: dict, files: list[int], shared: str) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return int(code)  # type: ignore[call-overload]
+
+
+def _forked(spawned: Callable[..., int], path: bytes, words: list[str], files: list[int]) -> int:
+    """Fork where multiprocessing would start its fork server from nothing, with all that `served/warm.py` imports."""
+    if "multiprocessing.forkserver" not in words[-1]:
+        return spawned(path, words, files)
+    child = os.fork()
+    if child:
+        return child
+    from harness.runs.processes import SERVED, end_with
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(int(os.environ[SERVED]))
+    with contextlib.suppress(OSError):
+        for file in map(int, os.listdir("/proc/self/fd")):  # what is locked is not this one's to hold
+            if file > 2 and file not in files:
+                os.close(file)
+    forkserver._forkserver.__init__()  # knows of no server yet
+    try:
+        exec(words[-1])  # multiprocessing's own words: main() with where to listen
+    finally:
+        os._exit(1)
+
+
+class Warm:
+    """A warm process that answers at `address` until it is ended, or this process is gone."""
+
+    def __init__(self, text: Path) -> None:
+        self.address = Path(tempfile.mkdtemp(prefix="warm-")) / "socket"  # short: such an address has a limit
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.warm", str(self.address), str(text)],
+            cwd=Path(__file__).parent.parent,
+            stdin=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def end(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+        shutil.rmtree(self.address.parent)
 
 
 class Started:
@@ -189,8 +238,7 @@ class Started:
         request = {"words": words, "folder": str(folder), "environ": environ, "alone": alone}
         request["core"] = None if alone else _core()
         self.err, self.returncode = err, None
-        self.server = socket.socket(socket.AF_UNIX)
-        self.server.connect(str(address))
+        self.server = _reached(address)
         message = json.dumps(request).encode() + b"\n"
         sent = socket.send_fds(self.server, [message], [out.fileno(), err.fileno()])
         self.server.sendall(message[sent:])
@@ -226,6 +274,22 @@ class Started:
         self.wait(timeout)
         self.err.seek(0)
         return None, self.err.read()
+
+
+def _reached(address: Path, seconds: float = 120.0) -> socket.socket:
+    """Return a connection to the warm process, once it listens: its imports take some seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(str(address))
+        except (FileNotFoundError, ConnectionRefusedError):
+            server.close()
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return server
 
 
 def _core() -> int | None:

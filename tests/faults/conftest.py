@@ -4,20 +4,23 @@ from pathlib import Path
 
 from benchmarks.torture import STAND_INS
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 LONGEST = (
-    "test_torture.py",
-    "test_referee.py",
-    "test_storm.py",
-    "test_team.py",
-    "test_asked_to_end.py",
-    "test_kills.py",
+    "tests/faults/test_torture.py",
+    "tests/faults/test_storm.py",
+    "tests/faults/test_team.py",
+    "tests/faults/test_referee.py",
+    "tests/faults/test_kills.py",
+    "tests/faults/test_asked_to_end.py",
+    "tests/faults/test_launchers.py",
+    "tests/runs/test_processes.py",
+    "plugins/magpie/tests/test_synthesis.py",
 )
 
 
 def pytest_collection_modifyitems(items):
-    names = {HERE / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: names.get(item.path, len(names)))
+    places = {ROOT / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def without_torch(folder: Path) -> None:

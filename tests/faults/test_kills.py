@@ -104,7 +104,7 @@ def unbroken(tmp_path_factory, text, warm):
     return metrics(harness)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0, 2.0, 3.0, 4.0, 5.0])
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.5, 3.0, 5.0])
 def test_a_driver_killed_in_its_first_seconds_leaves_nobody_behind(harness, text, seconds):
     """From the fork server's start on, amid its imports and the runs; what is slow here is a busy machine."""
     driver = start(harness, "run", "-m", "method=alibi/alibi", "seed=0,1,2", *TRAINING, f"data.corpus={text}")

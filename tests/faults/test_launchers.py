@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.faults.conftest import without_torch
 from tests.faults.test_failures import PLUGIN
 from tests.papers.test_plugins import install
 
@@ -29,6 +30,7 @@ def test_submitit_starts_all_jobs_at_once_and_runs_take_turns(harness):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install hydra-submitit-launcher")
     slow = PLUGIN.replace('print("the last words")', "time.sleep(0.3)")
     install(harness.folder, "ways", slow)
+    without_torch(harness.folder)
     words = ("run", "-m", "method=ways/well,ways/raises,ways/diverges", "hydra/launcher=submitit_local")
     done = harness(*words, "leases.cpus=1", "tracking=off", code=1, PYTHONPATH=str(harness.folder))
     assert "1 finished; 0 already there; 2 failed" in done.stderr
@@ -43,6 +45,7 @@ def test_a_job_of_submitit_that_is_killed_is_told_and_the_same_command_goes_on(h
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install hydra-submitit-launcher")
     waits = "time.sleep(8 if 'SLOW' in os.environ else 0)"
     install(harness.folder, "ways", PLUGIN.replace('print("the last words")', waits))
+    without_torch(harness.folder)
     words = ("run", "-m", "method=ways/well", "seed=0", "hydra/launcher=submitit_local", "tracking=off")
     around = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(harness.folder), "SLOW": "1"}
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}

@@ -9,10 +9,9 @@ from tests.faults.test_kills import TRAINING, halfway, started_as, wait_for, wor
 pytestmark = pytest.mark.fault
 
 
-def servers(harness) -> list:
-    """Return the processes from which runs are forked: the others of that command line are their forks."""
-    served = {p.pid: p for p in workers(harness) if "multiprocessing.forkserver" in started_as(p)}
-    return [p for p in served.values() if p.info["ppid"] not in served]
+def servers(harness, driver) -> list:
+    """Return the processes from which a driver's runs are forked, its children."""
+    return [p for p in workers(harness) if p.info["ppid"] == driver.pid and "tracker" not in started_as(p)]
 
 
 def test_a_sweeps_runs_are_forked_from_one_server_and_once_it_is_killed_from_another(harness, text):
@@ -20,10 +19,9 @@ def test_a_sweeps_runs_are_forked_from_one_server_and_once_it_is_killed_from_ano
     words = ("run", *words, f"data.corpus={text}", "tracking=off")
     driver = harness.start(*words)
     wait_for(lambda: halfway(harness))
-    (server,) = servers(harness)
-    assert server.info["ppid"] == driver.pid
+    (server,) = servers(harness, driver)
     server.kill()
-    wait_for(lambda: {p.pid for p in servers(harness) if p.info["ppid"] == driver.pid} - {server.pid})
+    wait_for(lambda: {p.pid for p in servers(harness, driver)} - {server.pid})
     told = driver.communicate(timeout=120)[1]
     assert driver.returncode == 1
     assert "before it was done" in told

@@ -22,7 +22,7 @@ def test_below_zero_is_counted_down_from_all_cores_as_joblib_does():
 
 
 def test_what_the_launcher_of_this_machine_does_not_know_is_refused():
-    with pytest.raises(UsageError, match="hydra.launcher has no setting 'njobs': did you mean 'n_jobs'"):
+    with pytest.raises(UsageError, match=r"hydra\.launcher has no setting 'njobs': did you mean 'n_jobs'\?"):
         CoresLauncher(njobs=2).launch([], 0)
 
 
