@@ -355,8 +355,8 @@ def here(place: Path) -> list[psutil.Process]:
     """Return every living process that works in a folder."""
     return [
         process
-        for process in psutil.process_iter(["cwd", "status"])
-        if process.info["cwd"] == str(place) and process.info["status"] != psutil.STATUS_ZOMBIE
+        for process in psutil.process_iter(["cwd"])  # of the dead it is None
+        if process.info["cwd"] == str(place)
     ]
 
 
