@@ -55,7 +55,9 @@ def wait_for(what, seconds: float = 120.0):
 def workers(harness) -> list[psutil.Process]:
     """Return every living process that works in this test's folder, as it was when it was looked at (`info`)."""
     found = []
-    for process in psutil.process_iter(["cwd"]):  # the rest takes seven times as long, and this is asked all the time
+    for process in psutil.process_iter(
+        ["cwd"]
+    ):  # the rest takes seven times as long, and this is asked all the time
         if process.info["cwd"] == str(harness.folder):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.info = process.as_dict(["cmdline", "status", "ppid"])
