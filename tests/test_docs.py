@@ -147,6 +147,16 @@ def test_the_korean_page_on_own_data_has_the_commands_of_the_english_one():
     assert {command.replace(" --lang ko", "") for command in korean} <= {*english, "harness report alibi"}
 
 
+@pytest.mark.parametrize(("page", "example"), [("sampler.md", "min_p"), ("plugin.md", "neftune")])
+def test_an_example_is_what_its_page_writes(page, example):
+    """So the contract of both is checked once, where the page is followed (tests/test_install.py)."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    files = re.findall(r"```(?:python|yaml) title=\"(.+?)\"\n(.*?)```", text, flags=re.S)
+    assert {name.partition("/")[0] for name, _ in files} == {example}
+    for name, written in files:
+        assert (ROOT / "examples" / name).read_text(encoding="utf-8") == written, name
+
+
 TRAIN = """
 import json, sys
 seed = int(sys.argv[2])

@@ -188,6 +188,10 @@ def notes(claim: Card) -> list[str]:
         lines.append("Judged with every method at its default settings (tuned=false)")
     if edges := claim.get("edges"):
         lines.append(f"Chosen at an end of the grid, beyond which nothing was tried: {', '.join(edges)}")
+    if mixed := claim.get("mixed"):
+        lines.append(
+            f"Its seeds have different settings, of different grids (rerun=true): {', '.join(mixed)}"
+        )
     if found.get("seen"):
         lines.append("Not an independent test: the prototype that set the bound saw these data")
     if was := registered.get("was"):
@@ -457,6 +461,11 @@ def choices(card: Card) -> list[str]:
         if grid["next"]:
             line += f", next {_point(grid['next'])} with {number(grid['next_value'])}"
         (ends if tried else inside).append(line)
+        for other in grid.get("others", ()):
+            seeds = ", ".join(map(str, other["seeds"]))
+            ends.append(
+                f"{method['method']} has {_point(other['setting'])} in seeds {seeds}, of another grid"
+            )
     return [*ends, *inside]
 
 

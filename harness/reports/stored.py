@@ -31,6 +31,7 @@ SINCE: dict[str, Any] = {  # what a claim holds since schema 2, and what an olde
     "looks": "",
     "untuned": False,
     "edges": [],
+    "mixed": [],
 }
 
 

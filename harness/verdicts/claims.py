@@ -25,6 +25,8 @@ from harness.verdicts.power import answer, values
 from harness.verdicts.rows import UNTUNED
 from harness.verdicts.stats import LEVEL, OVER, Cell, Interval, cells_of, equivalent, estimate, holm, verdict
 
+NO_GRIDS: Mapping[str, Mapping[str, Any]] = {}
+
 WORDS = ("holds", "fails", "no difference", "open", "not tested", "cannot be shown here")
 DECIDED = ("holds", "fails", "no difference")
 ONE_SIDED = 0.9  # the interval of two one-sided tests at 5 % each
@@ -45,14 +47,14 @@ def claims_of(
     cell: Cells,
     judged: Collection[str],
     rule: Rule = usual,
-    ends: Collection[str] = (),
+    grids: Mapping[str, Mapping[str, Any]] = NO_GRIDS,
 ) -> list[dict[str, Any]]:
     """Return every claim with its estimate and verdict; `judged` are the names of the data that judge it.
 
-    `rule` makes the interval; of several looks it may judge some of the seeds. `ends` are the methods whose setting
-    lies at an end of their grid.
+    `rule` makes the interval; of several looks it may judge some of the seeds. `grids` is what the grids
+    of methods chose, of those that have one (`origin.chosen_of`).
     """
-    found = [_claim(paper, claim, budget, cell, judged, rule, ends) for claim in paper.claims]
+    found = [_claim(paper, claim, budget, cell, judged, rule, grids) for claim in paper.claims]
     tested = [one for one in found if one["verdict"] != "not tested" and not one["is_control"]]
     for one, mark in zip(tested, holm([one["p"] for one in tested]), strict=True):
         one["holm"] = mark and one["verdict"] in DECIDED
@@ -68,7 +70,7 @@ def _claim(
     cell: Cells,
     judged: Collection[str],
     rule: Rule,
-    ends: Collection[str],
+    grids: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     contrast = claim.contrast
     contrasts = [contrast, *([claim.control] if claim.control else [])]
@@ -78,6 +80,7 @@ def _claim(
     control = _control(paper, claim.control, cell)
     equal = _equivalence(paper, claim, cell, interval)
     said = _word(claim, interval, budget, cell, control, equal)
+    tuned = [name for name in _methods(contrasts) if name in grids and not untuned and said != "not tested"]
     return {
         "text": claim.text,
         "source": claim.source,
@@ -104,9 +107,8 @@ def _claim(
         "reason": _reason(claim, interval, said, budget),
         "looks": interval.looks,
         "untuned": untuned,
-        "edges": [
-            name for name in _methods(contrasts) if name in ends and not untuned and said != "not tested"
-        ],
+        "edges": [name for name in tuned if grids[name]["ends"]],
+        "mixed": [name for name in tuned if grids[name]["others"]],
         "control": control,
         "equivalence": equal,
         "reported": _reported(claim.reported),

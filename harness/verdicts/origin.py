@@ -98,6 +98,27 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
+def chosen_of(runs: Mapping[int, Record], better: str) -> dict[str, Any] | None:
+    """Return what a method's grid chose by its newest run, as `chosen`, and which seeds have another choice.
+
+    `others` lists settings with their `seeds`, none where all seeds have one: a grid may have been widened between two.
+    """
+    newest = max(runs.values(), key=date).result.config
+    found = chosen(newest.get("tuned") or {}, better)
+    if found is None:
+        return None
+    others: list[dict[str, Any]] = []
+    for seed, record in sorted(runs.items()):
+        setting = (record.result.config.get("tuned") or {}).get("chosen")
+        if not setting or setting == found["setting"]:
+            continue
+        same = next((one for one in others if one["setting"] == setting), None)
+        if same is None:
+            others.append(same := {"setting": setting, "seeds": []})
+        same["seeds"].append(seed)
+    return {**found, "others": others}
+
+
 def chosen(tuned: Mapping[str, Any], better: str) -> dict[str, Any] | None:
     """Return a grid's choice as plain data, from what a run keeps of its tuning; None where there was none.
 

@@ -22,7 +22,7 @@ from harness.runs.results import Record
 from harness.verdicts.claims import claims_of
 from harness.verdicts.costs import costs
 from harness.verdicts.looks import Memory
-from harness.verdicts.origin import chosen, command, date, machine, note, sources
+from harness.verdicts.origin import chosen_of, command, date, machine, note, sources
 from harness.verdicts.places import places_of
 from harness.verdicts.rows import Row, label_of
 from harness.verdicts.stats import OVER, Cell, Interval, seeds_interval
@@ -108,7 +108,7 @@ def _scorecard(
             cell,
             sources(config["data"], digests, made),
             partial(looks.estimate, config),
-            ends={method["method"] for method in methods if (method["grid"] or {}).get("ends")},
+            grids={method["method"]: method["grid"] for method in methods if method["grid"]},
         ),
         "methods": methods,
         "metrics": metrics,
@@ -221,7 +221,6 @@ def _cells(
 def _method(paper: Paper, row: Row) -> dict[str, Any]:
     declared = paper.methods.get(row.config["name"])
     results = [record.result for record in row.runs.values()]
-    newest = max(row.runs.values(), key=date).result.config  # a grid may have been widened since the first
     return {
         "method": row.label,
         "text": declared.text if declared else "",
@@ -230,7 +229,7 @@ def _method(paper: Paper, row: Row) -> dict[str, Any]:
         "deterministic": row.deterministic,
         "seeds": list(row.runs),
         "run_keys": [result.run_key for result in results],
-        "grid": chosen(newest.get("tuned") or {}, _better(paper, paper.tuned_by)),
+        "grid": chosen_of(row.runs, _better(paper, paper.tuned_by)),
         "metrics": {
             name: _summary([r.numbers[name] for r in results if name in r.numbers])
             for name in paper.metrics

@@ -34,7 +34,7 @@ PAPERS.remove("alibi")  # by its command: tests/commands/test_answers.py
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("paper", PAPERS)  # the examples have it among tests of their own
+@pytest.mark.parametrize("paper", PAPERS)  # the examples: where their pages are followed
 def test_the_papers_here_keep_the_contract_and_are_tried_on_another_device(paper, tmp_path):
     found = list(checks(load(paper), tmp_path))
     assert [f"{check.name}: {check.fix}" for check in found if not check.passed] == []

@@ -33,6 +33,7 @@ from harness.reports.phrases import (
     counted,
     counts,
     flags,
+    notes,
     power,
     said,
     strength,
@@ -544,6 +545,47 @@ def test_of_a_grid_that_was_widened_the_newest_run_tells(tmp_path):
     for order in (records, records[::-1]):
         (card,) = judge("toy", PAPER, order)
         assert card["methods"][0]["grid"]["ends"] == {}
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """The scorecard of a method whose third seed was made after its grid had changed, and chose another setting."""
+    claims = [Claim("Toy is ahead", difference("accuracy", "toy", "plain"), "Table 1")]
+    methods = {
+        name: replace(PAPER.methods[name], tune={"slope": [0.5, 1.0, 2.0]}) for name in ("toy", "plain")
+    }
+    paper = replace(PAPER, methods={**PAPER.methods, **methods}, claims=claims, tuned_by="accuracy")
+    inner, wider = (
+        tuned(1.0, (0.5, 0.1), (1.0, 0.4), (2.0, 0.3)),
+        tuned(2.0, (1.0, 0.1), (2.0, 0.4), (4.0, 0.3)),
+    )
+    kept = {"toy": (inner, inner, wider), "plain": (inner, inner, inner)}
+    records = [
+        write_run(
+            tmp_path,
+            name,
+            seed,
+            {"accuracy": 0.6 + SPREAD[seed]},
+            tuned=kept[name][seed],
+            around={"date": day},
+        )
+        for name in ("toy", "plain")
+        for seed, day in enumerate(("2026-01-01", "2026-01-01", "2026-01-03"))
+    ]
+    (card,) = judge("toy", paper, records)
+    return card
+
+
+def test_seeds_that_other_grids_have_tuned_are_told_apart(mixed):
+    (claim,) = mixed["claims"]
+    assert claim["mixed"] == ["toy"]
+    assert "Its seeds have different settings, of different grids (rerun=true): toy." in why(claim)
+    toy, plain = (method["grid"] for method in mixed["methods"][:2])
+    assert (toy["setting"], toy["others"]) == ({"slope": 2.0}, [{"setting": {"slope": 1.0}, "seeds": [0, 1]}])
+    assert plain["others"] == []
+    assert choices(mixed)[0] == "toy has slope 1 in seeds 0, 1, of another grid"
+    for sentence in (*choices(mixed), *notes(claim)):
+        assert re.search("[가-힣]", korean(sentence)), sentence
 
 
 def test_what_a_grid_chose_is_said_in_korean(at_ends):

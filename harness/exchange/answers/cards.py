@@ -79,6 +79,7 @@ class ClaimJudged(Contrast):
     reason: Foreign
     untuned: bool
     edges: NotRequired[list[Foreign]]
+    mixed: NotRequired[list[Foreign]]
     control: Control | None
     equivalence: dict[str, Any] | bool | None
     reported: Reported | None
@@ -100,6 +101,13 @@ class Summary(TypedDict):
     values: list[Number]
 
 
+class Elsewise(TypedDict):
+    """A setting that some seeds of a method have, where a grid was changed between two."""
+
+    setting: dict[str, Any]
+    seeds: list[int]
+
+
 class Chosen(TypedDict):
     """What a method's grid chose on validation, the next best, and where the choice lies at an end of the grid."""
 
@@ -109,6 +117,7 @@ class Chosen(TypedDict):
     next: dict[str, Any] | None
     next_value: Number
     ends: dict[str, list[Number]]
+    others: NotRequired[list[Elsewise]]
 
 
 class MethodJudged(TypedDict):
