@@ -100,7 +100,7 @@ def at_once(jobs: Sequence[Callable[[], T]], count: int) -> list[T]:
     finally:
         over.set()
         until = time.monotonic() + GRACE
-        for thread in threads:
+        for thread in filter(threading.Thread.is_alive, threads):
             thread.join(max(until - time.monotonic(), 0.0))
     if raised:
         raise raised[min(raised)]

@@ -1,5 +1,7 @@
 """A sweep's jobs are made so many at a time, in threads, and what interrupts their sweep ends them all."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -82,3 +84,29 @@ def test_outside_a_sweep_nothing_halts():
     assert heard() == []
     go_on()
     assert threads._mine.__dict__.get("halt") is None
+
+
+MANY = """
+import multiprocessing, os, sys, threading
+from harness.runs import isolate
+from harness.runs.threads import at_once
+
+def made():
+    process = context.Process(target=os._exit, args=(7,))
+    with isolate.ONE_BY_ONE, isolate._plain_main():
+        process.start()
+    return isolate._joined([process], None)[0]
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    sys.setswitchinterval(1e-5)
+    print(set(at_once([made] * 300, 16)))
+"""
+
+
+@pytest.mark.slow
+def test_each_of_many_threads_is_told_how_its_own_process_ended(tmp_path):
+    """Without its lock, one in seven is told 255: multiprocessing looks at all children when it starts another."""
+    (tmp_path / "many.py").write_text(MANY)
+    done = subprocess.run([sys.executable, "many.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "{7}\n", done.stderr
