@@ -84,10 +84,11 @@ def halfway(harness):
     return None
 
 
-def run_process(harness) -> psutil.Process:
-    """Return the process that trains: the fork server's child."""
-    server = [p for p in workers(harness) if "forkserver" in started_as(p)]
-    return max(server, key=lambda p: p.create_time())
+def run_process(harness, driver) -> psutil.Process:
+    """Return the process that trains: the only child of a child of the driver, its fork server."""
+    parents = {p.pid: p.info["ppid"] for p in workers(harness)}
+    (run,) = [pid for pid, parent in parents.items() if parents.get(parent) == driver.pid]
+    return psutil.Process(run)
 
 
 def metrics(harness) -> dict[str, dict[str, float]]:
@@ -129,10 +130,10 @@ def test_what_is_killed_in_mid_training_leaves_no_process_and_ends_with_the_numb
 ):
     words = ("run", "method=alibi/alibi", *TRAINING, f"data.corpus={text}")
     words = words if seeds == 1 else (*words, "-m", "seed=0,1")  # as a sweep, by the driver's threads
-    driver = start(harness, *words)
+    driver = harness.start(*words)
     folder = wait_for(lambda: halfway(harness))
     if victim == "run":
-        run_process(harness).kill()
+        run_process(harness, driver).kill()
         assert driver.wait(60) == 1
         result = json.loads((folder / "result.json").read_text())
         assert result["error"]["type"] == "signal"
@@ -172,8 +173,8 @@ def logged_once(harness) -> None:
 
 def test_ctrl_c_stops_with_one_sentence_and_leaves_no_process(harness, text):
     steps = ("task.steps=100000", "task.schedule_steps=100000")
-    driver = start(
-        harness, "run", "method=alibi/alibi", *TRAINING, *steps, f"data.corpus={text}", "tracking=off"
+    driver = harness.start(
+        "run", "method=alibi/alibi", *TRAINING, *steps, f"data.corpus={text}", "tracking=off"
     )
     wait_for(lambda: halfway(harness))
     os.kill(driver.pid, signal.SIGINT)
