@@ -346,8 +346,12 @@ def _is(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
         if "tracker" in " ".join(process.cmdline()):
             return "tracker"
-        above = sum(parent.cwd() == process.cwd() for parent in process.parents())
-        return ("driver", "server", "run")[min(above, 2)]
+        for name in ("driver", "server"):
+            above = process.parent()
+            if above is None or above.cwd() != process.cwd():
+                return name
+            process = above
+        return "run"
     return ""
 
 
