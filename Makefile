@@ -6,9 +6,9 @@ PAPERS_HERE := $(wildcard plugins/*/pyproject.toml)
 PLUGINS := $(PAPERS_HERE) $(wildcard examples/*/pyproject.toml)
 FOR_USE := $(VENV)/.for-use
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt
+PIP := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt
 FAULTS = $(shell grep -rl pytest.mark.fault tests plugins --include=test_*.py)# looking for them in all files takes longer
-CHECKED = $(foreach e,$(wildcard examples/*/tests/test_laws.py),--deselect $(e)::test_it_keeps_the_contract)# by their pages
+FOLLOWED = $(foreach e,$(wildcard examples/*/tests/test_laws.py),--deselect $(e)::test_it_keeps_the_contract)# checked where their pages are
 RECIPE ?= conf/scorecard.txt
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -57,7 +57,7 @@ ray: $(STAMP)  ## sweeps on a Ray cluster of two nodes on this machine, one of t
 	$(BIN)/python -m pytest -n 0 -rs tests/faults/test_ray.py
 
 test-all: lint  ## also slow, fault and fresh-install tests
-	$(BIN)/python -m pytest -m "(slow or install) and not fault and not oracle" -n 2 --dist loadgroup $(CHECKED)
+	$(BIN)/python -m pytest -m "(slow or install) and not fault and not oracle" -n 2 --dist loadgroup $(FOLLOWED)
 	$(BIN)/python -m pytest -m fault -n 4 --dist loadfile --no-loadscope-reorder $(FAULTS)
 
 pages: $(STAMP)  ## the parts of docs/*.md that come from the code: reference, hooks, the picture of the rooms

@@ -20,7 +20,7 @@ WHY = (
     "from a profile on one core: of what is not the runs' own, the fork server's imports (torch, transformers, "
     "accelerate, pandas; four seconds of a processor) are 28 %, opening a fresh store (mlflow and its migrations, "
     "which the peer pays as well) 33 %, and the rest is composing, launching, watching and 0.15 s a run for a process "
-    "of its own: runs of one second are too short to earn that back"
+    "of its own"
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.warm import Started, Warm
 from tests.warm import command as warm_command
 
-WARM = "HARNESS_TESTS_WARM"  # names the address of the warm process of all workers
+SHARED = "HARNESS_TESTS_WARM"  # names the address of the warm process of all workers
 
 
 class Harness:
@@ -67,7 +67,7 @@ def pytest_configure(config):
     """Start one warm process for all of xdist's workers, from the process that they work for."""
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         config.warm = begun = Warm(text_kept(config))
-        os.environ[WARM] = str(begun.address)  # the workers inherit it
+        os.environ[SHARED] = str(begun.address)  # the workers inherit it
 
 
 def pytest_unconfigure(config):
@@ -103,10 +103,10 @@ def own_text(kept_text) -> Iterator[Callable[[Path], None]]:
 
 
 @pytest.fixture(scope="session")
-def warm(request, kept_text) -> Iterator[Path]:
+def warm(kept_text) -> Iterator[Path]:
     """The address of a warm process that answers commands for this session (see `tests.warm`)."""
-    if WARM in os.environ:
-        yield Path(os.environ[WARM])
+    if SHARED in os.environ:
+        yield Path(os.environ[SHARED])
         return
     own = Warm(kept_text)
     yield own.address

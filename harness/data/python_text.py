@@ -23,7 +23,7 @@ BLOCKS = (
     "orelse",
     "finalbody",
     "cases",
-)  # what a statement holds others in, as they are written
+)  # what holds a statement's own, as they are written
 LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
 
 

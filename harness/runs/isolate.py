@@ -71,7 +71,7 @@ def isolated(
         threads.go_on()
     except BaseException:  # Ctrl-C: the run goes with its caller, and on from its checkpoint next time
         _end(processes)
-        threads.go_on()
+        threads.go_on()  # what broke because its processes were ended is no failure
         raise
     if not leads and code == 0:
         return _of_the_first_machine(spec, before)

@@ -36,8 +36,12 @@ class Halt:
             self._mouth.close()
 
 
+class _Mine(threading.local):
+    halt: Halt | None = None  # of this thread's sweep
+
+
 _halts: weakref.WeakSet[Halt] = weakref.WeakSet()
-_mine = threading.local()
+_mine = _Mine()
 
 
 def halt_all() -> None:
@@ -48,14 +52,12 @@ def halt_all() -> None:
 
 def heard() -> list[Connection]:
     """Return what becomes ready when this thread is to stop waiting: nothing, where it is not one of a sweep."""
-    halt: Halt | None = getattr(_mine, "halt", None)
-    return [halt.heard] if halt else []
+    return [_mine.halt.heard] if _mine.halt else []
 
 
 def go_on() -> None:
     """Raise Stopped where this thread is to stop waiting."""
-    halt: Halt | None = getattr(_mine, "halt", None)
-    if halt and halt.said:
+    if _mine.halt and _mine.halt.said:
         raise Stopped(signal.SIGINT)
 
 

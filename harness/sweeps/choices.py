@@ -6,7 +6,6 @@ and with them the whole store, for each group that --help lists and for each job
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from harness.papers.plugins import Plugin, load_all
+from harness.runs.leases import cores
 from harness.sweeps import inside
 from harness.sweeps.config import Settings
 from harness.sweeps.launchers.cores import CoresLauncher
@@ -135,5 +135,4 @@ def _open() -> DictConfig:
 def jobs() -> int:
     """Return how many runs go on at once by default: one per GPU, else one per core."""
     gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return gpus or cores or 1
+    return gpus or len(cores())

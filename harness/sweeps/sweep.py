@@ -181,11 +181,11 @@ def _hydra(hydra: Any, arguments: list[str], task: Any) -> int:
 
 
 def plan_sweep(
-    arguments: Sequence[str], plugins: Sequence[Plugin], soon: Callable[[], Any] | None = None
+    arguments: Sequence[str], plugins: Sequence[Plugin], begin: Callable[[], Any] | None = None
 ) -> tuple[Sweep, list[tuple[tuple[str, ...], Spec, config.Settings]]]:
     """Compose and check every job a command line asks for, without running any.
 
-    Returns the sweep, and of each job its overrides, its run and its settings. `soon` is called before data are looked
+    Returns the sweep, and of each job its overrides, its run and its settings. `begin` is called before data are looked
     at, where runs are to come on this machine: in a folder without any, none is kept.
 
     Raises UsageError for what cannot run as typed, so that no sweep stops half-way over a typo.
@@ -202,8 +202,8 @@ def plan_sweep(
     shared = composed.shared
     results = Path(shared.results).expanduser().resolve()
     _writable(results)
-    if soon and composed.local and shared.isolate and not (results / "runs").exists():
-        soon()
+    if begin and composed.local and shared.isolate and not (results / "runs").exists():
+        begin()
     by_name = {plugin.name: plugin for plugin in plugins if not plugin.problem}
     planned = [
         (job.words, *config.to_spec(job.cfg, by_name.get(job.cfg.get("paper")))) for job in composed.jobs
@@ -313,22 +313,22 @@ class Launched:
         return self.decided(cfg, HydraConfig.get().overrides.task, lambda: cfg)()
 
     @staticmethod
-    def decided(cfg: DictConfig, words: Sequence[str], composed: Callable[[], DictConfig]) -> Job:
-        """Return the job of a sweep, of which `cfg` is any config, with these overrides.
+    def decided(cfg: DictConfig, words: Sequence[str], composed: Callable[[], DictConfig]) -> Decided:
+        """Return what a job with these overrides is to do: what the plan says, else what `composed()` comes to.
 
-        It is what the plan says, or what `composed()` comes to.
+        `cfg` is any config of its sweep.
         """
         from harness.runs.isolate import start_runs_from_a_fork_server
 
         start_runs_from_a_fork_server()
         journal = Path(cfg.results).expanduser().resolve() / "sweeps" / f"{cfg.sweep}.jsonl"
         planned = pick_up(journal, words)
-        return Job(*(planned or config.to_spec(composed())), journal)
+        return Decided(*(planned or config.to_spec(composed())), journal)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run to be brought to its end, and the journal of its sweep."""
+class Decided:
+    """A job of which all is decided: the run that is to be made, and the journal of its sweep."""
 
     spec: Spec
     settings: config.Settings

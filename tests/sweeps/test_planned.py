@@ -107,7 +107,7 @@ def test_a_sweep_resolves_each_job_once_and_hydra_composes_it_again_for_its_own_
 
     monkeypatch.setattr(config, "to_spec", counted)
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", loaded)
-    monkeypatch.setattr(sweep.Job, "__call__", kept)
+    monkeypatch.setattr(sweep.Decided, "__call__", kept)
     monkeypatch.chdir(tmp_path)
     told = ("seed=0,1", f"hydra/launcher={launcher}", "isolate=false", f"results={tmp_path / 'results'}")
     sweep.main(["-m", *words, *told])

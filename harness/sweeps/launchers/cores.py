@@ -6,19 +6,19 @@ and what the plan has composed is not composed once more.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
 from harness.runs import served
+from harness.runs.leases import cores
 from harness.runs.threads import at_once
 from harness.sweeps.config import checked
+from harness.sweeps.launchers import OurLauncher
 
 
 @dataclass
@@ -29,19 +29,12 @@ class Asked:
 
     @property
     def count(self) -> int:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.n_jobs if self.n_jobs > 0 else max(cores + 1 + self.n_jobs, 1)
+        """The number itself."""
+        return self.n_jobs if self.n_jobs > 0 else max(len(cores()) + 1 + self.n_jobs, 1)
 
 
-class CoresLauncher(Launcher):  # type: ignore[misc]  # Hydra's own module is not typed
+class CoresLauncher(OurLauncher):
     """Makes the jobs of a sweep from threads of this process."""
-
-    def __init__(self, **asked: Any) -> None:
-        self.asked = asked
-
-    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        """Take what a job needs from Hydra."""
-        self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
         """Return what each job returned, when all are over."""

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
 from harness.errors import HarnessError, UsageError, masked, said
 from harness.papers.statement import setting
 from harness.sweeps import inside
 from harness.sweeps.config import checked, first_line
+from harness.sweeps.launchers import OurLauncher
 
 PATIENCE = 120.0  # seconds for a node's first answer: its Python and Ray have to start
 REACH = 5.0  # seconds until nobody listens at an address
@@ -68,15 +68,8 @@ class Shared:
             )
 
 
-class RayLauncher(Launcher):  # type: ignore[misc]  # Hydra's own module is not typed
+class RayLauncher(OurLauncher):
     """Launches the jobs of a sweep as tasks of a Ray cluster."""
-
-    def __init__(self, **asked: Any) -> None:
-        self.asked = asked
-
-    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        """Take what a job needs from Hydra."""
-        self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
         """Return what each job returned, when all are over.
